@@ -1,0 +1,56 @@
+# Build options and the flags that every target shares.
+
+option(YAMANOTE_BUILD_TESTS "Build the tests" ON)
+option(YAMANOTE_BUILD_BENCHMARKS "Build bench/ (needs the peers' packages)" OFF)
+option(YAMANOTE_BUILD_FUZZERS "Build the libFuzzer targets (clang only)" OFF)
+set(YAMANOTE_SANITIZE "" CACHE STRING "Sanitizer: empty, address or thread")
+set_property(CACHE YAMANOTE_SANITIZE PROPERTY STRINGS "" address thread)
+
+set(CMAKE_CXX_STANDARD 20)
+set(CMAKE_CXX_STANDARD_REQUIRED ON)
+set(CMAKE_CXX_EXTENSIONS OFF)
+set(CMAKE_EXPORT_COMPILE_COMMANDS ON)
+set(CMAKE_POSITION_INDEPENDENT_CODE ON)
+set(CMAKE_RUNTIME_OUTPUT_DIRECTORY ${CMAKE_BINARY_DIR}/bin)
+set(CMAKE_LIBRARY_OUTPUT_DIRECTORY ${CMAKE_BINARY_DIR}/lib)
+set(CMAKE_ARCHIVE_OUTPUT_DIRECTORY ${CMAKE_BINARY_DIR}/lib)
+if(NOT CMAKE_BUILD_TYPE)
+  set(CMAKE_BUILD_TYPE RelWithDebInfo)
+endif()
+
+find_program(CCACHE_PROGRAM ccache)
+if(CCACHE_PROGRAM)
+  set(CMAKE_CXX_COMPILER_LAUNCHER ${CCACHE_PROGRAM})
+endif()
+
+# Warnings are errors. Applied to the project's targets, not exported.
+add_library(yamanote_flags INTERFACE)
+target_compile_options(
+  yamanote_flags
+  INTERFACE $<$<COMPILE_LANGUAGE:CXX>:-Wall -Wextra -Wpedantic -Wshadow -Werror
+            -Wnon-virtual-dtor -Woverloaded-virtual -Wimplicit-fallthrough
+            -fno-omit-frame-pointer>)
+# x86-64-v2 has cmpxchg16b and SSE4.2; every machine since 2009 has it.
+if(CMAKE_SYSTEM_PROCESSOR STREQUAL "x86_64")
+  target_compile_options(yamanote_flags INTERFACE -march=x86-64-v2)
+endif()
+
+if(YAMANOTE_SANITIZE STREQUAL "address")
+  set(sanitize_flags -fsanitize=address,undefined -fno-sanitize-recover=all)
+elseif(YAMANOTE_SANITIZE STREQUAL "thread")
+  set(sanitize_flags -fsanitize=thread)
+elseif(NOT YAMANOTE_SANITIZE STREQUAL "")
+  message(FATAL_ERROR "YAMANOTE_SANITIZE is '${YAMANOTE_SANITIZE}'; "
+                      "it must be empty, 'address' or 'thread'")
+endif()
+if(sanitize_flags)
+  add_compile_options(${sanitize_flags})
+  add_link_options(${sanitize_flags})
+endif()
+if(YAMANOTE_BUILD_FUZZERS)
+  if(NOT CMAKE_CXX_COMPILER_ID STREQUAL "Clang")
+    message(FATAL_ERROR "YAMANOTE_BUILD_FUZZERS needs clang; the compiler is "
+                        "${CMAKE_CXX_COMPILER_ID}. Use the preset 'asan'.")
+  endif()
+  add_compile_options(-fsanitize=fuzzer-no-link)
+endif()

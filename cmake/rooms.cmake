@@ -1,0 +1,83 @@
+# One function for each kind of thing a room may contain.
+
+# yamanote_room(NAME SOURCES ... [DEPS rooms...] [LINK libraries...])
+# Adds src/NAME to the library. DEPS lists the rooms it may use; the include
+# path is the same for all rooms, tools/check_rooms.py holds the rule.
+function(yamanote_room name)
+  cmake_parse_arguments(ROOM "" "" "SOURCES;DEPS;LINK" ${ARGN})
+  add_library(yamanote_${name} OBJECT ${ROOM_SOURCES})
+  target_include_directories(
+    yamanote_${name} PUBLIC ${PROJECT_SOURCE_DIR}/include ${PROJECT_SOURCE_DIR}/src
+                            ${PROJECT_BINARY_DIR}/generated)
+  target_link_libraries(yamanote_${name} PRIVATE yamanote_flags)
+  foreach(dep IN LISTS ROOM_DEPS)
+    # Usage requirements only: an object library's objects are taken once.
+    target_include_directories(
+      yamanote_${name}
+      PUBLIC $<TARGET_PROPERTY:yamanote_${dep},INTERFACE_INCLUDE_DIRECTORIES>)
+  endforeach()
+  target_link_libraries(yamanote_${name} PUBLIC tl::expected ${ROOM_LINK})
+  set_property(GLOBAL APPEND PROPERTY YAMANOTE_ROOMS yamanote_${name})
+  set_property(GLOBAL APPEND PROPERTY YAMANOTE_LINK ${ROOM_LINK})
+endfunction()
+
+# yamanote_library(): gathers the rooms into libyamanote.a.
+function(yamanote_library)
+  get_property(rooms GLOBAL PROPERTY YAMANOTE_ROOMS)
+  get_property(link GLOBAL PROPERTY YAMANOTE_LINK)
+  list(REMOVE_DUPLICATES link)
+  add_library(yamanote STATIC)
+  add_library(yamanote::yamanote ALIAS yamanote)
+  foreach(room IN LISTS rooms)
+    target_sources(yamanote PRIVATE $<TARGET_OBJECTS:${room}>)
+  endforeach()
+  set_target_properties(yamanote PROPERTIES LINKER_LANGUAGE CXX)
+  target_compile_features(yamanote PUBLIC cxx_std_20)
+  target_include_directories(
+    yamanote PUBLIC $<BUILD_INTERFACE:${PROJECT_SOURCE_DIR}/include>
+                    $<INSTALL_INTERFACE:${CMAKE_INSTALL_INCLUDEDIR}>)
+  target_link_libraries(yamanote PUBLIC tl::expected Threads::Threads)
+  target_link_libraries(yamanote PRIVATE ${link})
+endfunction()
+
+# yamanote_test(NAME SOURCES ... [LINK ...] [TIMEOUT seconds] [LABELS ...])
+# One GoogleTest program; each of its tests is known to ctest.
+function(yamanote_test name)
+  cmake_parse_arguments(TEST "" "TIMEOUT" "SOURCES;LINK;LABELS" ${ARGN})
+  if(NOT YAMANOTE_BUILD_TESTS)
+    return()
+  endif()
+  if(NOT TEST_TIMEOUT)
+    set(TEST_TIMEOUT 120)
+  endif()
+  add_executable(${name} ${TEST_SOURCES})
+  target_include_directories(
+    ${name} PRIVATE ${PROJECT_SOURCE_DIR}/src ${PROJECT_SOURCE_DIR}
+                    ${PROJECT_BINARY_DIR}/generated)
+  target_link_libraries(${name} PRIVATE ${TEST_LINK} yamanote yamanote_flags GTest::gmock
+                                        GTest::gtest_main)
+  # One ctest entry per program: starting a process per case costs more than
+  # most cases. The program's own output names the case that failed.
+  add_test(NAME ${name} COMMAND ${name} --gtest_brief=1)
+  set_tests_properties(${name} PROPERTIES TIMEOUT ${TEST_TIMEOUT} LABELS "${TEST_LABELS}")
+endfunction()
+
+# yamanote_fuzzer(NAME SOURCES ... CORPUS dir [LINK ...])
+# One libFuzzer program; ctest runs it briefly over its corpus.
+function(yamanote_fuzzer name)
+  cmake_parse_arguments(FUZZ "" "CORPUS" "SOURCES;LINK" ${ARGN})
+  if(NOT YAMANOTE_BUILD_FUZZERS)
+    return()
+  endif()
+  add_executable(${name} ${FUZZ_SOURCES})
+  target_include_directories(${name} PRIVATE ${PROJECT_SOURCE_DIR}/src
+                                             ${PROJECT_SOURCE_DIR})
+  target_link_libraries(${name} PRIVATE ${FUZZ_LINK} yamanote yamanote_flags)
+  target_link_options(${name} PRIVATE -fsanitize=fuzzer)
+  # What the run finds goes to the build tree; the corpus is read only.
+  set(found ${CMAKE_CURRENT_BINARY_DIR}/${name}-found)
+  file(MAKE_DIRECTORY ${found})
+  add_test(NAME ${name} COMMAND ${name} -max_total_time=10 -timeout=5 -rss_limit_mb=2048
+                                -print_final_stats=1 ${found} ${FUZZ_CORPUS})
+  set_tests_properties(${name} PROPERTIES TIMEOUT 60 LABELS fuzz)
+endfunction()

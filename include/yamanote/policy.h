@@ -1,0 +1,102 @@
+// policy.h - decides which task runs next; never how it runs.
+//
+// One Policy serves one domain: the cores that share its queue. The engine (the
+// runtime, the native-thread agent or the simulator) makes every call, one at a
+// time; so a policy takes no lock, reads no clock, does no I/O and allocates
+// nothing after construction.
+//
+//   arrival | wakeup | preemption -> Enqueue -> PickNext -> run -> OnStop
+//
+// To write one, see docs/add-a-policy.md: one file, one test, one list entry.
+
+#pragma once
+
+#include <memory>
+#include <span>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "yamanote/task.h"
+#include "yamanote/time.h"
+
+namespace yamanote {
+
+// What a policy needs to be told about time. Reading the clock costs as much as
+// the rest of a yield, so the engine reads it only for those who ask.
+enum class ClockUse : uint8_t {
+  kNone,     // Every Instant and Duration it is passed is zero.
+  kNow,      // `now` is exact.
+  kRunTime,  // `now`, `ran` and Task::attained are exact.
+};
+
+// Where a preempted task rejoins its queue.
+enum class Rejoin : uint8_t {
+  kTail,  // Approximates processor sharing: for multimodal or heavy tails.
+  kHead,  // Approximates first-come, first-served: for light tails.
+};
+
+// One class of requests, as configured.
+struct ClassOptions {
+  std::string name = "default";
+  // The class's objective: p99 sojourn it has when it runs alone. > 0.
+  Duration slo = std::chrono::microseconds(100);
+  // Requests of this class that may be in the system; more are refused. >= 1.
+  uint32_t limit = 65536;
+};
+
+// What every policy is built from. A policy reads what concerns it.
+struct PolicyOptions {
+  Duration slice = kNoPreemption;
+  Rejoin rejoin = Rejoin::kTail;
+  // Cores that the domain serves. >= 1.
+  unsigned cores = 1;
+  // By ClassId. A task whose class is beyond the end belongs to class 0. Never
+  // empty when it comes from the configuration; an empty one means one class.
+  std::vector<ClassOptions> classes;
+};
+
+class Policy {
+ public:
+  virtual ~Policy() = default;
+
+  // Keeps `task` until PickNext() returns it. Requires: not enqueued already.
+  // Cannot fail: admission bounds the queue. Budget: 50 ns.
+  virtual void Enqueue(Task& task, Wake why, Instant now) = 0;
+
+  // Returns the task `core` runs next; nullptr idles the core. A policy that
+  // idles a core while work waits says so in its PolicyInfo.
+  virtual Task* PickNext(CoreId core, Instant now) = 0;
+
+  // Returns how long `task` may run before it is preempted. Called when the
+  // task is put on a core. Default: it runs until it stops by itself.
+  virtual Duration Slice(const Task& /*task*/) const { return kNoPreemption; }
+
+  // Reports that `task` left `core` after running for `ran`. Called before the
+  // Enqueue() that follows a yield or a preemption. Default: nothing.
+  virtual void OnStop(Task& /*task*/, CoreId /*core*/, Stop /*why*/,
+                      Duration /*ran*/) {}
+};
+
+// What `yamanote policies` prints and what the engine must know beforehand.
+struct PolicyInfo {
+  std::string_view name;     // As written in the configuration: "slo-ratio".
+  std::string_view summary;  // One line: the rule.
+  std::string_view good_at;  // One line: when to use it.
+  std::string_view bad_at;   // One line: when not.
+  std::string_view source;   // Author, title, year.
+  ClockUse clock = ClockUse::kNone;
+  // False: PickNext() may return nullptr while tasks wait.
+  bool work_conserving = true;
+  // True: OnStop() does something, so the engine must call it.
+  bool observes_stops = false;
+  std::unique_ptr<Policy> (*make)(const PolicyOptions&) = nullptr;
+};
+
+// Returns every policy of this build, in the order of src/policy/policies.cmake.
+std::span<const PolicyInfo* const> Policies();
+
+// Returns the policy called `name`, nullptr if there is none.
+const PolicyInfo* FindPolicy(std::string_view name);
+
+}  // namespace yamanote

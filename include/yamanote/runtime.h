@@ -1,0 +1,79 @@
+// runtime.h - starts the workers that run user threads and requests.
+//
+//   yamanote::Runtime runtime(*yamanote::Runtime::Create({.cores = 2}));
+//   runtime.Run([] { ... user threads, sockets, services ... });
+//
+// A process has at most one runtime at a time.
+
+#pragma once
+
+#include <cstddef>
+#include <functional>
+#include <memory>
+#include <vector>
+
+#include "yamanote/result.h"
+#include "yamanote/scheduling.h"
+#include "yamanote/time.h"
+
+namespace yamanote {
+
+struct RuntimeOptions {
+  // Operating-system CPU numbers, one worker each, pinned. Empty: the first
+  // `cores` CPUs that the process may use.
+  std::vector<int> cpus;
+  // Workers if `cpus` is empty. 0: as many as the process may use. 1 .. 256.
+  unsigned cores = 0;
+  // False: workers are not pinned; the kernel moves them.
+  bool pin = true;
+  Scheduling scheduling;
+  // Usable bytes of a user thread's stack. 16 KiB .. 64 MiB.
+  size_t stack_bytes = 64 * 1024;
+  // User threads alive at a time; Spawn beyond is refused. 1 .. 16 Mi.
+  size_t max_threads = 4 * 1024 * 1024;
+  // How long an idle worker polls before it parks. 0: parks at once.
+  Duration spin = std::chrono::microseconds(20);
+};
+
+// Counts since the start, summed over workers.
+struct RuntimeStats {
+  uint64_t switches = 0;     // Tasks put on a core.
+  uint64_t steals = 0;       // Tasks taken from another core's domain.
+  uint64_t parks = 0;        // Times a worker gave its core to the kernel.
+  uint64_t wakes = 0;        // Times a parked worker was woken.
+  uint64_t yields = 0;       // Voluntary, slices that ended at them included.
+  uint64_t slices_ended = 0; // Yields because the slice was over.
+  uint64_t spawned = 0;      // User threads and requests.
+};
+
+class Runtime {
+ public:
+  // Starts the workers. kInvalidArgument names the option; kUnavailable if the
+  // process has a runtime already.
+  static Result<std::unique_ptr<Runtime>> Create(RuntimeOptions options);
+
+  // Requires: every user thread has finished or is detached and parked forever.
+  ~Runtime();
+  Runtime(const Runtime&) = delete;
+  Runtime& operator=(const Runtime&) = delete;
+
+  // Runs `main` as a user thread and returns when it has returned. Called from
+  // a plain kernel thread.
+  void Run(std::function<void()> main);
+
+  unsigned cores() const;
+  RuntimeStats stats() const;  // Any thread.
+  const RuntimeOptions& options() const;
+
+  // Returns the process's runtime, nullptr if there is none. Any thread.
+  static Runtime* Current();
+
+  class Impl;
+  Impl& impl() { return *impl_; }
+
+ private:
+  explicit Runtime(std::unique_ptr<Impl> impl);
+  std::unique_ptr<Impl> impl_;
+};
+
+}  // namespace yamanote

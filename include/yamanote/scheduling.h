@@ -1,0 +1,80 @@
+// scheduling.h - how a runtime schedules: the four independent choices.
+//
+// A scheduler is an order, a slice, a placement and a set of cores. A preset
+// names a published combination; every part of it can be overridden. The same
+// structure configures the runtime, the native engine and the simulator.
+
+#pragma once
+
+#include <span>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "yamanote/policy.h"
+#include "yamanote/result.h"
+
+namespace yamanote {
+
+// Which cores form a domain, and how work moves between domains.
+enum class PlacementKind : uint8_t {
+  kCentral,      // One domain for all cores (Shinjuku).
+  kPartitioned,  // A domain per core, chosen by the flow's hash; work stays (IX).
+  kStealing,     // As partitioned, and idle cores take from others (ZygOS).
+  kTwoLevel,     // A domain per core, chosen by least load (Tiny Quanta).
+};
+
+// Who runs the dispatcher of a central or two-level placement.
+enum class DispatcherKind : uint8_t {
+  kShared,     // Whichever worker needs work does the dispatcher's work.
+  kDedicated,  // Core 0 dispatches and runs requests only when all slots are full.
+  kAuto,       // Dedicated from four cores on, else shared.
+};
+
+// Which core sends the reply of a request that ran away from its home core.
+enum class ReplyPath : uint8_t {
+  kDirect,  // The core that ran it.
+  kHome,    // The connection's home core (ZygOS's remote system call).
+};
+
+struct Scheduling {
+  std::string preset = "yamanote";  // Where the rest came from; informative.
+
+  std::string order = "fifo";       // A name in Policies().
+  Duration slice = kNoPreemption;   // > 0.
+  Rejoin rejoin = Rejoin::kTail;
+
+  PlacementKind placement = PlacementKind::kCentral;
+  DispatcherKind dispatcher = DispatcherKind::kAuto;
+  // Central with a dedicated dispatcher: tasks a worker may hold, running one
+  // included. 1 is Shinjuku, 2 is Concord. 1 .. 16.
+  unsigned slots = 1;
+  // Two-level: whether an idle core takes work from the longest domain.
+  bool steal = false;
+  ReplyPath replies = ReplyPath::kDirect;
+
+  std::vector<ClassOptions> classes = {ClassOptions{}};
+};
+
+struct PresetInfo {
+  std::string_view name;
+  std::string_view summary;  // One line, naming the system it follows.
+  Scheduling scheduling;
+};
+
+// Returns every preset, the default last.
+std::span<const PresetInfo> Presets();
+
+// Returns the preset called `name`; kNotFound lists the names there are.
+Result<Scheduling> FindPreset(std::string_view name);
+
+// Returns an error that names the key, the value, the limit and the remedy if
+// the combination is impossible on `cores` cores.
+Result<void> Validate(const Scheduling& scheduling, unsigned cores);
+
+std::string_view ToString(PlacementKind kind);
+std::string_view ToString(DispatcherKind kind);
+std::string_view ToString(ReplyPath path);
+std::string_view ToString(Rejoin rejoin);
+
+}  // namespace yamanote

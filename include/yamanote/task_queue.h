@@ -1,0 +1,56 @@
+// task_queue.h - an intrusive first-in, first-out queue of tasks.
+//
+// Links live in the tasks, so no operation allocates or fails. A task is in at
+// most one queue. Not thread-safe: the domain's lock guards it.
+
+#pragma once
+
+#include <cstddef>
+
+#include "yamanote/task.h"
+
+namespace yamanote {
+
+class TaskQueue {
+ public:
+  bool Empty() const { return head_ == nullptr; }
+  size_t Size() const { return size_; }
+
+  // Returns the task that PopFront() would return, nullptr if there is none.
+  Task* Front() const { return head_; }
+
+  void PushBack(Task& task) {
+    task.next_ = nullptr;
+    if (head_ == nullptr) {
+      head_ = &task;
+    } else {
+      tail_->next_ = &task;
+    }
+    tail_ = &task;
+    ++size_;
+  }
+
+  void PushFront(Task& task) {
+    task.next_ = head_;
+    if (head_ == nullptr) tail_ = &task;
+    head_ = &task;
+    ++size_;
+  }
+
+  // Returns the front task, removed; nullptr if the queue is empty.
+  Task* PopFront() {
+    Task* task = head_;
+    if (task == nullptr) return nullptr;
+    head_ = task->next_;
+    task->next_ = nullptr;
+    --size_;
+    return task;
+  }
+
+ private:
+  Task* head_ = nullptr;
+  Task* tail_ = nullptr;  // Meaningless while head_ is null.
+  size_t size_ = 0;
+};
+
+}  // namespace yamanote

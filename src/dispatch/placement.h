@@ -1,0 +1,86 @@
+// placement.h - which domain a task waits in, and how work moves between domains.
+//
+// The engine (worker room, simulator) knows tasks and cores; a placement knows
+// domains. It is mechanism shared by all engines, so it never parks, signals or
+// reads a clock: it says whom to wake, the engine does it.
+//
+//   Enqueue -> [domain] -> PickNext (own work) or FindWork (others' work)
+//
+// Thread safety: every call names the core it is made for, and calls for one
+// core come from one thread at a time. Enqueue() with kNoCore may come from any
+// thread at any time.
+
+#pragma once
+
+#include <memory>
+
+#include "yamanote/scheduling.h"
+#include "yamanote/task.h"
+
+namespace yamanote::dispatch {
+
+// Whom the engine must make sure is awake after an Enqueue().
+enum class Notify : uint8_t {
+  kNobody,  // The calling core takes the task at its next scheduling point.
+  kCore,    // Exactly `core`: nobody else can take the task.
+  kAnyone,  // One idle core, whichever; `core` is the best one or kNoCore.
+};
+
+struct Placed {
+  Notify notify = Notify::kNobody;
+  CoreId core = kNoCore;
+};
+
+class Placement {
+ public:
+  virtual ~Placement() = default;
+
+  // Makes `task` runnable. `flow` is the hash of its connection; it chooses the
+  // domain of a new task where the placement hashes. `from` is the calling core,
+  // kNoCore for a thread that is none. Never fails: admission came before.
+  virtual Placed Enqueue(Task& task, Wake why, uint64_t flow, CoreId from,
+                         Instant now) = 0;
+
+  // Returns the next task for `core` without looking at other cores' work.
+  virtual Task* PickNext(CoreId core, Instant now) = 0;
+
+  // As Enqueue(current) and PickNext() in one step: `current` gives way on
+  // `core`. Never returns nullptr: at worst it returns `current`.
+  virtual Task* Exchange(Task& current, Wake why, CoreId core, Instant now) = 0;
+
+  // Looks where PickNext() does not: the longest other queue, a random victim.
+  // Called when `core` would idle. Default: there is nowhere else.
+  virtual Task* FindWork(CoreId /*core*/, Instant /*now*/) { return nullptr; }
+
+  // True if PickNext() or FindWork() might return a task for `core`. Read by a
+  // core about to park (after a full fence) and by whoever keeps slices.
+  virtual bool HasWork(CoreId core) const = 0;
+
+  // Reports that `task` left `core`. Before the Enqueue() or Exchange() that
+  // follows a yield or preemption. Called only if ObservesStops().
+  virtual void OnStop(Task& task, CoreId core, Stop why, Duration ran) = 0;
+  virtual bool ObservesStops() const = 0;
+
+  // Returns how long `task` may run on `core`.
+  virtual Duration Slice(const Task& task, CoreId core) = 0;
+
+  // Does the dispatcher's own work if `core` is the dedicated dispatcher:
+  // arrivals into the policy, picks into the workers' slots. Returns true if it
+  // moved a task. Default: there is no dispatcher.
+  virtual bool Dispatch(CoreId /*core*/, Instant /*now*/) { return false; }
+
+  // What the order needs to know about time.
+  ClockUse clock_use() const { return clock_use_; }
+
+ protected:
+  explicit Placement(ClockUse clock_use) : clock_use_(clock_use) {}
+
+ private:
+  const ClockUse clock_use_;
+};
+
+// Returns the placement that `scheduling` asks for, on `cores` cores. Requires:
+// Validate(scheduling, cores).
+std::unique_ptr<Placement> MakePlacement(const Scheduling& scheduling, unsigned cores);
+
+}  // namespace yamanote::dispatch

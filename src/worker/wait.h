@@ -1,0 +1,98 @@
+// wait.h - how a thread waits for something and is told that it happened.
+//
+// Everything that blocks is built on this: mutexes, timers, sockets, joins. It
+// works on user threads (which leave their core to others) and on plain kernel
+// threads (which sleep on a futex), so primitives may be shared between both.
+//
+// The protocol of a primitive with a lock and a list of waiters:
+//
+//   waiter                                notifier
+//   1. lock; put Waiter in the list
+//   2. unlock
+//   3. Wait(waiter, deadline)             4. lock; take Waiter out of the list
+//                                         5. Notify(waiter, kNotified); unlock
+//   6. result kNotified: it is out of the list already
+//      otherwise: lock; take it out of the list; unlock
+//
+// Exactly one Notify() (or the deadline, or the stop token) wins; the losers
+// return false and touch nothing afterwards. A notifier must hold the lock that
+// guards the list from 4 to 5: a waiter whose deadline passed takes that lock in
+// 6 before its Waiter, which is on its stack, goes away.
+
+#pragma once
+
+#include <atomic>
+#include <cstdint>
+
+#include "yamanote/time.h"
+
+namespace yamanote::worker {
+
+class UserThread;
+
+enum class WaitResult : uint32_t {
+  kPending,
+  kNotified,
+  kTimedOut,
+  kCancelled,
+};
+
+// One wait of one thread; lives on its stack. The links belong to the list that
+// it is in, guarded by that list's lock.
+class Waiter {
+ public:
+  Waiter();  // For the calling thread.
+  Waiter(const Waiter&) = delete;
+  Waiter& operator=(const Waiter&) = delete;
+
+  Waiter* next = nullptr;
+  Waiter* previous = nullptr;
+  uintptr_t tag = 0;  // For the primitive's own use (reader or writer, count).
+
+ private:
+  friend WaitResult Wait(Waiter& waiter, Instant deadline);
+  friend bool Notify(Waiter& waiter, WaitResult result);
+
+  UserThread* const thread_;  // nullptr: a plain kernel thread.
+  // Release in Notify() pairs with acquire in Wait().
+  std::atomic<uint32_t> result_{static_cast<uint32_t>(WaitResult::kPending)};
+};
+
+// Blocks the calling thread until Notify(waiter) or until `deadline`.
+WaitResult Wait(Waiter& waiter, Instant deadline = kNever);
+
+// Ends the wait with `result` and makes the thread runnable. Returns false if it
+// had ended already. Any thread. See the protocol for what must be held.
+bool Notify(Waiter& waiter, WaitResult result = WaitResult::kNotified);
+
+// A doubly linked list of waiters, oldest first. Guarded by its owner's lock.
+class WaitList {
+ public:
+  bool Empty() const { return head_ == nullptr; }
+  Waiter* Front() const { return head_; }
+
+  void PushBack(Waiter& waiter) {
+    waiter.next = nullptr;
+    waiter.previous = tail_;
+    (tail_ == nullptr ? head_ : tail_->next) = &waiter;
+    tail_ = &waiter;
+  }
+
+  void Remove(Waiter& waiter) {
+    (waiter.previous == nullptr ? head_ : waiter.previous->next) = waiter.next;
+    (waiter.next == nullptr ? tail_ : waiter.next->previous) = waiter.previous;
+    waiter.next = waiter.previous = nullptr;
+  }
+
+  Waiter* PopFront() {
+    Waiter* const waiter = head_;
+    if (waiter != nullptr) Remove(*waiter);
+    return waiter;
+  }
+
+ private:
+  Waiter* head_ = nullptr;
+  Waiter* tail_ = nullptr;
+};
+
+}  // namespace yamanote::worker
