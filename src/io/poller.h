@@ -13,10 +13,14 @@
 
 #include <atomic>
 #include <cstdint>
+#include <memory>
+#include <vector>
 
 #include "base/spin_lock.h"
 #include "yamanote/result.h"
 #include "yamanote/time.h"
+
+struct epoll_event;
 
 namespace yamanote::io {
 
@@ -29,31 +33,104 @@ class EventHandler {
   virtual void OnEvents(uint32_t events) = 0;
 };
 
+// How a wake-up is never lost. state_ is changed only by seq_cst exchanges, so
+// all changes have one order and each sees what was written before those ahead
+// of it:
+//
+//   poller                                   waker
+//   1. exchange kWaiting; if it was kWoken,  4. publish the work
+//      do not wait                           5. exchange kWoken; if it was
+//   2. wait in the kernel                       kWaiting, write to event_fd_
+//   3. exchange kAwake; return; the caller
+//      looks for work
+//
+// 5 before 1: the poller does not wait. 5 between 1 and 3: it writes, and the
+// write ends 2 or, if 2 ended for another reason, some later wait too early,
+// which is harmless. 5 after 3: the token stays for the next 1. In each case the
+// exchange that finds kWoken makes 4 visible to the look for work that follows.
+//
+// How a removed handler is never called. The kernel is given not the handler but
+// a descriptor and the generation of its entry in a table. Before each call the
+// poller looks both up under lock_ and notes which descriptor it serves;
+// Remove() empties the entry under lock_, so that events already fetched find
+// nothing, and waits only if another thread is inside that very handler.
 class Poller {
  public:
   static constexpr int kBusy = -1;
 
   Poller();  // CHECKs that the kernel gives it two descriptors.
+
+  // Requires: no call is in progress on any thread.
   ~Poller();
   Poller(const Poller&) = delete;
   Poller& operator=(const Poller&) = delete;
 
   // `events` as for epoll_ctl, EPOLLET and EPOLLEXCLUSIVE included. `handler`
-  // must live until Remove() has returned.
+  // must live until Remove() has returned, and `fd` must not be closed before.
+  // kInvalidArgument: `fd` is not open or is added already; kUnsupported: it is
+  // a regular file; kResourceExhausted: the kernel's limit on watches. Any thread.
   Result<void> Add(int fd, uint32_t events, EventHandler& handler);
+
+  // Replaces the events of `fd`, or its handler, which is then as good as
+  // removed by Remove() (but this does not wait for a call in progress).
+  // kNotFound if `fd` was not added. Any thread.
   Result<void> Modify(int fd, uint32_t events, EventHandler& handler);
 
-  // After it returns, `handler` is not called any more. Must be called from
-  // OnEvents of the same poller or from outside Poll(); waits for a Poll() in
-  // progress on another thread to leave its handlers.
+  // After it returns, `handler` is not called for `fd` any more. Waits while
+  // another thread is inside OnEvents() for `fd`: the caller must hold no lock
+  // that OnEvents() takes. From inside OnEvents() of this poller it returns at
+  // once, whichever handler it removes. Nothing happens if `fd` is not added
+  // with `handler`. Any thread.
   void Remove(int fd, EventHandler& handler);
 
   // Calls the handlers of what is ready, waiting up to `wait` (zero: not at
-  // all; max: until Wake()). Returns how many events it handled, or kBusy.
+  // all; max: until Wake()). May return early. Returns how many events it
+  // handled, at most kBatch, or kBusy. One system call, whatever is ready. Only
+  // the thread that looks for work afterwards may wait: it takes the Wake().
   int Poll(Duration wait);
 
-  // Ends the Poll() that is waiting, or the next one that would. Any thread.
+  // Ends the Poll() that is waiting, or the next one that would. Any thread. One
+  // atomic exchange, and a system call only if a thread waits.
   void Wake();
+
+  static constexpr int kBatch = 64;
+
+ private:
+  struct Entry {
+    EventHandler* handler = nullptr;
+    uint32_t generation = 0;  // Of the last Add() or Modify().
+  };
+  static constexpr int kChunkEntries = 256;
+  static constexpr int kNoFd = -1;
+
+  enum class State : uint32_t {
+    kAwake,    // -> kWaiting by the poller, -> kWoken by a waker.
+    kWaiting,  // -> kAwake by the poller, -> kWoken by a waker.
+    kWoken,    // -> kAwake by the poller.
+  };
+
+  Entry* Find(int fd);       // Requires lock_; nullptr if there is no chunk.
+  Entry& FindOrMake(int fd); // Requires lock_.
+  int WaitForEvents(::epoll_event* events, Duration wait);
+  bool BeginCall(uint64_t data, EventHandler** handler);
+  void EndCall();
+
+  int epoll_fd_;
+  int event_fd_;  // Edge-triggered in epoll_fd_, so nobody reads it.
+
+  std::atomic<State> state_{State::kAwake};
+  // Held by the thread in Poll(). Acquire and release pair with each other: what
+  // one poller's handlers wrote is visible to the next poller's.
+  std::atomic<bool> polling_{false};
+
+  base::SpinLock lock_;
+  // The rest is guarded by lock_. Indexed by descriptor: the kernel hands out
+  // the lowest free one, so the table is as dense as the process's use of them.
+  std::vector<std::unique_ptr<Entry[]>> chunks_;
+  uint32_t last_generation_ = 0;
+  int serving_fd_ = kNoFd;               // Whose OnEvents() runs now.
+  uint64_t calls_ = 0;                   // OnEvents() calls that have returned.
+  const void* serving_thread_ = nullptr; // ThreadKey() of the thread in it.
 };
 
 }  // namespace yamanote::io
