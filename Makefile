@@ -3,18 +3,69 @@
 
 SHELL := /bin/bash
 JOBS ?= $(shell nproc)
+# Where `make install` puts things; DESTDIR is prepended, as packagers expect.
+PREFIX ?= /usr/local
+DESTDIR ?=
+# DEPS=no: packages are provided by other means, install none.
+DEPS ?= yes
+CLANG_FORMAT ?= clang-format-19
 
-.PHONY: build test demo deps format lint bench install clean help
-
-build: deps  ## Build a release: build/release/bin/yamanote
-	cmake --preset release
-	cmake --build --preset release -j $(JOBS)
-
-deps:  ## Install the packages that building and testing need (Debian, root)
-	@packaging/install-deps.sh
+.DEFAULT_GOAL := help
+.PHONY: help build test demo deps deps-build deps-bench format lint bench install \
+        clean check-dev check-asan check-tsan lint-quick
 
 help:  ## Show the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 12
+
+build: deps-build  ## Build a release: build/release/bin/yamanote
+	cmake --preset release
+	cmake --build --preset release -j $(JOBS)
+
+demo: build  ## Compare schedulers on this machine; ends with a report
+	build/release/bin/yamanote demo
+
+# One after another, also under `make -j`: each uses all cores by itself.
+test: deps  ## Build and pass all tests: GCC, ASan+UBSan and TSan, then lint
+	@$(MAKE) --no-print-directory check-dev
+	@$(MAKE) --no-print-directory check-asan
+	@$(MAKE) --no-print-directory check-tsan
+	@$(MAKE) --no-print-directory lint-quick
+	@echo "== all tests passed"
+
+check-dev check-asan check-tsan: check-%:
+	@packaging/check-preset.sh $* $(JOBS)
+
+lint: lint-quick  ## clang-tidy on every source, formatting, the rooms' rule
+	@packaging/lint.sh --all $(JOBS)
+
+lint-quick:
+	@packaging/lint.sh --quick $(JOBS)
+
+format:  ## Format every C++ source
+	git ls-files '*.cc' '*.h' | xargs $(CLANG_FORMAT) -i
+
+bench: deps-bench  ## Build bench/ and its peers, measure, write build/bench/results
+	cmake --preset bench
+	cmake --build --preset bench -j $(JOBS)
+	@echo "built; bench/README.md says how to run each and what it measures"
+
+install: build  ## Install to PREFIX (default /usr/local)
+	DESTDIR="$(DESTDIR)" cmake --install build/release --prefix "$(PREFIX)"
+
+deps:  ## Install what building and testing need (Debian, root or sudo)
+ifneq ($(DEPS),no)
+	@packaging/install-deps.sh build test
+endif
+
+deps-build:
+ifneq ($(DEPS),no)
+	@packaging/install-deps.sh build
+endif
+
+deps-bench:  ## Install what the benchmarks need: the peers
+ifneq ($(DEPS),no)
+	@packaging/install-deps.sh build bench
+endif
 
 clean:  ## Remove everything that was built
 	rm -rf build

@@ -1,0 +1,36 @@
+#!/bin/bash
+# check-preset.sh PRESET JOBS - configures, builds and tests one preset.
+#
+# Shows one line per step with its time; the log of a failing step is printed.
+
+set -euo pipefail
+preset=$1
+jobs=$2
+cd "$(dirname "$0")/.."
+mkdir -p "build/$preset"
+log=build/$preset/check.log
+
+step() {
+  local name=$1 start=$SECONDS
+  shift
+  echo "== $preset: $name"
+  if ! "$@" >"$log" 2>&1; then
+    tail -n 200 "$log"
+    echo "== $preset: $name FAILED after $((SECONDS - start)) s; all of it: $log" >&2
+    exit 1
+  fi
+  echo "   $((SECONDS - start)) s"
+}
+
+# TSan's shadow memory collides with strongly randomised mappings (the kernels'
+# vm.mmap_rnd_bits of 32), so its programs run without randomisation.
+run=()
+if [ "$preset" = tsan ]; then
+  run=(setarch "$(uname -m)" -R)
+fi
+
+step configure cmake --preset "$preset"
+# The compiler's warnings are errors, so a quiet build is a clean one.
+step build cmake --build --preset "$preset" -j "$jobs"
+echo "== $preset: test"
+"${run[@]}" ctest --preset "$preset" -j "$jobs" --progress

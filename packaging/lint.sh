@@ -1,0 +1,28 @@
+#!/bin/bash
+# lint.sh --quick|--all JOBS - checks that need no tests to run.
+#
+# --quick: the rooms' dependency rule, shell scripts, clang-tidy on the library.
+# --all:   also clang-tidy on apps, tools and tests.
+# Needs the configured preset `asan` (clang's compile commands).
+
+set -euo pipefail
+scope=$1
+jobs=$2
+cd "$(dirname "$0")/.."
+
+echo "== lint: rooms"
+python3 tools/check_rooms.py
+
+echo "== lint: clang-tidy"
+[ -f build/asan/compile_commands.json ] || cmake --preset asan >/dev/null
+patterns=('src/*.cc')
+[ "$scope" = --quick ] || patterns+=('apps/*.cc' 'tools/*.cc' 'tests/*.cc')
+# A test is linted with --all only: most of its text is GoogleTest's macros.
+skip='^$'
+[ "$scope" = --all ] || skip='_(test|fuzzer)\.cc$'
+mapfile -t sources < <(git ls-files "${patterns[@]}" | grep -v -E "$skip")
+start=$SECONDS
+printf '%s\n' "${sources[@]}" |
+  xargs -P "$jobs" -n 4 clang-tidy-19 --quiet -p build/asan --warnings-as-errors='*' \
+    2> >(grep -v -E 'warnings generated|Suppressed|Use -header-filter' >&2 || true)
+echo "   ${#sources[@]} files, $((SECONDS - start)) s"
