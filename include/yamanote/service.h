@@ -46,6 +46,7 @@ struct Request {
 // Where a handler writes its answer. Used by one thread at a time.
 class Reply {
  public:
+  // `limit`: bytes that one reply may have.
   explicit Reply(size_t limit) : limit_(limit) {}
 
   // Appends `bytes`. Returns false, appending nothing, if the reply would
@@ -58,16 +59,30 @@ class Reply {
   // Closes the connection once what was appended is sent. UDP: no effect.
   void CloseAfterSend() { close_ = true; }
 
-  Bytes bytes() const { return buffer_; }
+  // UDP: the reply goes out as datagrams of `size` bytes, the last one may be
+  // shorter; the handler puts a header at every multiple of `size`. 0, the
+  // default: one datagram. TCP: no effect.
+  void SplitDatagrams(size_t size) { datagram_bytes_ = size; }
+
+  // What was appended since Begin().
+  Bytes bytes() const { return Bytes(buffer_).subspan(start_); }
   bool close_after_send() const { return close_; }
-  void Clear() {
-    buffer_.clear();
-    close_ = false;
-  }
+
+  // The rest is for the server.
+
+  // Starts the next reply behind those that were not sent yet.
+  void Begin() { start_ = buffer_.size(); }
+  // Every reply since Clear().
+  Bytes all_bytes() const { return buffer_; }
+  size_t datagram_bytes() const { return datagram_bytes_; }
+  // Forgets everything; gives memory back if it grew beyond `keep_bytes`.
+  void Clear(size_t keep_bytes = SIZE_MAX);
 
  private:
   std::vector<std::byte> buffer_;  // Reused: grows to the largest reply seen.
+  size_t start_ = 0;               // Where the reply being written begins.
   size_t limit_;
+  size_t datagram_bytes_ = 0;
   bool close_ = false;
 };
 
