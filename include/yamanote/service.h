@@ -102,7 +102,14 @@ struct Frame {
     kMalformed,  // Skip `size` bytes and send the refusal; size 0: close.
   };
   Status status = Status::kNeedMore;
+  // kNeedMore: how many bytes the frame has at least, 0 if that is not known.
+  // Next() need not be called again before they are there; the server refuses
+  // (kTooLarge) what cannot fit. Otherwise: the bytes of `input` it takes.
   size_t size = 0;
+  // Bytes after `size` that belong to the request and that nobody wants to see,
+  // such as a value over the limit. The server throws them away as they come; a
+  // request is handled, or refused, without waiting for them.
+  size_t skip = 0;
   ClassId request_class = 0;
   Duration deadline = Duration::max();  // After arrival; max: none.
 };
