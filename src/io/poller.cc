@@ -1,9 +1,10 @@
 // poller.cc - the poller over epoll and an eventfd.
 //
-// Rejected: waking with a signal (costs the sleeper a handler frame and cannot be
-// directed at "whoever polls"); EPOLLONESHOT (a system call to re-arm per event);
-// a sequence number readable without a system call ("is anything ready?"): the
-// kernel offers none for epoll, so an empty Poll(0) is one epoll_wait.
+// Rejected: waking with a signal (costs the sleeper a handler frame and cannot
+// be directed at "whoever polls"); EPOLLONESHOT (a system call to re-arm per
+// event); a sequence number readable without a system call ("is anything
+// ready?"): the kernel offers none for epoll, so an empty Poll(0) is one
+// epoll_wait.
 
 #include "io/poller.h"
 
@@ -72,14 +73,16 @@ Poller::~Poller() {
 
 Poller::Entry* Poller::Find(int fd) {
   const size_t chunk = static_cast<size_t>(fd) / kChunkEntries;
-  if (fd < 0 || chunk >= chunks_.size() || chunks_[chunk] == nullptr) return nullptr;
+  if (fd < 0 || chunk >= chunks_.size() || chunks_[chunk] == nullptr)
+    return nullptr;
   return &chunks_[chunk][static_cast<size_t>(fd) % kChunkEntries];
 }
 
 Poller::Entry& Poller::FindOrMake(int fd) {
   const size_t chunk = static_cast<size_t>(fd) / kChunkEntries;
   if (chunk >= chunks_.size()) chunks_.resize(chunk + 1);
-  if (chunks_[chunk] == nullptr) chunks_[chunk] = std::make_unique<Entry[]>(kChunkEntries);
+  if (chunks_[chunk] == nullptr)
+    chunks_[chunk] = std::make_unique<Entry[]>(kChunkEntries);
   return chunks_[chunk][static_cast<size_t>(fd) % kChunkEntries];
 }
 
@@ -107,7 +110,8 @@ Result<void> Poller::Add(int fd, uint32_t events, EventHandler& handler) {
     return SystemError(error, "poller: add descriptor " + std::to_string(fd));
   }
   Entry& entry = FindOrMake(fd);
-  YAMANOTE_CHECK(entry.handler == nullptr, "a descriptor was closed before Remove()");
+  YAMANOTE_CHECK(entry.handler == nullptr,
+                 "a descriptor was closed before Remove()");
   entry = {&handler, generation};
   return {};
 }
@@ -116,15 +120,17 @@ Result<void> Poller::Modify(int fd, uint32_t events, EventHandler& handler) {
   const std::lock_guard guard(lock_);
   Entry* const entry = Find(fd);
   if (entry == nullptr || entry->handler == nullptr) {
-    return MakeError(ErrorCode::kNotFound, "poller: descriptor " + std::to_string(fd) +
-                                               " was not added; Add() it first");
+    return MakeError(ErrorCode::kNotFound,
+                     "poller: descriptor " + std::to_string(fd) +
+                         " was not added; Add() it first");
   }
   const uint32_t generation = ++last_generation_;
   epoll_event event{};
   event.events = events;
   event.data.u64 = Encode(fd, generation);
   if (epoll_ctl(epoll_fd_, EPOLL_CTL_MOD, fd, &event) != 0) {
-    return SystemError(errno, "poller: modify descriptor " + std::to_string(fd));
+    return SystemError(errno,
+                       "poller: modify descriptor " + std::to_string(fd));
   }
   *entry = {&handler, generation};
   return {};
@@ -155,7 +161,8 @@ void Poller::Remove(int fd, EventHandler& handler) {
 
 int Poller::WaitForEvents(epoll_event* events, Duration wait) {
   if (wait <= Duration::zero()) return epoll_wait(epoll_fd_, events, kBatch, 0);
-  if (state_.exchange(State::kWaiting) == State::kWoken) wait = Duration::zero();  // 1
+  if (state_.exchange(State::kWaiting) == State::kWoken)
+    wait = Duration::zero();  // 1
   int count = 0;
   if (wait == Duration::zero()) {
     count = epoll_wait(epoll_fd_, events, kBatch, 0);
@@ -165,12 +172,14 @@ int Poller::WaitForEvents(epoll_event* events, Duration wait) {
     count = -1;
     errno = ENOSYS;
     if (g_has_nanosecond_wait.load(std::memory_order_relaxed)) {
-      const timespec timeout{ToNanos(wait) / 1'000'000'000, ToNanos(wait) % 1'000'000'000};
+      const timespec timeout{ToNanos(wait) / 1'000'000'000,
+                             ToNanos(wait) % 1'000'000'000};
       count = epoll_pwait2(epoll_fd_, events, kBatch, &timeout, nullptr);  // 2
     }
     if (count < 0 && (errno == ENOSYS || errno == EPERM)) {
       g_has_nanosecond_wait.store(false, std::memory_order_relaxed);
-      count = epoll_wait(epoll_fd_, events, kBatch, MillisecondsRoundedUp(wait));  // 2
+      count = epoll_wait(epoll_fd_, events, kBatch,
+                         MillisecondsRoundedUp(wait));  // 2
     }
   }
   state_.exchange(State::kAwake);  // 3
@@ -184,7 +193,8 @@ bool Poller::BeginCall(uint64_t data, EventHandler** handler) {
   const auto generation = static_cast<uint32_t>(data >> 32);
   const std::lock_guard guard(lock_);
   const Entry* const entry = Find(fd);
-  if (entry == nullptr || entry->handler == nullptr || entry->generation != generation) {
+  if (entry == nullptr || entry->handler == nullptr ||
+      entry->generation != generation) {
     return false;
   }
   serving_fd_ = fd;
@@ -211,7 +221,9 @@ int Poller::Poll(Duration wait) {
   int handled = 0;
   for (int i = 0; i < count; ++i) {
     EventHandler* handler = nullptr;
-    if (events[i].data.u64 == kWakeData || !BeginCall(events[i].data.u64, &handler)) continue;
+    if (events[i].data.u64 == kWakeData ||
+        !BeginCall(events[i].data.u64, &handler))
+      continue;
     handler->OnEvents(events[i].events);
     EndCall();
     ++handled;

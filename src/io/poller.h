@@ -2,9 +2,10 @@
 //
 // One poller per worker (and one shared by all where placement is central). A
 // worker polls without waiting between tasks, polls a few microseconds when it
-// is idle, and at last sleeps in it; Wake() ends that sleep. Because an epoll set
-// may be read by any thread, an idle worker can poll another core's poller while
-// that core is busy with a long task: it does what ZygOS needs an interrupt for.
+// is idle, and at last sleeps in it; Wake() ends that sleep. Because an epoll
+// set may be read by any thread, an idle worker can poll another core's poller
+// while that core is busy with a long task: it does what ZygOS needs an
+// interrupt for.
 //
 // Any thread may Add() and Remove(). At most one thread is in Poll() at a time;
 // another one that tries gets kBusy at once.
@@ -24,8 +25,8 @@ struct epoll_event;
 
 namespace yamanote::io {
 
-// Told of readiness. Runs on the worker that polls, on its scheduler's stack: it
-// must not block; it may Spawn, Notify and do non-blocking reads.
+// Told of readiness. Runs on the worker that polls, on its scheduler's stack:
+// it must not block; it may Spawn, Notify and do non-blocking reads.
 class EventHandler {
  public:
   virtual ~EventHandler() = default;
@@ -46,12 +47,13 @@ class EventHandler {
 //
 // 5 before 1: the poller does not wait. 5 between 1 and 3: it writes, and the
 // write ends 2 or, if 2 ended for another reason, some later wait too early,
-// which is harmless. 5 after 3: the token stays for the next 1. In each case the
-// exchange that finds kWoken makes 4 visible to the look for work that follows.
+// which is harmless. 5 after 3: the token stays for the next 1. In each case
+// the exchange that finds kWoken makes 4 visible to the look for work that
+// follows.
 //
-// How a removed handler is never called. The kernel is given not the handler but
-// a descriptor and the generation of its entry in a table. Before each call the
-// poller looks both up under lock_ and notes which descriptor it serves;
+// How a removed handler is never called. The kernel is given not the handler
+// but a descriptor and the generation of its entry in a table. Before each call
+// the poller looks both up under lock_ and notes which descriptor it serves;
 // Remove() empties the entry under lock_, so that events already fetched find
 // nothing, and waits only if another thread is inside that very handler.
 class Poller {
@@ -68,7 +70,8 @@ class Poller {
   // `events` as for epoll_ctl, EPOLLET and EPOLLEXCLUSIVE included. `handler`
   // must live until Remove() has returned, and `fd` must not be closed before.
   // kInvalidArgument: `fd` is not open or is added already; kUnsupported: it is
-  // a regular file; kResourceExhausted: the kernel's limit on watches. Any thread.
+  // a regular file; kResourceExhausted: the kernel's limit on watches. Any
+  // thread.
   Result<void> Add(int fd, uint32_t events, EventHandler& handler);
 
   // Replaces the events of `fd`, or its handler, which is then as good as
@@ -89,8 +92,8 @@ class Poller {
   // the thread that looks for work afterwards may wait: it takes the Wake().
   int Poll(Duration wait);
 
-  // Ends the Poll() that is waiting, or the next one that would. Any thread. One
-  // atomic exchange, and a system call only if a thread waits.
+  // Ends the Poll() that is waiting, or the next one that would. Any thread.
+  // One atomic exchange, and a system call only if a thread waits.
   void Wake();
 
   static constexpr int kBatch = 64;
@@ -109,8 +112,8 @@ class Poller {
     kWoken,    // -> kAwake by the poller.
   };
 
-  Entry* Find(int fd);       // Requires lock_; nullptr if there is no chunk.
-  Entry& FindOrMake(int fd); // Requires lock_.
+  Entry* Find(int fd);        // Requires lock_; nullptr if there is no chunk.
+  Entry& FindOrMake(int fd);  // Requires lock_.
   int WaitForEvents(::epoll_event* events, Duration wait);
   bool BeginCall(uint64_t data, EventHandler** handler);
   void EndCall();
@@ -119,8 +122,8 @@ class Poller {
   int event_fd_;  // Edge-triggered in epoll_fd_, so nobody reads it.
 
   std::atomic<State> state_{State::kAwake};
-  // Held by the thread in Poll(). Acquire and release pair with each other: what
-  // one poller's handlers wrote is visible to the next poller's.
+  // Held by the thread in Poll(). Acquire and release pair with each other:
+  // what one poller's handlers wrote is visible to the next poller's.
   std::atomic<bool> polling_{false};
 
   base::SpinLock lock_;
@@ -128,9 +131,9 @@ class Poller {
   // the lowest free one, so the table is as dense as the process's use of them.
   std::vector<std::unique_ptr<Entry[]>> chunks_;
   uint32_t last_generation_ = 0;
-  int serving_fd_ = kNoFd;               // Whose OnEvents() runs now.
-  uint64_t calls_ = 0;                   // OnEvents() calls that have returned.
-  const void* serving_thread_ = nullptr; // ThreadKey() of the thread in it.
+  int serving_fd_ = kNoFd;  // Whose OnEvents() runs now.
+  uint64_t calls_ = 0;      // OnEvents() calls that have returned.
+  const void* serving_thread_ = nullptr;  // ThreadKey() of the thread in it.
 };
 
 }  // namespace yamanote::io

@@ -39,7 +39,8 @@ class EventFd {
 
 class Handler final : public EventHandler {
  public:
-  explicit Handler(std::function<void(uint32_t)> on_events) : on_events_(std::move(on_events)) {}
+  explicit Handler(std::function<void(uint32_t)> on_events)
+      : on_events_(std::move(on_events)) {}
   void OnEvents(uint32_t events) override { on_events_(events); }
 
  private:
@@ -92,7 +93,8 @@ TEST(PollerTest, WaitEndsAtItsTimeAndNotBefore) {
 TEST(PollerTest, WakeEndsTheNextWait) {
   Poller poller;
   poller.Wake();
-  EXPECT_EQ(poller.Poll(0ns), 0) << "a poll that does not wait leaves the token";
+  EXPECT_EQ(poller.Poll(0ns), 0)
+      << "a poll that does not wait leaves the token";
   const Instant start = Clock::now();
   EXPECT_EQ(poller.Poll(kHang), 0);
   EXPECT_LT(Clock::now() - start, kHang / 2);
@@ -145,7 +147,8 @@ TEST(PollerTest, StaleEventDoesNotReachTheNextHandlerOfTheDescriptor) {
   const auto replace_other = [&](int other) {
     poller.Remove(fds[other], *handlers[other]);
     uint64_t value = 0;
-    ASSERT_EQ(read(fds[other], &value, sizeof(value)), static_cast<ssize_t>(sizeof(value)));
+    ASSERT_EQ(read(fds[other], &value, sizeof(value)),
+              static_cast<ssize_t>(sizeof(value)));
     ASSERT_TRUE(poller.Add(fds[other], EPOLLIN, replacement));
     handlers[other] = &replacement;
   };
@@ -167,18 +170,22 @@ TEST(PollerTest, ErrorsNameTheDescriptorAndTheRemedy) {
   Poller poller;
   EventFd source;
   Handler handler([](uint32_t) {});
-  EXPECT_EQ(poller.Add(-1, EPOLLIN, handler).error().code, ErrorCode::kInvalidArgument);
+  EXPECT_EQ(poller.Add(-1, EPOLLIN, handler).error().code,
+            ErrorCode::kInvalidArgument);
   ASSERT_TRUE(poller.Add(source.fd(), EPOLLIN, handler));
   const auto twice = poller.Add(source.fd(), EPOLLIN, handler);
   ASSERT_FALSE(twice);
   EXPECT_EQ(twice.error().code, ErrorCode::kInvalidArgument);
-  EXPECT_NE(twice.error().message.find(std::to_string(source.fd())), std::string::npos);
+  EXPECT_NE(twice.error().message.find(std::to_string(source.fd())),
+            std::string::npos);
   EventFd other;
-  EXPECT_EQ(poller.Modify(other.fd(), EPOLLIN, handler).error().code, ErrorCode::kNotFound);
+  EXPECT_EQ(poller.Modify(other.fd(), EPOLLIN, handler).error().code,
+            ErrorCode::kNotFound);
   const int file = open("/proc/self/cmdline", O_RDONLY | O_CLOEXEC);
   const auto refused = poller.Add(file, EPOLLIN, handler);
   ASSERT_FALSE(refused);
-  EXPECT_EQ(refused.error().code, ErrorCode::kUnsupported) << refused.error().message;
+  EXPECT_EQ(refused.error().code, ErrorCode::kUnsupported)
+      << refused.error().message;
   close(file);
   poller.Remove(source.fd(), handler);
 }
@@ -196,17 +203,17 @@ TEST(PollerTest, ModifyChangesTheEvents) {
   poller.Remove(source.fd(), handler);
 }
 
-// Every item that a producer publishes before Wake() is found by a consumer that
-// waits without a time limit whenever it sees none. A lost wake-up hangs: the
-// wait is cut off at kHang and fails.
+// Every item that a producer publishes before Wake() is found by a consumer
+// that waits without a time limit whenever it sees none. A lost wake-up hangs:
+// the wait is cut off at kHang and fails.
 TEST(PollerStressTest, NoWakeUpIsLost) {
   constexpr int kProducers = 3;
   constexpr int kItems = 20'000;
   Poller poller;
   std::atomic<int> published{0};
   std::vector<std::thread> producers;
-  // The consumer grants one item at a time, so it goes to sleep between them and
-  // every phase of the protocol meets every other.
+  // The consumer grants one item at a time, so it goes to sleep between them
+  // and every phase of the protocol meets every other.
   std::counting_semaphore<kProducers> grants(0);
   std::atomic<bool> stop{false};
   for (int i = 0; i < kProducers; ++i) {
@@ -246,7 +253,8 @@ TEST(PollerStressTest, NoCallAfterRemove) {
     ~Checked() override { alive = 0xdead; }
     void OnEvents(uint32_t) override {
       EXPECT_EQ(alive, 0xa11fe);
-      // Not atomic: the polls are one at a time, and Remove() orders the reader.
+      // Not atomic: the polls are one at a time, and Remove() orders the
+      // reader.
       ++calls;
     }
     int alive = 0xa11fe;
@@ -267,7 +275,8 @@ TEST(PollerStressTest, NoCallAfterRemove) {
     std::unique_ptr<Checked> handlers[4];
     for (int i = 0; i < 4; ++i) {
       handlers[i] = std::make_unique<Checked>();
-      ASSERT_TRUE(poller.Add(sources[i].fd(), EPOLLIN, *handlers[i]));  // Level.
+      ASSERT_TRUE(
+          poller.Add(sources[i].fd(), EPOLLIN, *handlers[i]));  // Level.
     }
     if (round % 8 == 0) std::this_thread::yield();
     for (int i = 0; i < 4; ++i) {
@@ -278,7 +287,8 @@ TEST(PollerStressTest, NoCallAfterRemove) {
   }
   stop = true;
   for (auto& thread : pollers) thread.join();
-  EXPECT_GT(calls, 0u) << "the pollers never met a handler: the test proved nothing";
+  EXPECT_GT(calls, 0u)
+      << "the pollers never met a handler: the test proved nothing";
 }
 
 }  // namespace

@@ -17,35 +17,42 @@ struct Meaning {
 Meaning Explain(int error_number) {
   switch (error_number) {
     case EMFILE:
-      return {ErrorCode::kResourceExhausted,
-              "the process's descriptor limit is reached: close some or raise it "
-              "with `ulimit -n`"};
+      return {
+          ErrorCode::kResourceExhausted,
+          "the process's descriptor limit is reached: close some or raise it "
+          "with `ulimit -n`"};
     case ENFILE:
       return {ErrorCode::kResourceExhausted,
               "the system's descriptor limit is reached: raise fs.file-max"};
     case ENOSPC:
       return {ErrorCode::kResourceExhausted,
-              "the user's epoll watches are used up: raise fs.epoll.max_user_watches"};
+              "the user's epoll watches are used up: raise "
+              "fs.epoll.max_user_watches"};
     case ENOMEM:
     case ENOBUFS:
-      return {ErrorCode::kResourceExhausted, "free memory or lower the number of sockets"};
+      return {ErrorCode::kResourceExhausted,
+              "free memory or lower the number of sockets"};
     case EADDRNOTAVAIL:
       return {ErrorCode::kInvalidArgument,
-              "use an address of this machine; or, when connecting, no local port is "
+              "use an address of this machine; or, when connecting, no local "
+              "port is "
               "free: widen net.ipv4.ip_local_port_range"};
     case EADDRINUSE:
       return {ErrorCode::kInvalidArgument,
-              "another socket is bound to it: choose another port or stop its owner"};
+              "another socket is bound to it: choose another port or stop its "
+              "owner"};
     case EACCES:
     case EPERM:
       return {ErrorCode::kPermissionDenied,
-              "ports below net.ipv4.ip_unprivileged_port_start need CAP_NET_BIND_SERVICE; "
+              "ports below net.ipv4.ip_unprivileged_port_start need "
+              "CAP_NET_BIND_SERVICE; "
               "otherwise a firewall or a sandbox refused"};
     case EAFNOSUPPORT:
     case EPROTONOSUPPORT:
     case EOPNOTSUPP:
     case ENOSYS:
-      return {ErrorCode::kUnsupported, "the kernel was built or booted without it"};
+      return {ErrorCode::kUnsupported,
+              "the kernel was built or booted without it"};
     case EBADF:
     case EEXIST:
     case EINVAL:
@@ -59,7 +66,8 @@ Meaning Explain(int error_number) {
     case EPIPE:
       return {ErrorCode::kClosed, nullptr};
     case ECONNREFUSED:
-      return {ErrorCode::kUnavailable, "nothing listens there: start the server first"};
+      return {ErrorCode::kUnavailable,
+              "nothing listens there: start the server first"};
     case ECONNRESET:
     case ECONNABORTED:
     case ENOTCONN:
