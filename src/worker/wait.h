@@ -12,7 +12,8 @@
 //   3. Wait(waiter, deadline)             4. lock; take Waiter out of the list
 //                                         5. Notify(waiter, kNotified); unlock
 //   6. result kNotified: it is out of the list already
-//      otherwise: lock; take it out of the list; unlock
+//      otherwise: lock; take it out of the list (WaitList::Remove: a notifier
+//      that lost may have done so); unlock
 //
 // Exactly one Notify() (or the deadline, or the stop token) wins; the losers
 // return false and touch nothing afterwards. A notifier must hold the lock that
@@ -24,6 +25,7 @@
 #include <atomic>
 #include <cstdint>
 
+#include "yamanote/detail/wait_list.h"
 #include "yamanote/time.h"
 
 namespace yamanote::worker {
@@ -47,6 +49,7 @@ class Waiter {
 
   Waiter* next = nullptr;
   Waiter* previous = nullptr;
+  bool listed = false;  // In a list. Only WaitList writes it.
   uintptr_t tag = 0;  // For the primitive's own use (reader or writer, count).
 
  private:
@@ -65,34 +68,37 @@ WaitResult Wait(Waiter& waiter, Instant deadline = kNever);
 // had ended already. Any thread. See the protocol for what must be held.
 bool Notify(Waiter& waiter, WaitResult result = WaitResult::kNotified);
 
-// A doubly linked list of waiters, oldest first. Guarded by its owner's lock.
-class WaitList {
- public:
-  bool Empty() const { return head_ == nullptr; }
-  Waiter* Front() const { return head_; }
+// WaitList's operations; the class is in yamanote/detail/wait_list.h, because
+// public primitives embed it.
 
-  void PushBack(Waiter& waiter) {
-    waiter.next = nullptr;
-    waiter.previous = tail_;
-    (tail_ == nullptr ? head_ : tail_->next) = &waiter;
-    tail_ = &waiter;
-  }
+inline void WaitList::PushBack(Waiter& waiter) {
+  waiter.next = nullptr;
+  waiter.previous = tail_;
+  waiter.listed = true;
+  (tail_ == nullptr ? head_ : tail_->next) = &waiter;
+  tail_ = &waiter;
+}
 
-  void Remove(Waiter& waiter) {
-    (waiter.previous == nullptr ? head_ : waiter.previous->next) = waiter.next;
-    (waiter.next == nullptr ? tail_ : waiter.next->previous) = waiter.previous;
-    waiter.next = waiter.previous = nullptr;
-  }
+inline void WaitList::PushFront(Waiter& waiter) {
+  waiter.previous = nullptr;
+  waiter.next = head_;
+  waiter.listed = true;
+  (head_ == nullptr ? tail_ : head_->previous) = &waiter;
+  head_ = &waiter;
+}
 
-  Waiter* PopFront() {
-    Waiter* const waiter = head_;
-    if (waiter != nullptr) Remove(*waiter);
-    return waiter;
-  }
+inline void WaitList::Remove(Waiter& waiter) {
+  if (!waiter.listed) return;
+  (waiter.previous == nullptr ? head_ : waiter.previous->next) = waiter.next;
+  (waiter.next == nullptr ? tail_ : waiter.next->previous) = waiter.previous;
+  waiter.next = waiter.previous = nullptr;
+  waiter.listed = false;
+}
 
- private:
-  Waiter* head_ = nullptr;
-  Waiter* tail_ = nullptr;
-};
+inline Waiter* WaitList::PopFront() {
+  Waiter* const waiter = head_;
+  if (waiter != nullptr) Remove(*waiter);
+  return waiter;
+}
 
 }  // namespace yamanote::worker
