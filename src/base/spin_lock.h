@@ -4,4 +4,5 @@
 
 #pragma once
 
+#include "base/cpu.h"                   // IWYU pragma: export
 #include "yamanote/detail/spin_lock.h"  // IWYU pragma: export
