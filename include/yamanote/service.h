@@ -64,6 +64,9 @@ class Reply {
   // default: one datagram. TCP: no effect.
   void SplitDatagrams(size_t size) { datagram_bytes_ = size; }
 
+  // Takes back everything that was appended since Begin().
+  void Discard() { buffer_.resize(start_); }
+
   // What was appended since Begin().
   Bytes bytes() const { return Bytes(buffer_).subspan(start_); }
   bool close_after_send() const { return close_; }
