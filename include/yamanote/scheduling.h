@@ -24,9 +24,10 @@ enum class PlacementKind : uint8_t {
   kTwoLevel,     // A domain per core, chosen by least load (Tiny Quanta).
 };
 
-// Who runs the dispatcher of a central or two-level placement.
+// Who runs the dispatcher of a central placement. (Two-level placement balances
+// on the core that enqueues.)
 enum class DispatcherKind : uint8_t {
-  kShared,     // Whichever worker needs work does the dispatcher's work.
+  kShared,     // Every worker takes from the one queue, under its lock.
   kDedicated,  // Core 0 dispatches and runs requests only when all slots are full.
   kAuto,       // Dedicated from four cores on, else shared.
 };
@@ -67,6 +68,10 @@ std::span<const PresetInfo> Presets();
 
 // Returns the preset called `name`; kNotFound lists the names there are.
 Result<Scheduling> FindPreset(std::string_view name);
+
+// The most cores a runtime has and the most slots a worker has.
+inline constexpr unsigned kMaxCores = 256;
+inline constexpr unsigned kMaxSlots = 16;
 
 // Returns an error that names the key, the value, the limit and the remedy if
 // the combination is impossible on `cores` cores.

@@ -14,6 +14,10 @@
 
 namespace yamanote {
 
+namespace dispatch {
+class TaskInbox;
+}
+
 // A core's index within the runtime: 0 .. cores-1. Not the operating system's
 // CPU number; base/topology.h maps one to the other.
 using CoreId = uint32_t;
@@ -54,16 +58,20 @@ class Task {
   CoreId last_core = kNoCore;  // Where it last ran.
   Duration attained{0};        // Service so far. Kept only for policies that
                                // declare ClockUse::kRunTime; else zero.
+  uint32_t quanta = 0;         // Times it gave way and went on waiting. Kept by
+                               // a two-level placement only; else zero.
 
   // Owned by the policy from Enqueue() to the end of OnStop().
   std::array<uint64_t, 2> policy_words{};
 
  private:
   friend class TaskQueue;
-  friend class TaskHeapLinks;
+  template <typename Before>
+  friend class TaskHeap;
+  friend class dispatch::TaskInbox;
 
-  Task* next_ = nullptr;   // Queue successor, or heap sibling.
-  Task* child_ = nullptr;  // Heap: first child.
+  Task* next_ = nullptr;   // Queue successor, heap sibling or inbox link.
+  Task* child_ = nullptr;  // Heap: last child.
 };
 
 }  // namespace yamanote

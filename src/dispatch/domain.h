@@ -51,11 +51,13 @@ class alignas(base::kNoSharing) Domain {
   }
 
   // Puts `stopped` back and returns what `core` runs instead; may be `stopped`.
+  // nullptr only if the policy is not work-conserving.
   Task* Exchange(Task& stopped, Wake why, CoreId core, Instant now) {
     const Guard guard(*this);
     policy_->Enqueue(stopped, why, now);
-    Add(1);
-    return Pick(core, now);
+    Task* const next = policy_->PickNext(core, now);
+    if (next == nullptr) Add(1);  // Else one in, one out.
+    return next;
   }
 
   // Policy::OnStop under the lock.

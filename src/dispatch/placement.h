@@ -6,12 +6,23 @@
 //
 //   Enqueue -> [domain] -> PickNext (own work) or FindWork (others' work)
 //
+// A core's loop:  while (Dispatch(core)) wake whom it names;
+//                 PickNext(), if nothing FindWork(), if nothing HasWork(), park
+//
 // Thread safety: every call names the core it is made for, and calls for one
 // core come from one thread at a time. Enqueue() with kNoCore may come from any
 // thread at any time.
+//
+// No lost wake-up: the enqueuer calls Enqueue(), then a seq_cst fence, then
+// reads the idle flags of whom Placed names; the idle core raises its flag, then
+// a seq_cst fence, then calls HasWork() and parks only if it is false. One of
+// the two fences comes first, so either the enqueuer sees the flag or HasWork()
+// sees the task. Relaxed loads inside HasWork() therefore suffice; HasWork()
+// without the fence is a hint.
 
 #pragma once
 
+#include <cstdint>
 #include <memory>
 
 #include "yamanote/scheduling.h"
@@ -45,7 +56,9 @@ class Placement {
   virtual Task* PickNext(CoreId core, Instant now) = 0;
 
   // As Enqueue(current) and PickNext() in one step: `current` gives way on
-  // `core`. Never returns nullptr: at worst it returns `current`.
+  // `core`. May return `current`. Returns nullptr if `current` went elsewhere (to
+  // a dedicated dispatcher) and `core` has nothing to run yet. Unless `current`
+  // is returned, another core may run it before this call is over.
   virtual Task* Exchange(Task& current, Wake why, CoreId core, Instant now) = 0;
 
   // Looks where PickNext() does not: the longest other queue, a random victim.
@@ -61,13 +74,14 @@ class Placement {
   virtual void OnStop(Task& task, CoreId core, Stop why, Duration ran) = 0;
   virtual bool ObservesStops() const = 0;
 
-  // Returns how long `task` may run on `core`.
+  // Returns how long `task`, just picked for `core`, may run there.
   virtual Duration Slice(const Task& task, CoreId core) = 0;
 
-  // Does the dispatcher's own work if `core` is the dedicated dispatcher:
-  // arrivals into the policy, picks into the workers' slots. Returns true if it
-  // moved a task. Default: there is no dispatcher.
-  virtual bool Dispatch(CoreId /*core*/, Instant /*now*/) { return false; }
+  // Does the dispatcher's own work if `core` is the dedicated dispatcher: all
+  // arrivals into the policy, at most one pick into a worker's slot. Returns
+  // that worker ({kCore, worker}: it must be awake), kNobody when there is no
+  // more to do. Called until then, before PickNext(). Default: no dispatcher.
+  virtual Placed Dispatch(CoreId /*core*/, Instant /*now*/) { return {}; }
 
   // What the order needs to know about time.
   ClockUse clock_use() const { return clock_use_; }

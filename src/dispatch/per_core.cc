@@ -1,0 +1,287 @@
+// per_core.cc - a domain for each core: partitioned, stealing and two-level.
+//
+//   partitioned  The flow's hash chooses the core; work stays there. Use it when
+//                flows are many and alike; one busy flow overloads its core.
+//   stealing     As partitioned, but a woken task goes to its waker's core, and
+//                an idle core takes from others, a random one first. (ZygOS,
+//                Shenango)
+//   two-level    The core with the fewest tasks in flight gets a new one; among
+//                equals the one whose tasks have had most quanta, for they are
+//                likely to finish soon; then the caller itself. A woken task
+//                returns to where it last ran. An idle core may take from the
+//                longest domain. (Tiny Quanta)
+//
+// A task that names no flow (flow 0: a spawned thread) starts on its spawner's
+// core where idle cores steal, otherwise wherever the placement spreads it.
+//
+// Without stealing only its own core calls a domain, so there is no lock; other
+// threads go through the core's inbox. With stealing everybody takes the lock.
+//
+// Sources: Prekas et al., "ZygOS", SOSP 2017 (idle-loop order); Luo et al.,
+// "Efficient Microsecond-scale Blind Scheduling with Tiny Quanta", ASPLOS 2024
+// (join the shortest queue, ties to the most serviced quanta).
+
+#include <atomic>
+#include <memory>
+
+#include "dispatch/domain.h"
+#include "dispatch/inbox.h"
+#include "dispatch/placements.h"
+
+namespace yamanote::dispatch {
+namespace {
+
+// One core's domain and what its load is judged by. The counts are estimates: a
+// stale one costs a less good choice of core, never a task. Hence all relaxed.
+struct Lane {
+  Lane(const PolicyInfo& order, const PolicyOptions& options, bool shared, CoreId core)
+      : domain(order, options, shared), random(core * 2654435761u + 1) {}
+
+  Domain domain;
+  // Unused if the domain is shared.
+  TaskInbox inbox;
+
+  // Written by the core itself.
+  alignas(base::kNoSharing) std::atomic<bool> busy{false};  // It runs a task.
+  std::atomic<int64_t> own_quanta{0};
+  uint32_t current_quanta = 0;  // Of the running task.
+  uint32_t random;              // For the choice of a victim.
+
+  // Written by other cores. own_quanta + others_quanta is the number of quanta
+  // that this core's tasks in flight have had.
+  alignas(base::kNoSharing) std::atomic<int64_t> others_quanta{0};
+
+  uint32_t InFlight() const {
+    return domain.Waiting() + inbox.Pending() +
+           (busy.load(std::memory_order_relaxed) ? 1 : 0);
+  }
+
+  int64_t Quanta() const {
+    return own_quanta.load(std::memory_order_relaxed) +
+           others_quanta.load(std::memory_order_relaxed);
+  }
+
+  // By the core itself; a plain addition, for nobody else writes it.
+  void AddOwnQuanta(int64_t quanta) {
+    own_quanta.store(own_quanta.load(std::memory_order_relaxed) + quanta,
+                     std::memory_order_relaxed);
+  }
+
+  // xorshift32: any choice will do, as long as it is cheap and repeatable.
+  uint32_t Random() {
+    random ^= random << 13;
+    random ^= random >> 17;
+    random ^= random << 5;
+    return random;
+  }
+};
+
+class PerCore final : public Placement {
+ public:
+  PerCore(const PolicyInfo& order, const PolicyOptions& options, PlacementKind kind,
+          Stealing stealing, unsigned cores)
+      : Placement(order.clock),
+        cores_(cores),
+        kind_(kind),
+        stealing_(stealing),
+        shared_(stealing != Stealing::kNone),
+        balanced_(kind == PlacementKind::kTwoLevel && cores > 1),
+        observes_stops_(order.observes_stops),
+        lanes_(std::make_unique<std::unique_ptr<Lane>[]>(cores)) {
+    for (CoreId core = 0; core < cores; ++core) {
+      lanes_[core] = std::make_unique<Lane>(order, options, shared_, core);
+    }
+  }
+
+  Placed Enqueue(Task& task, Wake why, uint64_t flow, CoreId from, Instant now) override {
+    const CoreId home = Home(task, why, flow, from);
+    Lane& lane = *lanes_[home];
+    if (balanced_) CountArrival(task, why, lane, from == home);
+    if (shared_ || from == home) {
+      lane.domain.Enqueue(task, why, now);
+    } else {
+      lane.inbox.Push(task, why);
+    }
+    if (from != home) {
+      return {.notify = shared_ ? Notify::kAnyone : Notify::kCore, .core = home};
+    }
+    if (!shared_ || why == Wake::kYield || why == Wake::kPreempted) return {};
+    // The core runs nothing: it takes the task itself. Another would come late.
+    if (!lane.busy.load(std::memory_order_relaxed) && lane.domain.Waiting() <= 1) return {};
+    return {.notify = Notify::kAnyone, .core = kNoCore};
+  }
+
+  Task* PickNext(CoreId core, Instant now) override {
+    Lane& lane = *lanes_[core];
+    DrainInbox(lane, now);
+    Task* const task = lane.domain.PickNext(core, now);
+    lane.busy.store(task != nullptr, std::memory_order_relaxed);
+    if (balanced_) {
+      lane.AddOwnQuanta(-static_cast<int64_t>(lane.current_quanta));
+      lane.current_quanta = task == nullptr ? 0 : task->quanta;
+    }
+    return task;
+  }
+
+  Task* Exchange(Task& current, Wake why, CoreId core, Instant now) override {
+    Lane& lane = *lanes_[core];
+    DrainInbox(lane, now);
+    if (balanced_) {
+      ++current.quanta;
+      lane.AddOwnQuanta(1);
+    }
+    Task* const next = lane.domain.Exchange(current, why, core, now);
+    if (balanced_) lane.current_quanta = next == nullptr ? 0 : next->quanta;
+    return next;
+  }
+
+  Task* FindWork(CoreId core, Instant now) override {
+    switch (stealing_) {
+      case Stealing::kNone:
+        return nullptr;
+      case Stealing::kRandom: {
+        // The random victim first, then all others in turn.
+        const CoreId first = lanes_[core]->Random() % cores_;
+        for (unsigned i = 0; i < cores_; ++i) {
+          Task* const task = Steal((first + i) % cores_, core, now);
+          if (task != nullptr) return task;
+        }
+        return nullptr;
+      }
+      case Stealing::kLongest: {
+        CoreId longest = core;
+        uint32_t most = 0;
+        for (CoreId other = 0; other < cores_; ++other) {
+          const uint32_t waiting = lanes_[other]->domain.Waiting();
+          if (waiting <= most) continue;
+          longest = other;
+          most = waiting;
+        }
+        return Steal(longest, core, now);
+      }
+    }
+    return nullptr;
+  }
+
+  bool HasWork(CoreId core) const override {
+    const Lane& lane = *lanes_[core];
+    if (lane.domain.Waiting() != 0 || !lane.inbox.Empty()) return true;
+    if (!shared_) return false;
+    for (CoreId other = 0; other < cores_; ++other) {
+      if (lanes_[other]->domain.Waiting() != 0) return true;
+    }
+    return false;
+  }
+
+  void OnStop(Task& task, CoreId core, Stop why, Duration ran) override {
+    lanes_[core]->domain.OnStop(task, core, why, ran);
+  }
+  bool ObservesStops() const override { return observes_stops_; }
+
+  Duration Slice(const Task& task, CoreId core) override {
+    return lanes_[core]->domain.Slice(task);
+  }
+
+ private:
+  // The core whose domain `task` joins.
+  CoreId Home(const Task& task, Wake why, uint64_t flow, CoreId from) {
+    if (cores_ == 1) return 0;
+    if ((why == Wake::kYield || why == Wake::kPreempted) && from != kNoCore) return from;
+    const bool woken = why != Wake::kArrival;
+    switch (kind_) {
+      case PlacementKind::kStealing:
+        if ((woken || flow == 0) && from != kNoCore) return from;
+        break;
+      case PlacementKind::kTwoLevel:
+        if (woken && task.last_core < cores_) return task.last_core;
+        if (shared_ && flow == 0 && from != kNoCore) return from;
+        return LeastLoaded(from != kNoCore ? from : NextInTurn());
+      case PlacementKind::kPartitioned:
+      case PlacementKind::kCentral:
+        break;
+    }
+    if (woken && task.last_core < cores_) return task.last_core;
+    return flow != 0 ? HomeOfFlow(flow) : NextInTurn();
+  }
+
+  // Multiplicative hash: neighbouring flows land on different cores.
+  CoreId HomeOfFlow(uint64_t flow) const {
+    const uint64_t mixed = (flow * 0x9E3779B97F4A7C15u) >> 32;
+    return static_cast<CoreId>((mixed * cores_) >> 32);
+  }
+
+  CoreId NextInTurn() { return turn_.fetch_add(1, std::memory_order_relaxed) % cores_; }
+
+  // The least loaded core; `first` among equals, then those after it.
+  CoreId LeastLoaded(CoreId first) const {
+    CoreId best = first;
+    uint32_t least = UINT32_MAX;
+    int64_t most_quanta = 0;
+    for (unsigned i = 0; i < cores_; ++i) {
+      const CoreId core = (first + i) % cores_;
+      const uint32_t load = lanes_[core]->InFlight();
+      if (load > least) continue;
+      const int64_t quanta = lanes_[core]->Quanta();
+      if (load == least && quanta <= most_quanta) continue;
+      best = core;
+      least = load;
+      most_quanta = quanta;
+    }
+    return best;
+  }
+
+  static void CountArrival(Task& task, Wake why, Lane& lane, bool own) {
+    if (why == Wake::kArrival) task.quanta = 0;
+    if (why == Wake::kYield || why == Wake::kPreempted) ++task.quanta;
+    if (task.quanta == 0) return;
+    if (own) {
+      lane.AddOwnQuanta(task.quanta);
+    } else {
+      lane.others_quanta.fetch_add(task.quanta, std::memory_order_relaxed);
+    }
+  }
+
+  static void DrainInbox(Lane& lane, Instant now) {
+    lane.inbox.Drain(
+        [&lane, now](Task& task, Wake why) { lane.domain.Enqueue(task, why, now); });
+  }
+
+  // Takes one task of `victim` for `core`, by way of its own domain, so that the
+  // order decides and its policy can renormalise. Requires: shared domains.
+  Task* Steal(CoreId victim, CoreId core, Instant now) {
+    if (victim == core) return nullptr;
+    Task* const stolen = lanes_[victim]->domain.TryPickNext(core, now);
+    if (stolen == nullptr) return nullptr;
+    Lane& lane = *lanes_[core];
+    if (balanced_) {
+      lanes_[victim]->others_quanta.fetch_sub(stolen->quanta, std::memory_order_relaxed);
+      lane.AddOwnQuanta(stolen->quanta);
+    }
+    Task* const next = lane.domain.Exchange(*stolen, Wake::kMigrated, core, now);
+    lane.busy.store(next != nullptr, std::memory_order_relaxed);
+    if (balanced_) lane.current_quanta = next == nullptr ? 0 : next->quanta;
+    return next;
+  }
+
+  // Constant after construction; one line.
+  const unsigned cores_;
+  const PlacementKind kind_;
+  const Stealing stealing_;
+  const bool shared_;    // Every domain is called by others than its core.
+  const bool balanced_;  // New tasks go to the least loaded core.
+  const bool observes_stops_;
+  const std::unique_ptr<std::unique_ptr<Lane>[]> lanes_;
+
+  // Written by whoever enqueues a task without a flow.
+  alignas(base::kNoSharing) std::atomic<uint32_t> turn_{0};
+};
+
+}  // namespace
+
+std::unique_ptr<Placement> MakePerCore(const PolicyInfo& order, const PolicyOptions& options,
+                                       PlacementKind kind, Stealing stealing,
+                                       unsigned cores) {
+  return std::make_unique<PerCore>(order, options, kind, stealing, cores);
+}
+
+}  // namespace yamanote::dispatch

@@ -1,0 +1,50 @@
+// placement.cc - chooses the placement that a configuration asks for.
+
+#include "dispatch/placement.h"
+
+#include "base/check.h"
+#include "dispatch/placements.h"
+
+namespace yamanote::dispatch {
+namespace {
+
+// From this many cores on, one that only dispatches is worth its price.
+constexpr unsigned kAutoDedicatedCores = 4;
+
+}  // namespace
+
+std::unique_ptr<Placement> MakePlacement(const Scheduling& scheduling, unsigned cores) {
+  const PolicyInfo* const order = FindPolicy(scheduling.order);
+  YAMANOTE_CHECK(order != nullptr, "MakePlacement() requires Validate(): unknown order");
+  YAMANOTE_CHECK(cores >= 1, "MakePlacement() requires a core");
+  PolicyOptions options{.slice = scheduling.slice,
+                        .rejoin = scheduling.rejoin,
+                        .cores = 1,
+                        .classes = scheduling.classes};
+  if (cores == 1) {
+    // All placements are the same on one core: its own domain, without a lock.
+    return MakePerCore(*order, options, PlacementKind::kPartitioned, Stealing::kNone, 1);
+  }
+  switch (scheduling.placement) {
+    case PlacementKind::kCentral: {
+      options.cores = cores;
+      const bool dedicated = scheduling.dispatcher == DispatcherKind::kDedicated ||
+                             (scheduling.dispatcher == DispatcherKind::kAuto &&
+                              cores >= kAutoDedicatedCores);
+      if (dedicated) return MakeDedicated(*order, options, scheduling.slots, cores);
+      return MakeCentral(*order, options, cores);
+    }
+    case PlacementKind::kPartitioned:
+      return MakePerCore(*order, options, PlacementKind::kPartitioned, Stealing::kNone,
+                         cores);
+    case PlacementKind::kStealing:
+      return MakePerCore(*order, options, PlacementKind::kStealing, Stealing::kRandom, cores);
+    case PlacementKind::kTwoLevel:
+      return MakePerCore(*order, options, PlacementKind::kTwoLevel,
+                         scheduling.steal ? Stealing::kLongest : Stealing::kNone, cores);
+  }
+  YAMANOTE_CHECK(false, "a placement that is none");
+  return nullptr;
+}
+
+}  // namespace yamanote::dispatch
