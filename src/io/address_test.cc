@@ -1,3 +1,5 @@
+// address_test.cc - what reads as an address, and what the errors say.
+
 #include "io/address.h"
 
 #include <gtest/gtest.h>

@@ -1,3 +1,5 @@
+// poller_test.cc - readiness, removal and wake-ups, the last two under stress.
+
 #include "io/poller.h"
 
 #include <fcntl.h>

@@ -1,3 +1,5 @@
+// timer_test.cc - the timer queue in virtual time, against a model and under stress.
+
 #include "worker/timer.h"
 
 #include <gtest/gtest.h>
