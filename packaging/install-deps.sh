@@ -49,8 +49,8 @@ wanted=()
 for group in "${groups[@]}"; do
   declare -n packages="$group"
   wanted+=("${packages[@]}")
-  # The report's tests are JavaScript; any npm will do, Debian's if there is none.
-  if [ "$group" = test ] && ! command -v npm >/dev/null; then
+  # The report embeds a chart library from npm; any npm will do, Debian's if none.
+  if [ "$group" = build ] && ! command -v npm >/dev/null; then
     wanted+=(nodejs npm)
   fi
 done

@@ -8,6 +8,7 @@
 #include <exception>
 
 #include "tools/command.h"
+#include "tools/report/command.h"
 #include "tools/version/command.h"
 
 namespace yamanote::tools {
@@ -25,6 +26,7 @@ int Main(int argc, char** argv) {
   CLI::App app(kDescription, "yamanote");
   app.footer(kFooter);
   app.require_subcommand(0, 1);
+  AddReportCommand(app);
   AddVersionCommand(app);
   try {
     app.parse(argc, argv);
