@@ -1,0 +1,119 @@
+// udp_batch.h - many datagrams in one system call, both ways.
+//
+// Receiving: recvmmsg into the caller's buffers, with the kernel's count of what
+// it had to drop. Sending: sendmmsg; consecutive datagrams of one size to one
+// peer go down as one message that the kernel cuts (UDP_SEGMENT), where it can.
+//
+// One batch object per core; not thread-safe. The socket may be shared.
+
+#pragma once
+
+#include <sys/socket.h>
+#include <sys/uio.h>
+
+#include <array>
+#include <atomic>
+#include <cstddef>
+#include <cstdint>
+#include <span>
+
+#include "yamanote/address.h"
+#include "yamanote/result.h"
+
+namespace yamanote::io {
+
+inline constexpr unsigned kUdpBatch = 32;
+
+// A datagram to receive into.
+struct Datagram {
+  std::byte* data = nullptr;
+  size_t capacity = 0;
+  size_t size = 0;         // Received; at most capacity.
+  bool truncated = false;  // It was larger than capacity.
+  socklen_t peer_size = 0;
+  sockaddr_storage peer;   // Valid for peer_size bytes.
+};
+
+class UdpReceiver {
+ public:
+  UdpReceiver();
+
+  // Receives up to slots.size() <= kUdpBatch datagrams without waiting and
+  // returns how many; 0 if there are none.
+  unsigned Receive(int fd, std::span<Datagram* const> slots);
+
+  // Datagrams that `fd`'s queue had no room for since it was opened, as of the
+  // last one received (SO_RXQ_OVFL); wraps.
+  uint32_t kernel_drops() const { return kernel_drops_; }
+
+ private:
+  static constexpr size_t kControlBytes = CMSG_SPACE(sizeof(uint32_t));
+
+  std::array<mmsghdr, kUdpBatch> messages_{};
+  std::array<iovec, kUdpBatch> parts_{};
+  alignas(cmsghdr) std::array<std::array<std::byte, kControlBytes>, kUdpBatch> control_{};
+  uint32_t kernel_drops_ = 0;
+};
+
+// What to send to whom.
+struct OutDatagram {
+  std::span<const std::byte> bytes;
+  // The bytes are cut into datagrams of this size; 0: they are one datagram.
+  size_t datagram_bytes = 0;
+  const sockaddr_storage* peer = nullptr;
+  socklen_t peer_size = 0;
+};
+
+class UdpSender {
+ public:
+  struct Sent {
+    unsigned datagrams = 0;  // Of `out` sent whole.
+    unsigned failed = 0;     // Given up: the peer cannot be reached or is full.
+    unsigned calls = 0;      // System calls that sent something.
+  };
+
+  UdpSender();
+
+  // Sends all of `out` without waiting for room.
+  Sent Send(int fd, std::span<const OutDatagram> out);
+
+  // False: never use UDP_SEGMENT. For tests, and cleared when the kernel or the
+  // device refuses it.
+  void set_segmentation(bool on) { segmentation_ = on; }
+  bool segmentation() const { return segmentation_; }
+
+ private:
+  static constexpr size_t kControlBytes = CMSG_SPACE(sizeof(uint16_t));
+  static constexpr unsigned kParts = 256;
+
+  // One message of a call and the datagrams of `out` that it finishes.
+  struct Group {
+    size_t segment = 0;  // 0: a plain datagram.
+    unsigned datagrams = 0;
+    size_t first = 0;    // Index in `out`.
+  };
+
+  void SendPlain(int fd, std::span<const OutDatagram> out, Sent& sent);
+  unsigned BuildGroups(std::span<const OutDatagram> out, size_t& taken);
+  void SetMessage(unsigned index, const OutDatagram& peer, iovec* parts, size_t count,
+                  size_t segment);
+
+  std::array<mmsghdr, kUdpBatch> messages_{};
+  std::array<Group, kUdpBatch> groups_{};
+  std::array<iovec, kParts> parts_{};
+  alignas(cmsghdr) std::array<std::array<std::byte, kControlBytes>, kUdpBatch> control_{};
+  bool segmentation_ = true;
+};
+
+// Whether several sockets may share one address, the kernel choosing one by the
+// peer's hash.
+enum class PortSharing : uint8_t { kExclusive, kShared };
+
+// Opens a bound, non-blocking UDP socket that reports its drops. `buffer_bytes`
+// is asked for in both directions; the kernel may grant less (net.core.rmem_max).
+Result<int> OpenUdp(const SocketAddress& address, PortSharing sharing, size_t buffer_bytes);
+
+// Returns the bytes of receive buffer that the kernel granted `fd`.
+size_t ReceiveBufferBytes(int fd);
+
+}  // namespace yamanote::io

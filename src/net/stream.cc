@@ -1,0 +1,207 @@
+// stream.cc - framing, refusals and bounds of one byte stream.
+
+#include "net/stream.h"
+
+#include <algorithm>
+#include <cstring>
+
+#include "base/check.h"
+
+namespace yamanote::net {
+namespace {
+
+constexpr size_t kInitialBytes = 4 * 1024;
+// A buffer that grew beyond this is given back when it is empty.
+constexpr size_t kKeepBytes = 64 * 1024;
+
+Counter CounterOf(Refusal why) {
+  switch (why) {
+    case Refusal::kOverloaded: return Counter::kOverloaded;
+    case Refusal::kTooLarge: return Counter::kTooLarge;
+    case Refusal::kMalformed: return Counter::kMalformed;
+    case Refusal::kShutdown: return Counter::kShutdown;
+  }
+  return Counter::kMalformed;
+}
+
+Instant Later(Instant from, Duration by) {
+  return by >= kNever - from ? kNever : from + by;
+}
+
+}  // namespace
+
+Stream::Stream(const Protocol& protocol, const StreamLimits& limits)
+    : protocol_(protocol), limits_(limits), reply_(limits.max_reply_bytes) {}
+
+void Stream::Reset(Instant now) {
+  begin_ = end_ = need_ = skip_ = sent_ = 0;
+  if (capacity_ > kKeepBytes) {
+    input_.reset();
+    capacity_ = 0;
+  }
+  reply_.Clear(kKeepBytes);
+  has_frame_ = input_ended_ = closing_ = draining_ = send_blocked_ = partial_ = false;
+  last_read_ = last_sent_ = partial_since_ = now;
+}
+
+void Stream::Refuse(Bytes frame, Refusal why, Counters& counters) {
+  counters.Add(CounterOf(why));
+  reply_.Begin();
+  protocol_.Refuse(frame, Transport::kTcp, why, reply_);
+  if (reply_.close_after_send()) closing_ = true;
+}
+
+void Stream::Consume(size_t bytes) {
+  begin_ += bytes;
+  need_ = 0;
+  partial_ = false;
+  if (begin_ == end_) {
+    begin_ = end_ = 0;
+    if (capacity_ > kKeepBytes) {
+      input_.reset();
+      capacity_ = 0;
+    }
+  }
+}
+
+void Stream::StartSkip(size_t bytes) {
+  skip_ = bytes;
+  partial_since_ = last_read_;
+}
+
+// Throws away what nobody wants to see. Returns true if more is to come.
+bool Stream::Skip() {
+  const size_t bytes = std::min(skip_, available());
+  skip_ -= bytes;
+  Consume(bytes);
+  return skip_ > 0;
+}
+
+bool Stream::ParseNext(Counters& counters) {
+  const Bytes input(input_.get() + begin_, available());
+  if (input.size() < need_) return false;
+  const Frame frame = protocol_.Next(input, Transport::kTcp);
+  switch (frame.status) {
+    case Frame::Status::kRequest:
+      YAMANOTE_CHECK(frame.size > 0 && frame.size <= input.size(),
+                     "Protocol::Next() returned a request that is not in its input");
+      if (frame.size > limits_.max_request_bytes) {
+        Refuse(input.first(frame.size), Refusal::kTooLarge, counters);
+        StartSkip(frame.size + frame.skip);
+      } else if (draining_) {
+        Refuse(input.first(frame.size), Refusal::kShutdown, counters);
+        closing_ = true;
+      } else {
+        frame_ = frame;
+        has_frame_ = true;
+      }
+      return true;
+    case Frame::Status::kMalformed:
+      Refuse(frame.size == 0 ? input : input.first(std::min(input.size(), frame.size)),
+             Refusal::kMalformed, counters);
+      if (frame.size == 0) closing_ = true;
+      StartSkip(frame.size + frame.skip);
+      return true;
+    case Frame::Status::kNeedMore:
+      if (std::max(input.size() + 1, frame.size) > limits_.max_request_bytes) {
+        Refuse(input, Refusal::kTooLarge, counters);
+        closing_ = true;  // Where the next request begins is unknown.
+        return true;
+      }
+      if (!partial_) {
+        partial_ = true;
+        partial_since_ = last_read_;
+      }
+      need_ = frame.size;
+      return false;
+  }
+  return false;
+}
+
+Stream::Next Stream::Advance(Counters& counters) {
+  for (;;) {
+    if (has_frame_) return Next::kRequest;
+    const size_t unsent = Unsent().size();
+    if (closing_) return unsent > 0 ? Next::kSend : Next::kClose;
+    if (unsent >= kReplyBatchBytes || (send_blocked_ && unsent > 0)) return Next::kSend;
+    const bool skipping = skip_ > 0 && Skip();
+    if (!skipping && available() > 0 && ParseNext(counters)) continue;
+    if (input_ended_) {
+      if (available() > 0 || skipping) counters.Add(Counter::kTruncated);
+      closing_ = true;
+      continue;
+    }
+    if (draining_) {
+      closing_ = true;
+      continue;
+    }
+    return unsent > 0 ? Next::kSend : Next::kRead;
+  }
+}
+
+std::span<std::byte> Stream::ReadSpace() {
+  // At least a request of the largest size fits, and once it does ParseNext()
+  // refuses what is larger; so there is always space here.
+  const size_t limit = std::max(limits_.max_request_bytes, kInitialBytes);
+  if (capacity_ == 0) {
+    capacity_ = std::min(limit, kInitialBytes);
+    input_ = std::make_unique_for_overwrite<std::byte[]>(capacity_);
+  } else if (end_ == capacity_ && begin_ > 0) {
+    std::memmove(input_.get(), input_.get() + begin_, available());
+    end_ -= begin_;
+    begin_ = 0;
+  } else if (end_ == capacity_) {
+    YAMANOTE_CHECK(capacity_ < limit, "a full input buffer was not refused");
+    const size_t grown = std::min(limit, capacity_ * 2);
+    auto larger = std::make_unique_for_overwrite<std::byte[]>(grown);
+    std::memcpy(larger.get(), input_.get(), end_);
+    input_ = std::move(larger);
+    capacity_ = grown;
+  }
+  return {input_.get() + end_, capacity_ - end_};
+}
+
+void Stream::OnRead(size_t bytes, Instant now) {
+  YAMANOTE_CHECK(bytes <= capacity_ - end_, "more was read than there was space");
+  end_ += bytes;
+  last_read_ = now;
+}
+
+void Stream::FinishRequest(Counters& counters) {
+  if (!reply_.bytes().empty()) counters.Add(Counter::kReplies);
+  has_frame_ = false;
+  Consume(frame_.size);
+  StartSkip(frame_.skip);
+  if (reply_.close_after_send()) closing_ = true;
+}
+
+void Stream::RefuseRequest(Refusal why, Counters& counters) {
+  has_frame_ = false;
+  Refuse(frame_bytes(), why, counters);
+  Consume(frame_.size);
+  StartSkip(frame_.skip);
+}
+
+void Stream::OnSent(size_t bytes, Instant now) {
+  sent_ += bytes;
+  YAMANOTE_CHECK(sent_ <= reply_.all_bytes().size(), "more was sent than there was");
+  last_sent_ = now;
+  if (sent_ < reply_.all_bytes().size()) return;
+  sent_ = 0;
+  send_blocked_ = false;
+  reply_.Clear(kKeepBytes);
+}
+
+void Stream::OnSendBlocked(Instant now) {
+  if (!send_blocked_) last_sent_ = now;
+  send_blocked_ = true;
+}
+
+Instant Stream::Deadline() const {
+  if (has_frame_) return kNever;
+  if (send_blocked_) return Later(last_sent_, limits_.send_timeout);
+  if (partial_ || skip_ > 0) return Later(partial_since_, limits_.request_timeout);
+  return Later(last_read_, limits_.idle_timeout);
+}
+
+}  // namespace yamanote::net
