@@ -8,6 +8,7 @@
 #include <exception>
 
 #include "tools/command.h"
+#include "tools/policies/command.h"
 #include "tools/report/command.h"
 #include "tools/version/command.h"
 
@@ -26,6 +27,7 @@ int Main(int argc, char** argv) {
   CLI::App app(kDescription, "yamanote");
   app.footer(kFooter);
   app.require_subcommand(0, 1);
+  AddPoliciesCommand(app);
   AddReportCommand(app);
   AddVersionCommand(app);
   try {

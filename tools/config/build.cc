@@ -1,0 +1,103 @@
+// build.cc - applies settings over a preset and checks the result.
+
+#include <fmt/format.h>
+#include <sched.h>
+
+#include <algorithm>
+
+#include "tools/config/options.h"
+
+namespace yamanote::tools {
+namespace {
+
+constexpr std::string_view kPreset = "scheduling.preset";
+
+size_t AllowedCpus() {
+  // Larger than any machine, so that the call does not fail for its size.
+  static_assert(CPU_SETSIZE >= 1024);
+  cpu_set_t set;
+  CPU_ZERO(&set);
+  if (sched_getaffinity(0, sizeof(set), &set) != 0) return 1;
+  return static_cast<size_t>(CPU_COUNT(&set));
+}
+
+void AddProblem(std::string& problems, std::string_view problem) {
+  if (!problems.empty()) problems += '\n';
+  problems += problem;
+}
+
+// "--slice: scheduling.slice: ..." or, for the file, "a.toml:3: ...".
+std::string Describe(const Setting& setting, std::string_view why) {
+  return fmt::format("{}: {} = {}", setting.origin, setting.option->Name(), why);
+}
+
+// Names what was set explicitly, for an error about a combination.
+std::string ExplicitKeys(const Config& config) {
+  std::string keys;
+  for (const auto& [name, origin] : config.origins) {
+    if (!name.starts_with("scheduling.") && !name.starts_with("runtime.")) continue;
+    keys += fmt::format("{}{} ({})", keys.empty() ? "" : ", ", name, origin);
+  }
+  return keys.empty() ? "nothing but defaults" : keys;
+}
+
+}  // namespace
+
+unsigned CoreCount(const Config& config, size_t allowed) {
+  if (!config.runtime.cpus.empty()) return static_cast<unsigned>(config.runtime.cpus.size());
+  if (config.runtime.cores != 0) return config.runtime.cores;
+  return static_cast<unsigned>(allowed);
+}
+
+Result<Config> Build(std::span<const Setting> settings) {
+  Config config;
+  std::string problems;
+  // The preset first, whoever names it last: the other keys override its parts.
+  const Setting* preset = nullptr;
+  for (const Setting& setting : settings) {
+    if (setting.option->Name() == kPreset) preset = &setting;
+  }
+  Result<Scheduling> scheduling =
+      FindPreset(preset != nullptr ? std::string_view(preset->text)
+                                   : std::string_view(config.runtime.scheduling.preset));
+  if (scheduling) {
+    config.runtime.scheduling = std::move(*scheduling);
+  } else if (preset == nullptr) {
+    return tl::unexpected(scheduling.error());
+  }
+  for (const Setting& setting : settings) {
+    const Result<void> set = setting.option->set(*setting.option, config, setting.text);
+    if (!set) {
+      AddProblem(problems, Describe(setting, set.error().message));
+      continue;
+    }
+    config.origins[setting.option->Name()] = setting.origin;
+    for (ClassSetting& request_class : config.classes) {
+      if (setting.option->kind == ValueKind::kClass &&
+          setting.text.starts_with(request_class.name + ":")) {
+        request_class.origin = setting.origin;
+      }
+    }
+  }
+  if (!problems.empty()) return MakeError(ErrorCode::kInvalidArgument, problems);
+
+  if (!config.runtime.cpus.empty() && config.runtime.cores != 0 &&
+      config.runtime.cores != config.runtime.cpus.size()) {
+    return MakeError(
+        ErrorCode::kInvalidArgument,
+        fmt::format("{}: runtime.workers = {}, but runtime.cores ({}) names {} CPUs, one worker "
+                    "each; leave one of the two out",
+                    config.origins["runtime.workers"], config.runtime.cores,
+                    config.origins["runtime.cores"], config.runtime.cpus.size()));
+  }
+  const Result<void> possible =
+      Validate(config.runtime.scheduling, CoreCount(config, AllowedCpus()));
+  if (!possible) {
+    return MakeError(possible.error().code, fmt::format("{} (set here: {})",
+                                                        possible.error().message,
+                                                        ExplicitKeys(config)));
+  }
+  return config;
+}
+
+}  // namespace yamanote::tools

@@ -1,0 +1,93 @@
+// config.h - everything `yamanote serve` can be told, and where it was told.
+//
+// Values come from four places; a later one wins: the built-in defaults, the
+// preset, the file's keys, the flags. The table in options.h is the only list of
+// options: file keys, flags, limits, help, completion and --print-config are
+// generated from it, so they cannot diverge.
+//
+//   settings = ReadToml(path) + flags  ->  Build(settings)  ->  Config
+
+#pragma once
+
+#include <map>
+#include <optional>
+#include <span>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "yamanote/result.h"
+#include "yamanote/runtime.h"
+#include "yamanote/scheduling.h"
+
+namespace yamanote::tools {
+
+enum class ServeProtocol : uint8_t { kTcp, kUdp, kBoth };
+std::string_view ToString(ServeProtocol protocol);
+
+// One class of requests, as far as the configuration says something about it.
+// The service knows which classes there are; this changes their limits.
+struct ClassSetting {
+  std::string name;
+  std::optional<Duration> slo;
+  std::optional<uint32_t> limit;
+  std::string origin;
+};
+
+struct ServerSettings {
+  std::string listen = "127.0.0.1:7700";
+  ServeProtocol protocol = ServeProtocol::kTcp;
+  uint64_t max_connections = 4096;
+  uint64_t max_request_bytes = 2 * 1024 * 1024;
+  uint64_t max_reply_bytes = 64 * 1024 * 1024;
+  Duration idle_timeout = std::chrono::minutes(5);
+  Duration drain_timeout = std::chrono::seconds(5);
+  Duration stats_interval{0};  // Zero: never.
+};
+
+struct KvSettings {
+  uint64_t memory_limit = 64 * 1024 * 1024;
+};
+
+struct SpinSettings {
+  Duration max_service = std::chrono::seconds(1);
+};
+
+struct Config {
+  RuntimeOptions runtime;  // Its scheduling is the effective one.
+  std::vector<ClassSetting> classes;
+  ServerSettings server;
+  KvSettings kv;
+  SpinSettings spin;
+
+  // "section.key" -> "file.toml:12" or "--flag", for what was set explicitly.
+  std::map<std::string, std::string, std::less<>> origins;
+};
+
+struct OptionSpec;
+
+// One value given by somebody.
+struct Setting {
+  const OptionSpec* option = nullptr;
+  std::string text;
+  std::string origin;  // "serve.toml:12" or "--slice".
+};
+
+// Reads a TOML file. The error lists every problem, one per line, each with
+// file:line, key, what is wrong and the remedy. `name` is printed as the file's.
+Result<std::vector<Setting>> ParseToml(std::string_view text, std::string_view name);
+Result<std::vector<Setting>> ReadToml(const std::string& path);
+
+// Applies `settings` in order over the preset they name. The error lists every
+// value that is outside its limits; then whether the combination is possible.
+Result<Config> Build(std::span<const Setting> settings);
+
+// Returns how many cores `config` asks for, given that the process may use
+// `allowed` CPUs.
+unsigned CoreCount(const Config& config, size_t allowed);
+
+// The effective configuration as a TOML file with comments. It reads back to
+// the same configuration.
+std::string PrintConfig(const Config& config);
+
+}  // namespace yamanote::tools

@@ -1,0 +1,44 @@
+// flags.cc - flags from the table of options.
+
+#include "tools/config/flags.h"
+
+#include <fmt/format.h>
+
+#include "tools/config/options.h"
+
+namespace yamanote::tools {
+
+void AddConfigFlags(CLI::App& command, const std::shared_ptr<ConfigFlags>& flags) {
+  command.add_option("--config", flags->file, "TOML file with any of the keys below")
+      ->type_name("FILE");
+  for (const OptionSpec& option : Options()) {
+    const OptionSpec* const spec = &option;
+    CLI::Option* const added = command.add_option_function<std::string>(
+        option.flag,
+        [flags, spec](const std::string& text) {
+          flags->settings.push_back({spec, text, spec->flag});
+        },
+        fmt::format("{} [{}]", option.help, option.limits));
+    added->type_name(std::string(ToString(option.kind)));
+    added->group(fmt::format("[{}]", option.section));
+    // CLI11 calls once per flag only for repeated ones if told so.
+    if (option.kind == ValueKind::kClass) {
+      added->trigger_on_parse();
+    } else {
+      added->multi_option_policy(CLI::MultiOptionPolicy::TakeLast);
+    }
+  }
+}
+
+Result<Config> LoadConfig(const ConfigFlags& flags) {
+  std::vector<Setting> settings;
+  if (!flags.file.empty()) {
+    Result<std::vector<Setting>> file = ReadToml(flags.file);
+    if (!file) return tl::unexpected(file.error());
+    settings = std::move(*file);
+  }
+  settings.insert(settings.end(), flags.settings.begin(), flags.settings.end());
+  return Build(settings);
+}
+
+}  // namespace yamanote::tools

@@ -1,0 +1,26 @@
+// flags.h - gives a subcommand one flag for each key of the configuration.
+
+#pragma once
+
+#include <CLI/CLI.hpp>
+#include <memory>
+#include <vector>
+
+#include "tools/config/config.h"
+
+namespace yamanote::tools {
+
+// What the command line said; filled while it is parsed.
+struct ConfigFlags {
+  std::vector<Setting> settings;
+  std::string file;
+};
+
+// Adds --config and every option's flag to `command`. `flags` must live until
+// the command line has been parsed.
+void AddConfigFlags(CLI::App& command, const std::shared_ptr<ConfigFlags>& flags);
+
+// The file's settings, then the flags', built into a configuration.
+Result<Config> LoadConfig(const ConfigFlags& flags);
+
+}  // namespace yamanote::tools
