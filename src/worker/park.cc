@@ -1,0 +1,145 @@
+// park.cc - protocol P of park.h.
+
+#include "worker/park.h"
+
+#include <linux/futex.h>
+#include <sys/epoll.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#include "base/check.h"
+
+namespace yamanote::worker {
+namespace {
+
+void FutexWait(std::atomic<uint32_t>& word, uint32_t expected) {
+  syscall(SYS_futex, &word, FUTEX_WAIT_PRIVATE, expected, nullptr, nullptr, 0);
+}
+
+void FutexWake(std::atomic<uint32_t>& word) {
+  syscall(SYS_futex, &word, FUTEX_WAKE_PRIVATE, 1, nullptr, nullptr, 0);
+}
+
+}  // namespace
+
+Parking::Parking(unsigned cores, bool work_moves)
+    : cores_(cores), work_moves_(work_moves), slots_(new Slot[cores]) {
+  for (CoreId core = 0; core < cores; ++core) {
+    slots_[core].poller = std::make_unique<io::Poller>();
+    if (!work_moves_) continue;
+    nested_.push_back(std::make_unique<Nested>(*slots_[core].poller));
+    const Result<void> added =
+        watch_.Add(slots_[core].poller->descriptor(), EPOLLIN, *nested_.back());
+    YAMANOTE_CHECK(added.has_value(), "can't nest an epoll set in another");
+  }
+}
+
+Parking::~Parking() {
+  for (CoreId core = 0; core < nested_.size(); ++core) {
+    watch_.Remove(slots_[core].poller->descriptor(), *nested_[core]);
+  }
+}
+
+void Parking::Notify(dispatch::Placed placed) {
+  if (placed.notify == dispatch::Notify::kNobody) return;
+  std::atomic_thread_fence(std::memory_order_seq_cst);  // E2; pairs with W3.
+  if (placed.notify == dispatch::Notify::kCore) {
+    TryWake(placed.core);
+    return;
+  }
+  if (parked_.load(std::memory_order_relaxed) == 0) return;
+  if (spinning_.load(std::memory_order_relaxed) != 0) return;  // E3
+  const CoreId first = placed.core == kNoCore ? 0 : placed.core;
+  for (CoreId i = 0; i < cores_; ++i) {
+    if (TryWake((first + i) % cores_)) return;  // E4
+  }
+}
+
+void Parking::NotifyAll() {
+  std::atomic_thread_fence(std::memory_order_seq_cst);
+  for (CoreId core = 0; core < cores_; ++core) TryWake(core);
+}
+
+bool Parking::TryWake(CoreId core) {
+  Slot& slot = slots_[core];
+  State expected = State::kParked;
+  if (slot.state.load(std::memory_order_relaxed) != expected ||
+      !slot.state.compare_exchange_strong(expected, State::kSpinning)) {
+    return false;
+  }
+  spinning_.fetch_add(1);
+  parked_.fetch_sub(1);
+  // It may sleep on its word or as the watcher; the word is read by both.
+  slot.wake_word.store(1);
+  FutexWake(slot.wake_word);
+  if (!work_moves_) {
+    slot.poller->Wake();
+  } else {
+    watch_.Wake();
+  }
+  return true;
+}
+
+void Parking::BeginSpin(CoreId core) {
+  slots_[core].state.store(State::kSpinning);
+  spinning_.fetch_add(1);
+}
+
+bool Parking::EndSpinWithWork(CoreId core) {
+  slots_[core].state.store(State::kRunning);
+  const bool last = spinning_.fetch_sub(1) == 1;
+  return last && parked_.load(std::memory_order_relaxed) != 0 &&
+         (!work_moves_ || !watched_.load(std::memory_order_relaxed));
+}
+
+void Parking::BeginPark(CoreId core) {
+  Slot& slot = slots_[core];
+  slot.wake_word.store(0);
+  parked_.fetch_add(1);
+  slot.state.store(State::kParked);  // W2
+  spinning_.fetch_sub(1);            // W3; seq_cst, so a full fence.
+  std::atomic_thread_fence(std::memory_order_seq_cst);
+}
+
+void Parking::CancelPark(CoreId core) {
+  State expected = State::kParked;
+  if (slots_[core].state.compare_exchange_strong(expected, State::kSpinning)) {
+    spinning_.fetch_add(1);
+    parked_.fetch_sub(1);
+  }
+  // Else a waker made it Spinning and counted it.
+}
+
+void Parking::SleepOnWord(Slot& slot) {
+  while (slot.state.load() == State::kParked) FutexWait(slot.wake_word, 0);
+}
+
+void Parking::Sleep(CoreId core, Instant until) {
+  Slot& slot = slots_[core];
+  if (work_moves_ && watched_.exchange(true)) {
+    SleepOnWord(slot);
+    return;
+  }
+  if (!work_moves_ || slot.state.load() == State::kParked) {
+    watch_until_.store(ToNanos(until));
+    std::atomic_thread_fence(std::memory_order_seq_cst);  // Pairs with NotifyTimer.
+    const Duration wait = until == kNever ? Duration::max() : until - Clock::now();
+    if (wait > Duration::zero()) (work_moves_ ? watch_ : *slot.poller).Poll(wait);
+  }
+  if (work_moves_) {
+    watch_until_.store(INT64_MAX);
+    watched_.store(false);
+  }
+  CancelPark(core);
+}
+
+void Parking::NotifyTimer(Instant when) {
+  if (!work_moves_) return;
+  std::atomic_thread_fence(std::memory_order_seq_cst);  // Pairs with Sleep.
+  if (watched_.load(std::memory_order_relaxed) &&
+      ToNanos(when) < watch_until_.load(std::memory_order_relaxed)) {
+    watch_.Wake();
+  }
+}
+
+}  // namespace yamanote::worker

@@ -1,0 +1,112 @@
+// park.h - idle workers sleep, and no work is left waiting while they do.
+//
+// A worker is Running, Spinning (looking for work) or Parked. Protocol P:
+//
+//   enqueuer                            worker with nothing to do
+//   E1 put the task into a domain       W1 Spinning; look for a while
+//   E2 full fence                       W2 state = Parked
+//   E3 a spinner? it will look (W4)     W3 spinning count -1; full fence
+//   E4 else wake one Parked worker      W4 look once more; found: un-park
+//                                       W5 sleep until woken, event or timer
+//
+// Either E3 sees the spinner gone and E4 sees it Parked, or W4 sees the task
+// (store-load pairs E1/E3 and W2-W3/W4). A woken worker starts as Spinning, so
+// a burst of tasks wakes workers one after another, not all at once; one that
+// finds work and was the last spinner wakes the next if more waits.
+//
+// Events of file descriptors: where work may move between cores, one sleeper
+// (the watcher) sleeps on all cores' pollers, so that a core held by a long task
+// does not delay its connections; the others sleep on a word of their own. The
+// watcher hands the role on when it finds work. Where work may not move, each
+// worker sleeps in its own poller.
+
+#pragma once
+
+#include <atomic>
+#include <memory>
+#include <vector>
+
+#include "base/cpu.h"
+#include "dispatch/placement.h"
+#include "io/poller.h"
+#include "yamanote/time.h"
+
+namespace yamanote::worker {
+
+class Parking {
+ public:
+  // `work_moves`: a task or event of one core may be taken by another.
+  Parking(unsigned cores, bool work_moves);
+  ~Parking();
+  Parking(const Parking&) = delete;
+  Parking& operator=(const Parking&) = delete;
+
+  // E2-E4 for what the placement asked. Any thread.
+  void Notify(dispatch::Placed placed);
+
+  // Wakes every parked worker; for shutdown. Any thread.
+  void NotifyAll();
+
+  // The calling worker, in this order: BeginSpin, then either
+  // EndSpinWithWork(), or BeginPark (W2, W3), the look of W4, and CancelPark()
+  // or Sleep().
+  void BeginSpin(CoreId core);
+  // Returns true if the caller should wake another worker: it was the last that
+  // looked or watched, and others sleep.
+  bool EndSpinWithWork(CoreId core);
+  void BeginPark(CoreId core);
+  // The look found work: the caller is Spinning again.
+  void CancelPark(CoreId core);
+  // Sleeps until woken, until an event, or until `until`. The caller is
+  // Spinning afterwards.
+  void Sleep(CoreId core, Instant until);
+
+  // Makes the watcher, if it sleeps longer than `when`, sleep anew. Any thread.
+  void NotifyTimer(Instant when);
+
+  // True while `core` sleeps or is about to.
+  bool IsParked(CoreId core) const {
+    return slots_[core].state.load(std::memory_order_relaxed) == State::kParked;
+  }
+
+  // A worker that will sleep as the watcher sleeps for all: it must use the
+  // earliest timer of all cores.
+  bool work_moves() const { return work_moves_; }
+
+  io::Poller& poller(CoreId core) { return *slots_[core].poller; }
+
+ private:
+  enum class State : uint32_t { kRunning, kSpinning, kParked };
+
+  struct alignas(base::kNoSharing) Slot {
+    std::atomic<State> state{State::kRunning};
+    std::atomic<uint32_t> wake_word{0};  // Futex of a sleeper that is not the watcher.
+    std::unique_ptr<io::Poller> poller;
+  };
+
+  // Forwards an event of a core's poller, seen by the watcher.
+  class Nested final : public io::EventHandler {
+   public:
+    explicit Nested(io::Poller& poller) : poller_(poller) {}
+    void OnEvents(uint32_t) override { poller_.Poll(Duration::zero()); }
+
+   private:
+    io::Poller& poller_;
+  };
+
+  bool TryWake(CoreId core);  // Parked -> Spinning, and end its sleep.
+  void SleepOnWord(Slot& slot);
+
+  const unsigned cores_;
+  const bool work_moves_;
+  std::unique_ptr<Slot[]> slots_;
+  std::vector<std::unique_ptr<Nested>> nested_;
+  io::Poller watch_;
+
+  alignas(base::kNoSharing) std::atomic<uint32_t> spinning_{0};
+  std::atomic<uint32_t> parked_{0};
+  std::atomic<bool> watched_{false};          // Somebody is the watcher.
+  std::atomic<int64_t> watch_until_{INT64_MAX};  // When it wakes by itself, ns.
+};
+
+}  // namespace yamanote::worker

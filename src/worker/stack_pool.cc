@@ -1,0 +1,127 @@
+// stack_pool.cc - maps slabs of stacks and installs their guards.
+
+#include "worker/stack_pool.h"
+
+#include <sys/mman.h>
+
+#include <cerrno>
+#include <cstring>
+#include <mutex>
+
+#include "base/check.h"
+#include "worker/sanitizer.h"
+
+#ifndef MADV_GUARD_INSTALL
+#define MADV_GUARD_INSTALL 102
+#endif
+
+namespace yamanote::worker {
+namespace {
+
+// Tops of stacks are staggered so that the hot ends of many stacks do not fall
+// into the same sets of the first-level cache.
+constexpr size_t kColours = 8;
+constexpr size_t kColourBytes = 192;
+
+Error SystemError(const char* what, int error) {
+  std::string message = "can't make a stack: ";
+  message += what;
+  message += ": ";
+  message += std::strerror(error);
+  if (error == ENOMEM) {
+    message +=
+        "; raise vm.max_map_count (sysctl), lower max_threads or stack_bytes, or "
+        "use a kernel with light guards (6.13 or later)";
+  }
+  return Error{ErrorCode::kResourceExhausted, std::move(message), error};
+}
+
+}  // namespace
+
+StackPool::StackPool(size_t stack_bytes, size_t max_stacks)
+    : stack_bytes_(stack_bytes), max_stacks_(max_stacks) {}
+
+StackPool::~StackPool() {
+  for (Slab* slab : slabs_) {
+    for (Stack& stack : slab->stacks) sanitizer::DestroyFiber(stack.fiber);
+    munmap(slab->memory, slab_bytes());
+    delete slab;
+  }
+}
+
+Result<void> StackPool::AddSlab() {
+  if ((slabs_.size() + 1) * kStacksPerSlab > max_stacks_ + kStacksPerSlab - 1) {
+    return MakeError(ErrorCode::kResourceExhausted,
+                     "stacks in use: " + std::to_string(slabs_.size() * kStacksPerSlab) +
+                         ", the limit; raise max_threads");
+  }
+  void* const memory = mmap(nullptr, slab_bytes(), PROT_READ | PROT_WRITE,
+                            MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE | MAP_STACK, -1, 0);
+  if (memory == MAP_FAILED) return tl::unexpected(SystemError("mmap", errno));
+  // A huge page would commit the memory of thirty stacks at the first touch.
+  madvise(memory, slab_bytes(), MADV_NOHUGEPAGE);
+  auto* const slab = new Slab{static_cast<char*>(memory), {}};
+  for (size_t i = 0; i < kStacksPerSlab; ++i) {
+    char* const guard = slab->memory + i * (stack_bytes_ + kGuardBytes);
+    if (light_guards_ && madvise(guard, kGuardBytes, MADV_GUARD_INSTALL) != 0) {
+      light_guards_ = false;
+    }
+    if (!light_guards_ && mprotect(guard, kGuardBytes, PROT_NONE) != 0) {
+      const int error = errno;
+      munmap(memory, slab_bytes());
+      delete slab;
+      return tl::unexpected(SystemError("mprotect", error));
+    }
+    Stack& stack = slab->stacks[i];
+    stack.bottom = guard + kGuardBytes;
+    stack.top = stack.bottom + stack_bytes_ - (i % kColours) * kColourBytes;
+    stack.next = free_;
+    free_ = &stack;
+  }
+  free_count_ += kStacksPerSlab;
+  slabs_.push_back(slab);
+  return {};
+}
+
+Result<void> StackPool::Take(size_t count, Stack*& head, size_t& taken) {
+  const std::lock_guard guard(lock_);
+  taken = 0;
+  while (taken < count) {
+    if (free_ == nullptr) {
+      Result<void> added = AddSlab();
+      if (!added && taken == 0) return added;
+      if (!added) break;
+    }
+    Stack* const stack = free_;
+    free_ = stack->next;
+    --free_count_;
+    stack->next = head;
+    head = stack;
+    ++taken;
+  }
+  return {};
+}
+
+void StackPool::Return(Stack* head, size_t count) {
+  size_t warm;
+  {
+    const std::lock_guard guard(lock_);
+    warm = free_count_;
+  }
+  // The system calls are made outside of the lock; `warm` may be a little stale.
+  for (Stack* stack = head; stack != nullptr; stack = stack->next) {
+    if (warm++ < kWarmStacks || !stack->touched) continue;
+    madvise(stack->bottom, stack_bytes_, MADV_DONTNEED);
+    stack->touched = false;
+  }
+  const std::lock_guard guard(lock_);
+  while (head != nullptr) {
+    Stack* const next = head->next;
+    head->next = free_;
+    free_ = head;
+    head = next;
+  }
+  free_count_ += count;
+}
+
+}  // namespace yamanote::worker

@@ -1,0 +1,64 @@
+// user_thread.h - what a core runs: a task with code, and a stack while it runs.
+//
+// States, by what is set:
+//   fresh      in a domain, stack == nullptr: it gets a stack when first run
+//   running    it is some Worker's current()
+//   runnable   in a domain, stack != nullptr
+//   blocked    in no domain; a Waiter on its stack says for what
+//   finished   run() has returned; the block lives until joined or detached
+//
+//   fresh -> running -> { runnable, blocked } -> running -> ... -> finished
+//
+// Late stacks keep short threads cheap: a finished thread's stack, warm in the
+// cache, is handed to the next fresh one without a context switch.
+
+#pragma once
+
+#include <atomic>
+#include <cstddef>
+#include <cstdint>
+
+#include "worker/context.h"
+#include "worker/sanitizer.h"
+#include "worker/stack_pool.h"
+#include "yamanote/task.h"
+
+namespace yamanote::worker {
+
+// The C++ runtime's exception state of a thread (Itanium C++ ABI, 2.2.2), which
+// must travel with the user thread: a handler may block.
+struct ExceptionState {
+  void* caught = nullptr;
+  unsigned uncaught = 0;
+};
+
+class alignas(base::kCacheLine) UserThread final : public Task {
+ public:
+  // Bytes of a callable that need no allocation.
+  static constexpr size_t kInlineBytes = 96;
+
+  // UserThread::completion beside a Waiter's address.
+  static constexpr uintptr_t kRunning = 0;
+  static constexpr uintptr_t kFinished = 1;
+  static constexpr uintptr_t kDetached = 2;
+
+  Context context;
+  Stack* stack = nullptr;
+  void (*run)(void* storage) = nullptr;  // Runs and destroys what storage holds.
+  const char* name = "";
+  uint64_t flow = 0;
+  ExceptionState exceptions;
+  void* task_locals = nullptr;  // Owned by task-local storage.
+  UserThread* next_free = nullptr;
+  // kRunning, kFinished, kDetached or the Waiter of whoever joins. Exchange
+  // (acq_rel) at the end of run pairs with the joiner's compare-exchange.
+  std::atomic<uintptr_t> completion{kRunning};
+  // Set once OnStop(kBlocked) was made, so that a waker's Enqueue() comes after
+  // it. Used only with policies that observe stops. Release in
+  // Worker::Block() pairs with acquire in Resume().
+  std::atomic<bool> stop_reported{false};
+  [[no_unique_address]] sanitizer::Saved saved;
+  alignas(16) std::byte storage[kInlineBytes];
+};
+
+}  // namespace yamanote::worker
