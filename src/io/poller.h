@@ -98,6 +98,10 @@ class Poller {
 
   static constexpr int kBatch = 64;
 
+  // The epoll set itself, readable while events wait: to nest it in another
+  // poller, never to wait on directly.
+  int descriptor() const { return epoll_fd_; }
+
  private:
   struct Entry {
     EventHandler* handler = nullptr;

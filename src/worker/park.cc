@@ -69,13 +69,13 @@ bool Parking::TryWake(CoreId core) {
   }
   spinning_.fetch_add(1);
   parked_.fetch_sub(1);
-  // It may sleep on its word or as the watcher; the word is read by both.
-  slot.wake_word.store(1);
-  FutexWake(slot.wake_word);
-  if (!work_moves_) {
-    slot.poller->Wake();
+  // Both orders are safe: if it became watching after this load, it re-reads
+  // its state, finds Spinning and does not sleep.
+  if (slot.watching.load()) {
+    (work_moves_ ? watch_ : *slot.poller).Wake();
   } else {
-    watch_.Wake();
+    slot.wake_word.store(1);
+    FutexWake(slot.wake_word);
   }
   return true;
 }
@@ -120,12 +120,13 @@ void Parking::Sleep(CoreId core, Instant until) {
     SleepOnWord(slot);
     return;
   }
-  if (!work_moves_ || slot.state.load() == State::kParked) {
-    watch_until_.store(ToNanos(until));
-    std::atomic_thread_fence(std::memory_order_seq_cst);  // Pairs with NotifyTimer.
+  slot.watching.store(true);
+  if (slot.state.load() == State::kParked) {
+    if (work_moves_) watch_until_.store(ToNanos(until));
     const Duration wait = until == kNever ? Duration::max() : until - Clock::now();
     if (wait > Duration::zero()) (work_moves_ ? watch_ : *slot.poller).Poll(wait);
   }
+  slot.watching.store(false);
   if (work_moves_) {
     watch_until_.store(INT64_MAX);
     watched_.store(false);

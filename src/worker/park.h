@@ -80,7 +80,8 @@ class Parking {
 
   struct alignas(base::kNoSharing) Slot {
     std::atomic<State> state{State::kRunning};
-    std::atomic<uint32_t> wake_word{0};  // Futex of a sleeper that is not the watcher.
+    std::atomic<bool> watching{false};   // It sleeps (or is about to) in a poller.
+    std::atomic<uint32_t> wake_word{0};  // Futex of one that does not.
     std::unique_ptr<io::Poller> poller;
   };
 

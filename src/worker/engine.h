@@ -1,0 +1,99 @@
+// engine.h - the runtime's shared parts: workers, placement, pools, parking.
+//
+// Declared as Runtime::Impl so that the public header shows none of it.
+
+#pragma once
+
+#include <atomic>
+#include <memory>
+#include <thread>
+#include <vector>
+
+#include "dispatch/placement.h"
+#include "worker/park.h"
+#include "worker/stack_pool.h"
+#include "worker/thread_pool.h"
+#include "worker/worker.h"
+#include "yamanote/runtime.h"
+
+namespace yamanote::worker {
+
+// What the net room does on a core beside running requests: replies that other
+// cores produced, batches that wait to be sent.
+class Pump {
+ public:
+  enum class Moment : uint8_t {
+    kPass,  // Between tasks, every few microseconds.
+    kIdle,  // There is nothing else to run: hold nothing back.
+  };
+  virtual ~Pump() = default;
+  // On `core`'s worker, on the scheduler's stack: must not block; may Spawn.
+  // `now` is exact. Returns true if it did something.
+  virtual bool Run(CoreId core, Instant now, Moment moment) = 0;
+};
+
+class Engine {
+ public:
+  // Requires: options are valid, `cpus` has one entry per worker.
+  Engine(RuntimeOptions options, std::vector<int> cpus);
+  ~Engine();
+
+  // Makes a blocked thread runnable. Any thread.
+  void Resume(UserThread& thread);
+
+  // Enqueues a new thread, whose block came from NewThread(). Any thread.
+  void Launch(UserThread& thread);
+
+  // Returns a block to fill, nullptr if max_threads are alive. Any thread.
+  UserThread* NewThread();
+  // Gives a block back. Any thread.
+  void Free(UserThread& thread);
+
+  // The one pump; set before the first request, unset with nullptr. The caller
+  // ensures that no worker is inside the old one when it goes away:
+  // SetPump(nullptr) waits for every worker to have passed.
+  void SetPump(Pump* pump);
+  // Acquire; pairs with SetPump().
+  Pump* pump() const { return pump_.load(std::memory_order_acquire); }
+
+  bool stopping() const { return stopping_.load(std::memory_order_relaxed); }
+  unsigned cores() const { return static_cast<unsigned>(workers_.size()); }
+  Worker& worker(CoreId core) { return *workers_[core]; }
+  const RuntimeOptions& options() const { return options_; }
+  dispatch::Placement& placement() { return *placement_; }
+  Parking& parking() { return parking_; }
+  StackPool& stacks() { return stacks_; }
+  ThreadPool& threads() { return threads_; }
+  RuntimeStats stats() const;
+
+  // The process's engine, nullptr if there is none.
+  static Engine* Current();
+
+ private:
+  void RunWorker(CoreId core, int cpu);
+
+  const RuntimeOptions options_;
+  const std::unique_ptr<dispatch::Placement> placement_;
+  StackPool stacks_;
+  ThreadPool threads_;
+  Parking parking_;
+  std::atomic<bool> stopping_{false};
+  std::atomic<Pump*> pump_{nullptr};
+  std::atomic<uint64_t> foreign_spawned_{0};
+  std::vector<std::unique_ptr<Worker>> workers_;
+  std::vector<std::thread> kernel_threads_;
+};
+
+// True if one core's tasks and events may be taken by another core.
+bool WorkMoves(const Scheduling& scheduling, unsigned cores);
+
+}  // namespace yamanote::worker
+
+namespace yamanote {
+
+class Runtime::Impl final : public worker::Engine {
+ public:
+  using Engine::Engine;
+};
+
+}  // namespace yamanote

@@ -1,0 +1,376 @@
+// worker.cc - switching between tasks on one core, and the pass in between.
+
+#include "worker/worker.h"
+
+#include <cxxabi.h>
+#include <pthread.h>
+
+#include <cstdio>
+#include <cstring>
+
+#include "base/check.h"
+#include "worker/engine.h"
+
+namespace yamanote::worker {
+namespace {
+
+thread_local Worker* tls_worker = nullptr;
+
+constexpr Instant kNoTime{};
+
+}  // namespace
+
+// A function call of its own: a compiler may keep the address of a thread-local
+// across a switch, after which the caller is on another kernel thread.
+[[gnu::noinline]] Worker* Worker::This() {
+  Worker* worker = tls_worker;
+  asm volatile("" : "+r"(worker));
+  return worker;
+}
+
+Worker::Worker(Engine& engine, CoreId core)
+    : engine_(engine),
+      placement_(engine.placement()),
+      core_(core),
+      order_wants_now_(placement_.clock_use() != ClockUse::kNone),
+      order_wants_run_time_(placement_.clock_use() == ClockUse::kRunTime),
+      observes_stops_(placement_.ObservesStops()),
+      has_slices_(engine.options().scheduling.slice != kNoPreemption),
+      random_(0x9e3779b97f4a7c15ULL * (core + 1)),
+      threads_(engine.threads()),
+      stacks_(engine.stacks()) {}
+
+Instant Worker::Now() const { return order_wants_now_ ? Clock::now() : kNoTime; }
+
+// ---- Leaving and entering a thread ----------------------------------------
+
+void Worker::Stopping(UserThread& thread, Stop why) {
+  if (!observes_stops_ && !order_wants_run_time_) return;
+  Duration ran{0};
+  if (order_wants_run_time_) {
+    ran = Clock::now() - run_start_;
+    thread.attained += ran;
+  }
+  if (!observes_stops_) return;
+  placement_.OnStop(thread, core_, why, ran);
+  if (why == Stop::kBlocked) {
+    thread.stop_reported.store(true, std::memory_order_release);
+  }
+}
+
+void Worker::Entering(UserThread& thread) {
+  current_ = &thread;
+  thread.last_core = core_;
+  // Release: an RCU grace period that sees it sees what ran before.
+  switches_.store(switches_.load(std::memory_order_relaxed) + 1, std::memory_order_release);
+  if (!has_slices_ && !order_wants_run_time_) return;
+  run_start_ = Clock::now();
+  if (!has_slices_) return;
+  const Duration slice = placement_.Slice(thread, core_);
+  slice_end_ = slice == kNoPreemption ? kNever : run_start_ + slice;
+}
+
+bool Worker::AttachStack(UserThread& thread) {
+  Stack* const stack = stacks_.Take();
+  if (stack == nullptr) return false;
+  sanitizer::ResetStack(stack->bottom, static_cast<size_t>(stack->top - stack->bottom));
+  if (stack->fiber == nullptr) stack->fiber = sanitizer::CreateFiber();
+  stack->touched = true;
+  thread.stack = stack;
+  return true;
+}
+
+void Worker::SwitchToThread(UserThread& from, UserThread& to) {
+  const bool fresh = to.stack == nullptr;
+  if (fresh && !AttachStack(to)) {
+    handoff_ = &to;
+    SwitchToBase(from);
+    return;
+  }
+  from.exceptions = *exceptions_;
+  *exceptions_ = to.exceptions;
+  Entering(to);
+  Stack& stack = *to.stack;
+  sanitizer::StartSwitch(&from.saved, stack.fiber, stack.bottom,
+                         static_cast<size_t>(stack.top - stack.bottom));
+  if (fresh) {
+    YamanoteStart(&from.context, stack.top, &StackMain, &to);
+  } else {
+    YamanoteSwitch(&from.context, &to.context);
+  }
+  sanitizer::FinishSwitch(&from.saved);
+}
+
+void Worker::SwitchToBase(UserThread& from) {
+  from.exceptions = *exceptions_;
+  *exceptions_ = {};
+  current_ = nullptr;
+  sanitizer::StartSwitch(&from.saved, base_fiber_, base_bottom_, base_size_);
+  YamanoteSwitch(&from.context, &base_);
+  sanitizer::FinishSwitch(&from.saved);
+}
+
+void Worker::RunFromBase(UserThread& to) {
+  const bool fresh = to.stack == nullptr;
+  if (fresh && !AttachStack(to)) {
+    // Out of stacks: it waits in its domain until a thread ends. Said once.
+    static std::atomic<bool> said{false};
+    if (!said.exchange(true)) {
+      std::fprintf(stderr,
+                   "yamanote: no stack for user thread '%s'; it waits for another to end. "
+                   "Raise vm.max_map_count, or lower stack_bytes or the number of threads.\n",
+                   to.name);
+    }
+    placement_.Enqueue(to, Wake::kYield, to.flow, core_, Now());
+    return;
+  }
+  *exceptions_ = to.exceptions;
+  Entering(to);
+  Stack& stack = *to.stack;
+  sanitizer::StartSwitch(&base_saved_, stack.fiber, stack.bottom,
+                         static_cast<size_t>(stack.top - stack.bottom));
+  if (fresh) {
+    YamanoteStart(&base_, stack.top, &StackMain, &to);
+  } else {
+    YamanoteSwitch(&base_, &to.context);
+  }
+  sanitizer::FinishSwitch(&base_saved_);
+}
+
+// ---- What a user thread calls -----------------------------------------------
+
+UserThread* Worker::PickSuccessor() {
+  if (PassDue()) return nullptr;
+  return static_cast<UserThread*>(placement_.PickNext(core_, Now()));
+}
+
+void Worker::Yield(Wake why) {
+  Worker* const worker = This();
+  UserThread& thread = *worker->current_;
+  Bump(worker->yields_);
+  worker->Stopping(thread, why == Wake::kPreempted ? Stop::kPreempted : Stop::kYielded);
+  if (worker->PassDue()) {
+    // Enqueued before the switch: whoever picks it waits for its context.
+    Engine& engine = worker->engine_;
+    engine.parking().Notify(worker->placement_.Enqueue(thread, why, thread.flow,
+                                                       worker->core_, worker->Now()));
+    worker->SwitchToBase(thread);
+    return;
+  }
+  auto* const next = static_cast<UserThread*>(
+      worker->placement_.Exchange(thread, why, worker->core_, worker->Now()));
+  if (next == &thread) {
+    worker->Entering(thread);
+    return;
+  }
+  worker->SwitchToThread(thread, *next);
+}
+
+void Worker::Block() {
+  Worker* const worker = This();
+  UserThread& thread = *worker->current_;
+  worker->Stopping(thread, Stop::kBlocked);
+  UserThread* const next = worker->PickSuccessor();
+  if (next == &thread) {
+    worker->Entering(thread);  // It was resumed before it had left.
+  } else if (next == nullptr) {
+    worker->SwitchToBase(thread);
+  } else {
+    worker->SwitchToThread(thread, *next);
+  }
+}
+
+void Worker::CheckPreempt() {
+  Worker* const worker = This();
+  if (worker == nullptr || !worker->has_slices_ || worker->current_ == nullptr) return;
+  const Instant now = Clock::now();
+  if (now < worker->slice_end_) return;
+  if (!worker->placement_.HasWork(worker->core_)) {
+    // Nothing waits. What has arrived meanwhile is seen by a pass; the slice
+    // starts anew so that this costs a look per slice, not one per check.
+    const Duration slice = worker->placement_.Slice(*worker->current_, worker->core_);
+    worker->slice_end_ = slice == kNoPreemption ? kNever : now + slice;
+    if (now - worker->last_pass_ < kPassInterval) return;
+    worker->stops_until_pass_ = 1;
+  }
+  Bump(worker->slices_ended_);
+  Yield(Wake::kPreempted);
+}
+
+// ---- The life of a stack ----------------------------------------------------
+
+void Worker::StackMain(void* argument) {
+  auto* thread = static_cast<UserThread*>(argument);
+  sanitizer::FinishSwitch(nullptr);
+  for (;;) {
+    thread->run(thread->storage);
+    thread = Finish(*thread, thread->stack);
+  }
+}
+
+[[gnu::noinline]] UserThread* Worker::Finish(UserThread& thread, Stack* stack) {
+  FinishThread(thread);
+  Worker* const worker = This();
+  worker->Stopping(thread, Stop::kFinished);
+  thread.stack = nullptr;
+  worker->engine_.Complete(thread);
+  UserThread* const next = worker->PickSuccessor();
+  if (next != nullptr && next->stack == nullptr) {
+    next->stack = stack;
+    worker->Entering(*next);
+    return next;
+  }
+  // The stack may be given away before it is left: only this core takes from
+  // its own stock, and not before the jump... unless the stock overflows into
+  // the shared pool, where another core could start on it. So the stock keeps
+  // the newest: Return() spills the oldest.
+  worker->stacks_.Return(stack);
+  if (next != nullptr) {
+    *worker->exceptions_ = next->exceptions;
+    worker->Entering(*next);
+    sanitizer::StartSwitch(nullptr, next->stack->fiber, next->stack->bottom,
+                           static_cast<size_t>(next->stack->top - next->stack->bottom));
+    YamanoteJump(&next->context);
+  }
+  worker->current_ = nullptr;
+  sanitizer::StartSwitch(nullptr, worker->base_fiber_, worker->base_bottom_, worker->base_size_);
+  YamanoteJump(&worker->base_);
+}
+
+// ---- The pass -----------------------------------------------------------------
+
+void Worker::AdaptPassCount(Instant now) {
+  const Duration elapsed = now - last_pass_;
+  last_pass_ = now;
+  if (elapsed > 2 * kPassInterval) {
+    stops_per_pass_ = stops_per_pass_ > 1 ? stops_per_pass_ / 2 : 1;
+  } else if (elapsed < kPassInterval / 2 && stops_until_pass_ == 0) {
+    // Only if the count ran out: a pass because the queue was empty says
+    // nothing about how fast tasks stop.
+    stops_per_pass_ = stops_per_pass_ < kMostStopsPerPass ? stops_per_pass_ * 2 : kMostStopsPerPass;
+  }
+  stops_until_pass_ = stops_per_pass_;
+}
+
+UserThread* Worker::Pass() {
+  const Instant now = Clock::now();
+  AdaptPassCount(now);
+  switches_.store(switches_.load(std::memory_order_relaxed) + 1, std::memory_order_release);
+  if (handoff_ != nullptr) {
+    UserThread* const thread = handoff_;
+    handoff_ = nullptr;
+    return thread;
+  }
+  if (Pump* const pump = engine_.pump()) pump->Run(core_, now, Pump::Moment::kPass);
+  if (timers_.Next() <= now) timers_.RunExpired(now);
+  engine_.parking().poller(core_).Poll(Duration::zero());
+  placement_.Dispatch(core_, now);
+  if (Task* const task = placement_.PickNext(core_, now)) return static_cast<UserThread*>(task);
+  if (Task* const task = placement_.FindWork(core_, now)) {
+    Bump(steals_);
+    return static_cast<UserThread*>(task);
+  }
+  return HelpOthers(now);
+}
+
+// Does for cores that are busy with a task what they can't do now: their timers
+// and their events. ZygOS interrupts such a core; on stock Linux an interrupt
+// costs 20 us, and an epoll set may be read by anyone.
+UserThread* Worker::HelpOthers(Instant now) {
+  if (!engine_.parking().work_moves()) return nullptr;
+  const unsigned cores = engine_.cores();
+  random_ = random_ * 6364136223846793005ULL + 1442695040888963407ULL;
+  const auto first = static_cast<CoreId>((random_ >> 33) % cores);
+  for (CoreId i = 0; i < cores; ++i) {
+    const CoreId other = (first + i) % cores;
+    if (other == core_) continue;
+    Worker& worker = engine_.worker(other);
+    if (worker.timers_.Next() <= now) worker.timers_.RunExpired(now);
+    if (engine_.parking().poller(other).Poll(Duration::zero()) <= 0) continue;
+    if (Task* const task = placement_.PickNext(core_, now)) return static_cast<UserThread*>(task);
+    if (Task* const task = placement_.FindWork(core_, now)) {
+      Bump(steals_);
+      return static_cast<UserThread*>(task);
+    }
+  }
+  return nullptr;
+}
+
+Instant Worker::EarliestTimer() const {
+  Instant earliest = timers_.Next();
+  if (!engine_.parking().work_moves()) return earliest;
+  for (CoreId core = 0; core < engine_.cores(); ++core) {
+    earliest = std::min(earliest, engine_.worker(core).timers_.Next());
+  }
+  return earliest;
+}
+
+UserThread* Worker::Found(UserThread* thread) {
+  if (engine_.parking().EndSpinWithWork(core_)) {
+    // The last one that looked or watched now works: another takes over.
+    engine_.parking().Notify({dispatch::Notify::kAnyone, core_ + 1 < engine_.cores() ? core_ + 1 : 0});
+  }
+  return thread;
+}
+
+// Looks for work for `spin`, then sleeps; returns work, or nullptr to stop.
+UserThread* Worker::Idle() {
+  Parking& parking = engine_.parking();
+  parking.BeginSpin(core_);
+  Instant idle_since = Clock::now();
+  while (!engine_.stopping()) {
+    if (UserThread* const thread = Pass()) return Found(thread);
+    if (Pump* const pump = engine_.pump()) {
+      if (pump->Run(core_, last_pass_, Pump::Moment::kIdle)) continue;
+    }
+    if (last_pass_ - idle_since < engine_.options().spin) {
+      base::Pause();
+      continue;
+    }
+    parking.BeginPark(core_);
+    const Instant until = EarliestTimer();
+    if (placement_.HasWork(core_) || engine_.stopping() || until <= last_pass_) {
+      parking.CancelPark(core_);
+      continue;
+    }
+    Bump(parks_);
+    parking.Sleep(core_, until);
+    idle_since = Clock::now();
+  }
+  parking.EndSpinWithWork(core_);
+  return nullptr;
+}
+
+void Worker::Loop() {
+  tls_worker = this;
+  exceptions_ = reinterpret_cast<ExceptionState*>(abi::__cxa_get_globals());
+  base_fiber_ = sanitizer::CurrentFiber();
+  pthread_attr_t attributes;
+  YAMANOTE_CHECK(pthread_getattr_np(pthread_self(), &attributes) == 0,
+                 "the kernel thread's stack is not known");
+  void* bottom = nullptr;
+  pthread_attr_getstack(&attributes, &bottom, &base_size_);
+  pthread_attr_destroy(&attributes);
+  base_bottom_ = bottom;
+
+  while (!engine_.stopping()) {
+    UserThread* thread = Pass();
+    if (thread == nullptr) thread = Idle();
+    if (thread != nullptr) RunFromBase(*thread);
+  }
+  tls_worker = nullptr;
+}
+
+void Worker::AddStats(RuntimeStats& stats) const {
+  const auto read = [](const Counter& counter) {
+    return counter.load(std::memory_order_relaxed);
+  };
+  stats.switches += read(switches_);
+  stats.steals += read(steals_);
+  stats.parks += read(parks_);
+  stats.yields += read(yields_);
+  stats.slices_ended += read(slices_ended_);
+  stats.spawned += read(spawned_);
+}
+
+}  // namespace yamanote::worker

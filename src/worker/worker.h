@@ -1,0 +1,138 @@
+// worker.h - one core's kernel thread: runs tasks, and between them looks for
+// events, timers and other cores' work.
+//
+// A user thread that stops picks its successor itself and switches to it: the
+// scheduler's own stack (the base) is entered only when there is no successor or
+// when a pass is due. A pass does what must be done every few microseconds:
+//
+//   pump (net: replies, batches) -> timers -> events of this core -> dispatcher
+//   -> next task -> other cores' work, timers and events
+//
+// How often: every kPassInterval while tasks run. Reading the clock at every
+// stop would cost as much as a yield, so stops are counted and the count that
+// makes up an interval is measured as the program runs.
+
+#pragma once
+
+#include <atomic>
+#include <cstdint>
+
+#include "base/cpu.h"
+#include "dispatch/placement.h"
+#include "worker/thread_pool.h"
+#include "worker/timer.h"
+#include "worker/user_thread.h"
+#include "yamanote/runtime.h"
+
+namespace yamanote::worker {
+
+class Engine;
+
+class alignas(base::kNoSharing) Worker {
+ public:
+  Worker(Engine& engine, CoreId core);
+
+  // The kernel thread's life: runs tasks until the engine stops.
+  void Loop();
+
+  // The worker that the calling kernel thread is, nullptr if it is none. Not to
+  // be kept across anything that may switch: a thread may continue elsewhere.
+  static Worker* This();
+
+  // On a user thread of this worker; the caller may continue on another one.
+  // Yield and Block return when the thread runs again.
+  static void Yield(Wake why);
+  static void Block();
+  // Yields if the slice is over and something waits.
+  static void CheckPreempt();
+
+  CoreId core() const { return core_; }
+  UserThread* current() const { return current_; }
+  Engine& engine() const { return engine_; }
+  ThreadStock& threads() { return threads_; }
+  TimerQueue& timers() { return timers_; }
+
+  // Passes and switches of this worker so far; a change means that it was at a
+  // scheduling point in between. Any thread. Release; pairs with acquire in
+  // whoever waits for quiescence.
+  uint64_t reschedules() const { return switches_.load(std::memory_order_acquire); }
+  void AddStats(RuntimeStats& stats) const;
+
+  // Statistics that others count on this core's behalf; this thread only.
+  void CountSpawn() { Bump(spawned_); }
+
+ private:
+  static constexpr Duration kPassInterval = std::chrono::microseconds(5);
+  static constexpr uint32_t kMostStopsPerPass = 256;
+
+  // A counter written by this thread alone and read by any.
+  using Counter = std::atomic<uint64_t>;
+  static void Bump(Counter& counter) {
+    counter.store(counter.load(std::memory_order_relaxed) + 1, std::memory_order_relaxed);
+  }
+
+  // The life of a stack: runs `thread` and the fresh ones that follow.
+  static void StackMain(void* thread);
+  // Runs on the stack of `thread`, which is finished; returns the fresh thread
+  // that takes the stack over, or leaves it for good.
+  static UserThread* Finish(UserThread& thread, Stack* stack);
+
+  // Both return when `from` runs again, on whichever worker.
+  void SwitchToThread(UserThread& from, UserThread& to);
+  void SwitchToBase(UserThread& from);
+  void RunFromBase(UserThread& to);
+
+  void Stopping(UserThread& thread, Stop why);
+  void Entering(UserThread& thread);
+  bool AttachStack(UserThread& thread);
+  bool PassDue() { return --stops_until_pass_ == 0; }
+  // What a stopping thread's core runs next without a pass; nullptr: go to base.
+  UserThread* PickSuccessor();
+  Instant Now() const;
+
+  // One pass; returns a task to run or nullptr.
+  UserThread* Pass();
+  UserThread* HelpOthers(Instant now);
+  UserThread* Idle();
+  UserThread* Found(UserThread* thread);
+  void AdaptPassCount(Instant now);
+  Instant EarliestTimer() const;
+
+  Engine& engine_;
+  dispatch::Placement& placement_;
+  const CoreId core_;
+  // What the order and the slice need; constant.
+  const bool order_wants_now_;
+  const bool order_wants_run_time_;
+  const bool observes_stops_;
+  const bool has_slices_;
+
+  // This thread only, read and written at every switch.
+  UserThread* current_ = nullptr;
+  ExceptionState* exceptions_ = nullptr;  // The kernel thread's own.
+  uint32_t stops_until_pass_ = 1;
+  uint32_t stops_per_pass_ = 1;
+  Instant slice_end_ = kNever;
+  Instant run_start_{};
+  Counter switches_{0};
+  Context base_;
+  UserThread* handoff_ = nullptr;  // Picked, but only the base can start it.
+  [[no_unique_address]] sanitizer::Saved base_saved_;
+  void* base_fiber_ = nullptr;
+  const void* base_bottom_ = nullptr;
+  size_t base_size_ = 0;
+
+  Instant last_pass_{};
+  uint64_t random_ = 0;
+  ThreadStock threads_;
+  StackStock stacks_;
+  TimerQueue timers_;
+
+  Counter steals_{0};
+  Counter parks_{0};
+  Counter yields_{0};
+  Counter slices_ended_{0};
+  Counter spawned_{0};
+};
+
+}  // namespace yamanote::worker
