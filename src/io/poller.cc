@@ -113,6 +113,7 @@ Result<void> Poller::Add(int fd, uint32_t events, EventHandler& handler) {
   YAMANOTE_CHECK(entry.handler == nullptr,
                  "a descriptor was closed before Remove()");
   entry = {&handler, generation};
+  added_.fetch_add(1, std::memory_order_relaxed);
   return {};
 }
 
@@ -143,6 +144,7 @@ void Poller::Remove(int fd, EventHandler& handler) {
     Entry* const entry = Find(fd);
     if (entry == nullptr || entry->handler != &handler) return;
     entry->handler = nullptr;
+    added_.fetch_sub(1, std::memory_order_relaxed);
     epoll_event ignored{};
     const int result = epoll_ctl(epoll_fd_, EPOLL_CTL_DEL, fd, &ignored);
     YAMANOTE_CHECK(result == 0, "a descriptor was closed before Remove()");

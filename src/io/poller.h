@@ -98,6 +98,10 @@ class Poller {
 
   static constexpr int kBatch = 64;
 
+  // True if nothing was added: Poll(0) would be a system call for nothing. Any
+  // thread; relaxed, because whoever adds also wakes or polls later.
+  bool Empty() const { return added_.load(std::memory_order_relaxed) == 0; }
+
   // The epoll set itself, readable while events wait: to nest it in another
   // poller, never to wait on directly.
   int descriptor() const { return epoll_fd_; }
@@ -126,6 +130,7 @@ class Poller {
   int event_fd_;  // Edge-triggered in epoll_fd_, so nobody reads it.
 
   std::atomic<State> state_{State::kAwake};
+  std::atomic<int> added_{0};  // Descriptors in the set; written under lock_.
   // Held by the thread in Poll(). Acquire and release pair with each other:
   // what one poller's handlers wrote is visible to the next poller's.
   std::atomic<bool> polling_{false};

@@ -13,6 +13,7 @@
 #include "worker/park.h"
 #include "worker/stack_pool.h"
 #include "worker/thread_pool.h"
+#include "worker/wait.h"
 #include "worker/worker.h"
 #include "yamanote/runtime.h"
 
@@ -43,6 +44,10 @@ class Engine {
 
   // Enqueues a new thread, whose block came from NewThread(). Any thread.
   void Launch(UserThread& thread);
+
+  // Ends the life of a thread whose code has run: tells whoever joins it, or
+  // frees the block, which must not be touched afterwards.
+  void Complete(UserThread& thread);
 
   // Returns a block to fill, nullptr if max_threads are alive. Any thread.
   UserThread* NewThread();

@@ -69,6 +69,7 @@ bool Parking::TryWake(CoreId core) {
   }
   spinning_.fetch_add(1);
   parked_.fetch_sub(1);
+  wakes_.fetch_add(1, std::memory_order_relaxed);
   // Both orders are safe: if it became watching after this load, it re-reads
   // its state, finds Spinning and does not sleep.
   if (slot.watching.load()) {
@@ -114,7 +115,7 @@ void Parking::SleepOnWord(Slot& slot) {
   while (slot.state.load() == State::kParked) FutexWait(slot.wake_word, 0);
 }
 
-void Parking::Sleep(CoreId core, Instant until) {
+void Parking::Sleep(CoreId core, const std::function<Instant()>& earliest) {
   Slot& slot = slots_[core];
   if (work_moves_ && watched_.exchange(true)) {
     SleepOnWord(slot);
@@ -122,25 +123,28 @@ void Parking::Sleep(CoreId core, Instant until) {
   }
   slot.watching.store(true);
   if (slot.state.load() == State::kParked) {
-    if (work_moves_) watch_until_.store(ToNanos(until));
+    Instant until;
+    do {
+      until = earliest();
+      watch_until_.store(ToNanos(until));  // seq_cst; see NotifyTimer().
+    } while (earliest() < until);
     const Duration wait = until == kNever ? Duration::max() : until - Clock::now();
     if (wait > Duration::zero()) (work_moves_ ? watch_ : *slot.poller).Poll(wait);
   }
   slot.watching.store(false);
   if (work_moves_) {
-    watch_until_.store(INT64_MAX);
+    watch_until_.store(INT64_MIN);
     watched_.store(false);
   }
   CancelPark(core);
 }
 
+// Either the watcher's second look at the timers finds the new one, or its
+// watch_until_ is visible here (store-load on both sides, seq_cst).
 void Parking::NotifyTimer(Instant when) {
   if (!work_moves_) return;
-  std::atomic_thread_fence(std::memory_order_seq_cst);  // Pairs with Sleep.
-  if (watched_.load(std::memory_order_relaxed) &&
-      ToNanos(when) < watch_until_.load(std::memory_order_relaxed)) {
-    watch_.Wake();
-  }
+  std::atomic_thread_fence(std::memory_order_seq_cst);
+  if (ToNanos(when) < watch_until_.load()) watch_.Wake();
 }
 
 }  // namespace yamanote::worker

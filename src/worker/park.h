@@ -23,6 +23,7 @@
 #pragma once
 
 #include <atomic>
+#include <functional>
 #include <memory>
 #include <vector>
 
@@ -57,11 +58,13 @@ class Parking {
   void BeginPark(CoreId core);
   // The look found work: the caller is Spinning again.
   void CancelPark(CoreId core);
-  // Sleeps until woken, until an event, or until `until`. The caller is
-  // Spinning afterwards.
-  void Sleep(CoreId core, Instant until);
+  // Sleeps until woken, until an event, or until the instant that `earliest`
+  // returns (the earliest timer the caller is responsible for; called again
+  // whenever it may have changed). The caller is Spinning afterwards.
+  void Sleep(CoreId core, const std::function<Instant()>& earliest);
 
-  // Makes the watcher, if it sleeps longer than `when`, sleep anew. Any thread.
+  // After a timer was added: makes the watcher, if it sleeps longer than `when`,
+  // sleep anew. Any thread.
   void NotifyTimer(Instant when);
 
   // True while `core` sleeps or is about to.
@@ -72,6 +75,9 @@ class Parking {
   // A worker that will sleep as the watcher sleeps for all: it must use the
   // earliest timer of all cores.
   bool work_moves() const { return work_moves_; }
+
+  // Parked workers that were woken, so far. Any thread.
+  uint64_t wakes() const { return wakes_.load(std::memory_order_relaxed); }
 
   io::Poller& poller(CoreId core) { return *slots_[core].poller; }
 
@@ -106,8 +112,9 @@ class Parking {
 
   alignas(base::kNoSharing) std::atomic<uint32_t> spinning_{0};
   std::atomic<uint32_t> parked_{0};
+  std::atomic<uint64_t> wakes_{0};
   std::atomic<bool> watched_{false};          // Somebody is the watcher.
-  std::atomic<int64_t> watch_until_{INT64_MAX};  // When it wakes by itself, ns.
+  std::atomic<int64_t> watch_until_{INT64_MIN};  // When it wakes by itself, ns.
 };
 
 }  // namespace yamanote::worker

@@ -18,6 +18,7 @@
 #include <cstddef>
 #include <cstdint>
 
+#include "base/cpu.h"
 #include "worker/context.h"
 #include "worker/sanitizer.h"
 #include "worker/stack_pool.h"
@@ -32,6 +33,13 @@ struct ExceptionState {
   unsigned uncaught = 0;
 };
 
+// Task-local storage of one thread; src/worker/sync derives from it. Destroyed
+// on the thread, before it finishes.
+class TaskLocals {
+ public:
+  virtual ~TaskLocals() = default;
+};
+
 class alignas(base::kCacheLine) UserThread final : public Task {
  public:
   // Bytes of a callable that need no allocation.
@@ -41,6 +49,7 @@ class alignas(base::kCacheLine) UserThread final : public Task {
   static constexpr uintptr_t kRunning = 0;
   static constexpr uintptr_t kFinished = 1;
   static constexpr uintptr_t kDetached = 2;
+  static constexpr uintptr_t kCompleting = 3;
 
   Context context;
   Stack* stack = nullptr;
@@ -48,10 +57,11 @@ class alignas(base::kCacheLine) UserThread final : public Task {
   const char* name = "";
   uint64_t flow = 0;
   ExceptionState exceptions;
-  void* task_locals = nullptr;  // Owned by task-local storage.
+  TaskLocals* task_locals = nullptr;  // Owned.
   UserThread* next_free = nullptr;
-  // kRunning, kFinished, kDetached or the Waiter of whoever joins. Exchange
-  // (acq_rel) at the end of run pairs with the joiner's compare-exchange.
+  // kRunning -> Waiter (joining) -> kRunning (gave up) | kCompleting
+  // kRunning -> kDetached -> kCompleting;  kRunning -> kFinished
+  // kCompleting -> kFinished, only if the joiner gave up at the same moment.
   std::atomic<uintptr_t> completion{kRunning};
   // Set once OnStop(kBlocked) was made, so that a waker's Enqueue() comes after
   // it. Used only with policies that observe stops. Release in

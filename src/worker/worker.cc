@@ -5,8 +5,9 @@
 #include <cxxabi.h>
 #include <pthread.h>
 
+#include <algorithm>
 #include <cstdio>
-#include <cstring>
+#include <utility>
 
 #include "base/check.h"
 #include "worker/engine.h"
@@ -209,7 +210,8 @@ void Worker::StackMain(void* argument) {
 }
 
 [[gnu::noinline]] UserThread* Worker::Finish(UserThread& thread, Stack* stack) {
-  FinishThread(thread);
+  // Still a thread like any other: what it destroys may block.
+  delete std::exchange(thread.task_locals, nullptr);
   Worker* const worker = This();
   worker->Stopping(thread, Stop::kFinished);
   thread.stack = nullptr;
@@ -220,10 +222,8 @@ void Worker::StackMain(void* argument) {
     worker->Entering(*next);
     return next;
   }
-  // The stack may be given away before it is left: only this core takes from
-  // its own stock, and not before the jump... unless the stock overflows into
-  // the shared pool, where another core could start on it. So the stock keeps
-  // the newest: Return() spills the oldest.
+  // Given away before it is left, which is safe: only this core takes from its
+  // stock, after the jump, and the stock spills its oldest stacks, not this one.
   worker->stacks_.Return(stack);
   if (next != nullptr) {
     *worker->exceptions_ = next->exceptions;
@@ -255,7 +255,7 @@ void Worker::AdaptPassCount(Instant now) {
 UserThread* Worker::Pass() {
   const Instant now = Clock::now();
   AdaptPassCount(now);
-  switches_.store(switches_.load(std::memory_order_relaxed) + 1, std::memory_order_release);
+  passes_.store(passes_.load(std::memory_order_relaxed) + 1, std::memory_order_release);
   if (handoff_ != nullptr) {
     UserThread* const thread = handoff_;
     handoff_ = nullptr;
@@ -263,7 +263,8 @@ UserThread* Worker::Pass() {
   }
   if (Pump* const pump = engine_.pump()) pump->Run(core_, now, Pump::Moment::kPass);
   if (timers_.Next() <= now) timers_.RunExpired(now);
-  engine_.parking().poller(core_).Poll(Duration::zero());
+  io::Poller& poller = engine_.parking().poller(core_);
+  if (!poller.Empty()) poller.Poll(Duration::zero());
   placement_.Dispatch(core_, now);
   if (Task* const task = placement_.PickNext(core_, now)) return static_cast<UserThread*>(task);
   if (Task* const task = placement_.FindWork(core_, now)) {
@@ -286,7 +287,8 @@ UserThread* Worker::HelpOthers(Instant now) {
     if (other == core_) continue;
     Worker& worker = engine_.worker(other);
     if (worker.timers_.Next() <= now) worker.timers_.RunExpired(now);
-    if (engine_.parking().poller(other).Poll(Duration::zero()) <= 0) continue;
+    io::Poller& poller = engine_.parking().poller(other);
+    if (poller.Empty() || poller.Poll(Duration::zero()) <= 0) continue;
     if (Task* const task = placement_.PickNext(core_, now)) return static_cast<UserThread*>(task);
     if (Task* const task = placement_.FindWork(core_, now)) {
       Bump(steals_);
@@ -328,13 +330,12 @@ UserThread* Worker::Idle() {
       continue;
     }
     parking.BeginPark(core_);
-    const Instant until = EarliestTimer();
-    if (placement_.HasWork(core_) || engine_.stopping() || until <= last_pass_) {
+    if (placement_.HasWork(core_) || engine_.stopping() || EarliestTimer() <= last_pass_) {
       parking.CancelPark(core_);
       continue;
     }
     Bump(parks_);
-    parking.Sleep(core_, until);
+    parking.Sleep(core_, [this] { return EarliestTimer(); });
     idle_since = Clock::now();
   }
   parking.EndSpinWithWork(core_);

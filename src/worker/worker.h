@@ -53,16 +53,19 @@ class alignas(base::kNoSharing) Worker {
   TimerQueue& timers() { return timers_; }
 
   // Passes and switches of this worker so far; a change means that it was at a
-  // scheduling point in between. Any thread. Release; pairs with acquire in
-  // whoever waits for quiescence.
-  uint64_t reschedules() const { return switches_.load(std::memory_order_acquire); }
+  // scheduling point in between. A parked worker makes none: see
+  // Parking::IsParked(). Any thread. Acquire: pairs with the release stores in
+  // Entering() and Pass().
+  uint64_t reschedules() const {
+    return switches_.load(std::memory_order_acquire) + passes_.load(std::memory_order_acquire);
+  }
   void AddStats(RuntimeStats& stats) const;
 
   // Statistics that others count on this core's behalf; this thread only.
   void CountSpawn() { Bump(spawned_); }
 
  private:
-  static constexpr Duration kPassInterval = std::chrono::microseconds(5);
+  static constexpr Duration kPassInterval = std::chrono::microseconds(10);
   static constexpr uint32_t kMostStopsPerPass = 256;
 
   // A counter written by this thread alone and read by any.
@@ -115,6 +118,7 @@ class alignas(base::kNoSharing) Worker {
   Instant slice_end_ = kNever;
   Instant run_start_{};
   Counter switches_{0};
+  Counter passes_{0};
   Context base_;
   UserThread* handoff_ = nullptr;  // Picked, but only the base can start it.
   [[no_unique_address]] sanitizer::Saved base_saved_;

@@ -1,0 +1,79 @@
+// overflow.cc - the SIGSEGV handler of overflow.h.
+
+#include "worker/overflow.h"
+
+#include <csignal>
+#include <cstdio>
+#include <cstring>
+#include <mutex>
+#include <unistd.h>
+
+#include "worker/engine.h"
+
+namespace yamanote::worker {
+namespace {
+
+constexpr size_t kSignalStackBytes = 64 * 1024;
+
+struct sigaction g_before;
+std::once_flag g_installed;
+
+void Write(const char* text) {
+  const ssize_t ignored = write(STDERR_FILENO, text, std::strlen(text));
+  static_cast<void>(ignored);
+}
+
+// Async-signal-safe: no allocation, no stdio.
+void ReportIfOverflow(const void* address) {
+  Worker* const worker = Worker::This();
+  UserThread* const thread = worker == nullptr ? nullptr : worker->current();
+  if (thread == nullptr || thread->stack == nullptr) return;
+  const char* const at = static_cast<const char*>(address);
+  const char* const bottom = thread->stack->bottom;
+  if (at >= bottom || at < bottom - kGuardBytes) return;
+  char number[24];
+  char* digit = number + sizeof(number) - 1;
+  *digit = '\0';
+  for (size_t left = worker->engine().stacks().stack_bytes(); left != 0; left /= 10) {
+    *--digit = static_cast<char>('0' + left % 10);
+  }
+  Write("yamanote: stack overflow in user thread '");
+  Write(thread->name);
+  Write("': it used more than stack_bytes = ");
+  Write(digit);
+  Write("; raise RuntimeOptions::stack_bytes (runtime.stack_bytes in the configuration)\n");
+}
+
+void OnFault(int signal, siginfo_t* info, void* context) {
+  ReportIfOverflow(info->si_addr);
+  if ((g_before.sa_flags & SA_SIGINFO) != 0 && g_before.sa_sigaction != nullptr) {
+    g_before.sa_sigaction(signal, info, context);
+    return;
+  }
+  // Returning repeats the faulting instruction, now with the earlier handler.
+  sigaction(SIGSEGV, &g_before, nullptr);
+}
+
+}  // namespace
+
+OverflowReporter::OverflowReporter() : stack_(new char[kSignalStackBytes]) {
+  stack_t alternate{};
+  alternate.ss_sp = stack_.get();
+  alternate.ss_size = kSignalStackBytes;
+  sigaltstack(&alternate, nullptr);
+  std::call_once(g_installed, [] {
+    struct sigaction action {};
+    action.sa_sigaction = &OnFault;
+    action.sa_flags = SA_SIGINFO | SA_ONSTACK;
+    sigemptyset(&action.sa_mask);
+    sigaction(SIGSEGV, &action, &g_before);
+  });
+}
+
+OverflowReporter::~OverflowReporter() {
+  stack_t disable{};
+  disable.ss_flags = SS_DISABLE;
+  sigaltstack(&disable, nullptr);
+}
+
+}  // namespace yamanote::worker

@@ -1,0 +1,296 @@
+// runtime.cc - starts and stops the workers; the parts that they share.
+
+#include "yamanote/runtime.h"
+
+#include <pthread.h>
+#include <sched.h>
+
+#include <cerrno>
+#include <cstring>
+
+#include "base/check.h"
+#include "worker/engine.h"
+#include "worker/overflow.h"
+#include "yamanote/thread.h"
+
+namespace yamanote {
+namespace worker {
+namespace {
+
+// Release in the Runtime's creation pairs with acquire in Current(): a thread
+// that sees the pointer sees the engine.
+std::atomic<Engine*> g_engine{nullptr};
+std::atomic<uint64_t> g_next_id{1};
+constexpr uint64_t kIdsPerBlock = 1024;
+
+// Unique, from blocks so that cores do not share a counter.
+uint64_t NewId() {
+  thread_local uint64_t next = 0;
+  thread_local uint64_t end = 0;
+  if (next == end) {
+    next = g_next_id.fetch_add(kIdsPerBlock, std::memory_order_relaxed);
+    end = next + kIdsPerBlock;
+  }
+  return next++;
+}
+
+}  // namespace
+
+bool WorkMoves(const Scheduling& scheduling, unsigned cores) {
+  return cores > 1 && scheduling.placement != PlacementKind::kPartitioned;
+}
+
+Engine::Engine(RuntimeOptions options, std::vector<int> cpus)
+    : options_(std::move(options)),
+      placement_(dispatch::MakePlacement(options_.scheduling, static_cast<unsigned>(cpus.size()))),
+      stacks_(options_.stack_bytes, options_.max_threads),
+      threads_(options_.max_threads),
+      parking_(static_cast<unsigned>(cpus.size()),
+               WorkMoves(options_.scheduling, static_cast<unsigned>(cpus.size()))) {
+  for (CoreId core = 0; core < cpus.size(); ++core) {
+    workers_.push_back(std::make_unique<Worker>(*this, core));
+  }
+  g_engine.store(this, std::memory_order_release);
+  for (CoreId core = 0; core < cpus.size(); ++core) {
+    kernel_threads_.emplace_back([this, core, cpu = cpus[core]] { RunWorker(core, cpu); });
+  }
+}
+
+Engine::~Engine() {
+  stopping_.store(true);
+  // A worker that was about to park re-reads stopping_ after it said so, and one
+  // that said so earlier is woken here: as for E2-E4 in park.h.
+  parking_.NotifyAll();
+  for (std::thread& thread : kernel_threads_) thread.join();
+  g_engine.store(nullptr, std::memory_order_release);
+  workers_.clear();  // Gives their stock back to the pools.
+}
+
+void Engine::RunWorker(CoreId core, int cpu) {
+  if (options_.pin) {
+    cpu_set_t set;
+    CPU_ZERO(&set);
+    CPU_SET(cpu, &set);
+    sched_setaffinity(0, sizeof(set), &set);  // Create() has checked it.
+  }
+  const std::string name = "yamanote-" + std::to_string(core);
+  pthread_setname_np(pthread_self(), name.c_str());
+  const OverflowReporter reporter;
+  workers_[core]->Loop();
+}
+
+Engine* Engine::Current() { return g_engine.load(std::memory_order_acquire); }
+
+UserThread* Engine::NewThread() {
+  Worker* const worker = Worker::This();
+  UserThread* thread = nullptr;
+  if (worker != nullptr) {
+    thread = worker->threads().Take();
+  } else {
+    size_t taken = 0;
+    if (!threads_.Take(1, thread, taken)) return nullptr;
+  }
+  if (thread == nullptr) return nullptr;
+  thread->id = NewId();
+  thread->arrival = {};
+  thread->deadline = kNever;
+  thread->last_core = kNoCore;
+  thread->attained = Duration::zero();
+  thread->policy_words = {};
+  thread->flow = 0;
+  thread->exceptions = {};
+  // Nobody else knows the block: ordered by its Enqueue().
+  thread->completion.store(UserThread::kRunning, std::memory_order_relaxed);
+  return thread;
+}
+
+void Engine::Free(UserThread& thread) {
+  if (Worker* const worker = Worker::This()) {
+    worker->threads().Return(&thread);
+  } else {
+    thread.next_free = nullptr;
+    threads_.Return(&thread, 1);
+  }
+}
+
+void Engine::Launch(UserThread& thread) {
+  Worker* const worker = Worker::This();
+  if (worker != nullptr) {
+    worker->CountSpawn();
+  } else {
+    foreign_spawned_.fetch_add(1, std::memory_order_relaxed);
+  }
+  const bool wants_now = placement_->clock_use() != ClockUse::kNone;
+  const Instant now = wants_now ? Clock::now() : Instant{};
+  if (wants_now && thread.arrival == Instant{}) thread.arrival = now;
+  parking_.Notify(placement_->Enqueue(thread, Wake::kArrival, thread.flow,
+                                      worker == nullptr ? kNoCore : worker->core(), now));
+}
+
+void Engine::Resume(UserThread& thread) {
+  if (placement_->ObservesStops()) {
+    // The thread may still be on its way from registering its wait to
+    // OnStop(kBlocked); the policy must hear of that first. Tens of nanoseconds.
+    while (!thread.stop_reported.load(std::memory_order_acquire)) base::Pause();
+  }
+  Worker* const worker = Worker::This();
+  const Instant now =
+      placement_->clock_use() != ClockUse::kNone ? Clock::now() : Instant{};
+  parking_.Notify(placement_->Enqueue(thread, Wake::kWakeup, thread.flow,
+                                      worker == nullptr ? kNoCore : worker->core(), now));
+}
+
+void Engine::Complete(UserThread& thread) {
+  // All acq_rel: pairs with the joiner's and the detacher's compare-exchanges.
+  // From kRunning straight to kFinished: the joiner may free the block at once.
+  uintptr_t seen = UserThread::kRunning;
+  while (!thread.completion.compare_exchange_weak(
+      seen, seen == UserThread::kRunning ? UserThread::kFinished : UserThread::kCompleting,
+      std::memory_order_acq_rel, std::memory_order_acquire)) {
+  }
+  if (seen == UserThread::kRunning) return;
+  if (seen == UserThread::kDetached) {
+    Free(thread);
+    return;
+  }
+  // Somebody joins. It frees the block after its Notify(); if it gave up just
+  // now, it waits for kFinished instead, until which its Waiter lives.
+  if (!Notify(*reinterpret_cast<Waiter*>(seen))) {
+    thread.completion.store(UserThread::kFinished, std::memory_order_release);
+  }
+}
+
+void Engine::SetPump(Pump* pump) {
+  pump_.store(pump, std::memory_order_release);
+  if (pump != nullptr) return;
+  // Every worker that was inside the old pump has passed once its count moves,
+  // or it sleeps.
+  for (CoreId core = 0; core < cores(); ++core) {
+    const uint64_t before = workers_[core]->reschedules();
+    Worker* const self = Worker::This();
+    if (self == workers_[core].get()) continue;
+    while (workers_[core]->reschedules() == before && !parking_.IsParked(core)) {
+      sched_yield();
+    }
+  }
+}
+
+RuntimeStats Engine::stats() const {
+  RuntimeStats stats;
+  for (const auto& worker : workers_) worker->AddStats(stats);
+  stats.spawned += foreign_spawned_.load(std::memory_order_relaxed);
+  stats.wakes = parking_.wakes();
+  return stats;
+}
+
+}  // namespace worker
+
+namespace {
+
+Result<std::vector<int>> ChooseCpus(const RuntimeOptions& options) {
+  cpu_set_t allowed;
+  CPU_ZERO(&allowed);
+  if (sched_getaffinity(0, sizeof(allowed), &allowed) != 0) {
+    return MakeError(ErrorCode::kInternal,
+                     std::string("can't read the CPU affinity: ") + std::strerror(errno), errno);
+  }
+  if (!options.cpus.empty()) {
+    for (const int cpu : options.cpus) {
+      if (cpu < 0 || cpu >= CPU_SETSIZE || !CPU_ISSET(cpu, &allowed)) {
+        return MakeError(ErrorCode::kInvalidArgument,
+                         "cpus: CPU " + std::to_string(cpu) +
+                             " is not one that this process may use; see `taskset -p $$`");
+      }
+    }
+    return options.cpus;
+  }
+  std::vector<int> cpus;
+  const auto count = static_cast<unsigned>(CPU_COUNT(&allowed));
+  const unsigned wanted = options.cores == 0 ? count : options.cores;
+  if (wanted > count && options.pin) {
+    return MakeError(ErrorCode::kInvalidArgument,
+                     "cores = " + std::to_string(wanted) + ", but this process may use " +
+                         std::to_string(count) + " CPUs; lower cores or set pin = false");
+  }
+  for (int cpu = 0; cpu < CPU_SETSIZE && cpus.size() < wanted; ++cpu) {
+    if (CPU_ISSET(cpu, &allowed)) cpus.push_back(cpu);
+  }
+  while (cpus.size() < wanted) cpus.push_back(cpus[cpus.size() % count]);
+  return cpus;
+}
+
+Result<void> CheckLimits(const RuntimeOptions& options) {
+  constexpr size_t kLeastStack = 16 * 1024;
+  constexpr size_t kMostStack = 64 * 1024 * 1024;
+  constexpr size_t kMostThreads = 16 * 1024 * 1024;
+  const auto outside = [](const char* key, size_t value, size_t low, size_t high) {
+    return MakeError(ErrorCode::kInvalidArgument,
+                     std::string(key) + " = " + std::to_string(value) + " is outside " +
+                         std::to_string(low) + " .. " + std::to_string(high));
+  };
+  if (options.stack_bytes < kLeastStack || options.stack_bytes > kMostStack) {
+    return outside("stack_bytes", options.stack_bytes, kLeastStack, kMostStack);
+  }
+  if (options.max_threads < 1 || options.max_threads > kMostThreads) {
+    return outside("max_threads", options.max_threads, 1, kMostThreads);
+  }
+  const size_t cores = options.cpus.empty() ? options.cores : options.cpus.size();
+  if (cores > 256) return outside("cores", cores, 1, 256);
+  if (options.spin < Duration::zero()) {
+    return MakeError(ErrorCode::kInvalidArgument,
+                     "spin = " + std::to_string(options.spin.count()) +
+                         " ns is negative; use 0 to park at once");
+  }
+  return {};
+}
+
+constexpr size_t kPage = 4096;
+
+// Exchanged by Create() and ~Runtime(): one runtime at a time.
+std::atomic<Runtime*> g_runtime{nullptr};
+std::atomic<bool> g_taken{false};
+
+}  // namespace
+
+Result<std::unique_ptr<Runtime>> Runtime::Create(RuntimeOptions options) {
+  if (auto checked = CheckLimits(options); !checked) return tl::unexpected(checked.error());
+  Result<std::vector<int>> cpus = ChooseCpus(options);
+  if (!cpus) return tl::unexpected(cpus.error());
+  const auto cores = static_cast<unsigned>(cpus->size());
+  if (auto valid = Validate(options.scheduling, cores); !valid) {
+    return tl::unexpected(valid.error());
+  }
+  if (g_taken.exchange(true)) {
+    return MakeError(ErrorCode::kUnavailable,
+                     "this process has a Runtime already; destroy it first");
+  }
+  options.cores = cores;
+  options.stack_bytes = (options.stack_bytes + kPage - 1) / kPage * kPage;
+  auto impl = std::make_unique<Impl>(std::move(options), std::move(*cpus));
+  std::unique_ptr<Runtime> runtime(new Runtime(std::move(impl)));
+  g_runtime.store(runtime.get(), std::memory_order_release);
+  return runtime;
+}
+
+Runtime::Runtime(std::unique_ptr<Impl> impl) : impl_(std::move(impl)) {}
+
+Runtime::~Runtime() {
+  g_runtime.store(nullptr, std::memory_order_release);
+  impl_.reset();
+  g_taken.store(false);
+}
+
+void Runtime::Run(std::function<void()> main) {
+  YAMANOTE_CHECK(!this_thread::is_user_thread(), "Runtime::Run() on a user thread");
+  Thread thread(ThreadOptions{.name = "main"}, std::move(main));
+  thread.join();
+}
+
+unsigned Runtime::cores() const { return impl_->cores(); }
+RuntimeStats Runtime::stats() const { return impl_->stats(); }
+const RuntimeOptions& Runtime::options() const { return impl_->options(); }
+
+// Acquire: pairs with the release store in Create().
+Runtime* Runtime::Current() { return g_runtime.load(std::memory_order_acquire); }
+
+}  // namespace yamanote

@@ -1,0 +1,183 @@
+// thread.cc - the public face of user threads: start, join, sleep.
+
+#include "yamanote/thread.h"
+
+#include <sched.h>
+
+#include "base/check.h"
+#include "worker/engine.h"
+#include "worker/spawn.h"
+#include "worker/wait.h"
+
+namespace yamanote {
+
+using worker::Engine;
+using worker::UserThread;
+using worker::Waiter;
+using worker::WaitResult;
+using worker::Worker;
+
+namespace detail {
+
+static_assert(kInlineBytes == UserThread::kInlineBytes);
+
+UserThread* NewThread() {
+  Engine* const engine = Engine::Current();
+  return engine == nullptr ? nullptr : engine->NewThread();
+}
+
+void* StorageOf(UserThread& thread) { return thread.storage; }
+
+void Launch(UserThread& thread, const ThreadOptions& options, void (*run)(void*)) {
+  thread.run = run;
+  thread.name = options.name;
+  thread.request_class = options.request_class;
+  thread.weight = options.weight;
+  thread.deadline = options.deadline;
+  Engine::Current()->Launch(thread);
+}
+
+Error CannotSpawn() {
+  Engine* const engine = Engine::Current();
+  if (engine == nullptr) {
+    return Error{ErrorCode::kUnavailable,
+                 "no Runtime in this process: create one before the first user thread", 0};
+  }
+  return Error{ErrorCode::kResourceExhausted,
+               "max_threads = " + std::to_string(engine->options().max_threads) +
+                   " user threads are alive; raise it or wait for threads to end",
+               0};
+}
+
+}  // namespace detail
+
+void Thread::join() {
+  const bool joined = join_until(kNever);
+  YAMANOTE_CHECK(joined, "a join without a deadline ended early");
+}
+
+bool Thread::join_until(Instant deadline, std::stop_token stop) {
+  YAMANOTE_CHECK(joinable(), "join() of a thread that is not joinable");
+  UserThread& thread = *thread_;
+  Waiter waiter;
+  // Acquire: pairs with the exchange in Engine::Complete(), so that what the
+  // thread wrote is visible here.
+  uintptr_t expected = UserThread::kRunning;
+  if (thread.completion.load(std::memory_order_acquire) != UserThread::kFinished &&
+      thread.completion.compare_exchange_strong(expected, reinterpret_cast<uintptr_t>(&waiter),
+                                                std::memory_order_acq_rel)) {
+    WaitResult result;
+    {
+      const std::stop_callback on_stop(
+          stop, [&waiter] { worker::Notify(waiter, WaitResult::kCancelled); });
+      result = worker::Wait(waiter, deadline);
+    }
+    if (result != WaitResult::kNotified) {
+      expected = reinterpret_cast<uintptr_t>(&waiter);
+      if (thread.completion.compare_exchange_strong(expected, UserThread::kRunning,
+                                                    std::memory_order_acq_rel)) {
+        return false;
+      }
+      // It finished meanwhile and its Complete() holds `waiter`: see there.
+      while (thread.completion.load(std::memory_order_acquire) != UserThread::kFinished) {
+        base::Pause();
+      }
+    }
+  }
+  thread_ = nullptr;
+  Engine::Current()->Free(thread);
+  return true;
+}
+
+void Thread::detach() {
+  YAMANOTE_CHECK(joinable(), "detach() of a thread that is not joinable");
+  UserThread& thread = *std::exchange(thread_, nullptr);
+  uintptr_t expected = UserThread::kRunning;
+  if (!thread.completion.compare_exchange_strong(expected, UserThread::kDetached,
+                                                 std::memory_order_acq_rel)) {
+    Engine::Current()->Free(thread);
+  }
+}
+
+Thread::id Thread::get_id() const noexcept { return thread_ == nullptr ? 0 : thread_->id; }
+
+void CheckPreempt() { Worker::CheckPreempt(); }
+
+namespace this_thread {
+
+void yield() {
+  Worker* const current = Worker::This();
+  if (current == nullptr || current->current() == nullptr) {
+    sched_yield();
+    return;
+  }
+  Worker::Yield(Wake::kYield);
+}
+
+bool sleep_until(Instant when, std::stop_token stop) {
+  Waiter waiter;
+  const std::stop_callback on_stop(
+      stop, [&waiter] { worker::Notify(waiter, WaitResult::kCancelled); });
+  return worker::Wait(waiter, when) == WaitResult::kTimedOut;
+}
+
+const char* name() {
+  Worker* const current = Worker::This();
+  return current == nullptr || current->current() == nullptr ? "" : current->current()->name;
+}
+
+Thread::id get_id() {
+  Worker* const current = Worker::This();
+  return current == nullptr || current->current() == nullptr ? 0 : current->current()->id;
+}
+
+bool is_user_thread() {
+  Worker* const current = Worker::This();
+  return current != nullptr && current->current() != nullptr;
+}
+
+}  // namespace this_thread
+
+namespace worker {
+
+namespace {
+
+struct EntryCall {
+  void (*entry)(void*);
+  void* argument;
+};
+
+void RunEntry(void* storage) {
+  const EntryCall call = *static_cast<EntryCall*>(storage);
+  call.entry(call.argument);
+}
+
+}  // namespace
+
+Result<void> Spawn(const SpawnOptions& options, void (*entry)(void*), void* argument) {
+  Engine* const engine = Engine::Current();
+  UserThread* const thread = engine == nullptr ? nullptr : engine->NewThread();
+  if (thread == nullptr) return tl::unexpected(detail::CannotSpawn());
+  ::new (static_cast<void*>(thread->storage)) EntryCall{entry, argument};
+  thread->run = &RunEntry;
+  thread->name = options.name;
+  thread->request_class = options.request_class;
+  thread->flow = options.flow;
+  thread->arrival = options.arrival;
+  thread->deadline = options.deadline;
+  thread->weight = 1;
+  // Nobody else knows it yet: ordered by its Enqueue().
+  thread->completion.store(UserThread::kDetached, std::memory_order_relaxed);
+  engine->Launch(*thread);
+  return {};
+}
+
+CoreId CurrentCore() {
+  Worker* const current = Worker::This();
+  return current == nullptr ? kNoCore : current->core();
+}
+
+void CheckPreempt() { Worker::CheckPreempt(); }
+
+}  // namespace worker
+}  // namespace yamanote
