@@ -98,7 +98,6 @@ UserThread* Engine::NewThread() {
   thread->attained = Duration::zero();
   thread->policy_words = {};
   thread->flow = 0;
-  thread->exceptions = {};
   // Nobody else knows the block: ordered by its Enqueue().
   thread->completion.store(UserThread::kRunning, std::memory_order_relaxed);
   return thread;
@@ -128,9 +127,9 @@ void Engine::Launch(UserThread& thread) {
 }
 
 void Engine::Resume(UserThread& thread) {
-  if (placement_->ObservesStops()) {
-    // The thread may still be on its way from registering its wait to
-    // OnStop(kBlocked); the policy must hear of that first. Tens of nanoseconds.
+  if (placement_->ObservesStops() || placement_->clock_use() == ClockUse::kRunTime) {
+    // The thread may still be on its way from registering its wait to reporting
+    // that it blocks; the policy must hear of that first. Tens of nanoseconds.
     while (!thread.stop_reported.load(std::memory_order_acquire)) base::Pause();
   }
   Worker* const worker = Worker::This();

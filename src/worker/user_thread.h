@@ -26,13 +26,6 @@
 
 namespace yamanote::worker {
 
-// The C++ runtime's exception state of a thread (Itanium C++ ABI, 2.2.2), which
-// must travel with the user thread: a handler may block.
-struct ExceptionState {
-  void* caught = nullptr;
-  unsigned uncaught = 0;
-};
-
 // Task-local storage of one thread; src/worker/sync derives from it. Destroyed
 // on the thread, before it finishes.
 class TaskLocals {
@@ -56,16 +49,15 @@ class alignas(base::kCacheLine) UserThread final : public Task {
   void (*run)(void* storage) = nullptr;  // Runs and destroys what storage holds.
   const char* name = "";
   uint64_t flow = 0;
-  ExceptionState exceptions;
   TaskLocals* task_locals = nullptr;  // Owned.
   UserThread* next_free = nullptr;
   // kRunning -> Waiter (joining) -> kRunning (gave up) | kCompleting
   // kRunning -> kDetached -> kCompleting;  kRunning -> kFinished
   // kCompleting -> kFinished, only if the joiner gave up at the same moment.
   std::atomic<uintptr_t> completion{kRunning};
-  // Set once OnStop(kBlocked) was made, so that a waker's Enqueue() comes after
-  // it. Used only with policies that observe stops. Release in
-  // Worker::Block() pairs with acquire in Resume().
+  // Set once a block was reported (OnStop, attained), so that a waker's Enqueue()
+  // comes after it. Used only where the order asks for that. Release in
+  // Worker::Stopping() pairs with acquire in Engine::Resume().
   std::atomic<bool> stop_reported{false};
   [[no_unique_address]] sanitizer::Saved saved;
   alignas(16) std::byte storage[kInlineBytes];

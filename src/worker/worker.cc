@@ -52,8 +52,7 @@ void Worker::Stopping(UserThread& thread, Stop why) {
     ran = Clock::now() - run_start_;
     thread.attained += ran;
   }
-  if (!observes_stops_) return;
-  placement_.OnStop(thread, core_, why, ran);
+  if (observes_stops_) placement_.OnStop(thread, core_, why, ran);
   if (why == Stop::kBlocked) {
     thread.stop_reported.store(true, std::memory_order_release);
   }
@@ -88,27 +87,31 @@ void Worker::SwitchToThread(UserThread& from, UserThread& to) {
     SwitchToBase(from);
     return;
   }
-  from.exceptions = *exceptions_;
-  *exceptions_ = to.exceptions;
+  // Kept on the stack that is left: another core may take the thread over as
+  // soon as the switch has published it, and then restores this there.
+  const ExceptionState exceptions = *exceptions_;
   Entering(to);
   Stack& stack = *to.stack;
   sanitizer::StartSwitch(&from.saved, stack.fiber, stack.bottom,
                          static_cast<size_t>(stack.top - stack.bottom));
   if (fresh) {
+    *exceptions_ = {};
     YamanoteStart(&from.context, stack.top, &StackMain, &to);
   } else {
     YamanoteSwitch(&from.context, &to.context);
   }
   sanitizer::FinishSwitch(&from.saved);
+  *This()->exceptions_ = exceptions;
 }
 
 void Worker::SwitchToBase(UserThread& from) {
-  from.exceptions = *exceptions_;
+  const ExceptionState exceptions = *exceptions_;
   *exceptions_ = {};
   current_ = nullptr;
   sanitizer::StartSwitch(&from.saved, base_fiber_, base_bottom_, base_size_);
   YamanoteSwitch(&from.context, &base_);
   sanitizer::FinishSwitch(&from.saved);
+  *This()->exceptions_ = exceptions;
 }
 
 void Worker::RunFromBase(UserThread& to) {
@@ -125,7 +128,6 @@ void Worker::RunFromBase(UserThread& to) {
     placement_.Enqueue(to, Wake::kYield, to.flow, core_, Now());
     return;
   }
-  *exceptions_ = to.exceptions;
   Entering(to);
   Stack& stack = *to.stack;
   sanitizer::StartSwitch(&base_saved_, stack.fiber, stack.bottom,
@@ -162,9 +164,11 @@ void Worker::Yield(Wake why) {
       worker->placement_.Exchange(thread, why, worker->core_, worker->Now()));
   if (next == &thread) {
     worker->Entering(thread);
-    return;
+  } else if (next == nullptr) {
+    worker->SwitchToBase(thread);
+  } else {
+    worker->SwitchToThread(thread, *next);
   }
-  worker->SwitchToThread(thread, *next);
 }
 
 void Worker::Block() {
@@ -226,7 +230,6 @@ void Worker::StackMain(void* argument) {
   // stock, after the jump, and the stock spills its oldest stacks, not this one.
   worker->stacks_.Return(stack);
   if (next != nullptr) {
-    *worker->exceptions_ = next->exceptions;
     worker->Entering(*next);
     sanitizer::StartSwitch(nullptr, next->stack->fiber, next->stack->bottom,
                            static_cast<size_t>(next->stack->top - next->stack->bottom));
@@ -265,7 +268,11 @@ UserThread* Worker::Pass() {
   if (timers_.Next() <= now) timers_.RunExpired(now);
   io::Poller& poller = engine_.parking().poller(core_);
   if (!poller.Empty()) poller.Poll(Duration::zero());
-  placement_.Dispatch(core_, now);
+  for (;;) {
+    const dispatch::Placed placed = placement_.Dispatch(core_, now);
+    if (placed.notify == dispatch::Notify::kNobody) break;
+    engine_.parking().Notify(placed);
+  }
   if (Task* const task = placement_.PickNext(core_, now)) return static_cast<UserThread*>(task);
   if (Task* const task = placement_.FindWork(core_, now)) {
     Bump(steals_);

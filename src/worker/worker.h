@@ -28,6 +28,13 @@ namespace yamanote::worker {
 
 class Engine;
 
+// The C++ runtime's exception state of a thread (Itanium C++ ABI, 2.2.2), which
+// must travel with the user thread: a handler may block.
+struct ExceptionState {
+  void* caught = nullptr;
+  unsigned uncaught = 0;
+};
+
 class alignas(base::kNoSharing) Worker {
  public:
   Worker(Engine& engine, CoreId core);

@@ -1,0 +1,356 @@
+// runtime_test.cc - user threads start, block, move and end under every placement.
+
+#include "yamanote/runtime.h"
+
+#include <gtest/gtest.h>
+
+#include <array>
+#include <atomic>
+#include <exception>
+#include <memory>
+#include <numeric>
+#include <stdexcept>
+#include <string>
+#include <vector>
+
+#include "worker/spawn.h"
+#include "worker/wait.h"
+#include "yamanote/thread.h"
+
+namespace yamanote {
+namespace {
+
+using namespace std::chrono_literals;
+
+struct Setup {
+  std::string preset;
+  unsigned cores;
+};
+
+std::unique_ptr<Runtime> Make(const std::string& preset, unsigned cores) {
+  RuntimeOptions options;
+  options.cores = cores;
+  options.pin = false;  // Tests run beside each other.
+  options.spin = 5us;
+  options.scheduling = FindPreset(preset).value();
+  return Runtime::Create(std::move(options)).value();
+}
+
+std::vector<Setup> Setups() {
+  std::vector<Setup> setups;
+  for (const PresetInfo& preset : Presets()) {
+    for (const unsigned cores : {1u, 2u, 4u}) {
+      if (!Validate(preset.scheduling, cores)) continue;
+      setups.push_back({std::string(preset.name), cores});
+    }
+  }
+  return setups;
+}
+
+class RuntimeTest : public testing::TestWithParam<Setup> {
+ protected:
+  std::unique_ptr<Runtime> runtime_ = Make(GetParam().preset, GetParam().cores);
+};
+
+TEST_P(RuntimeTest, RunReturnsAfterMainHasRun) {
+  int runs = 0;
+  runtime_->Run([&] {
+    EXPECT_TRUE(this_thread::is_user_thread());
+    EXPECT_STREQ(this_thread::name(), "main");
+    ++runs;
+  });
+  runtime_->Run([&] { ++runs; });
+  EXPECT_EQ(runs, 2);
+  EXPECT_FALSE(this_thread::is_user_thread());
+}
+
+TEST_P(RuntimeTest, EveryThreadRunsOnceAndJoinSeesItsWrites) {
+  constexpr int kThreads = 1000;
+  std::vector<int> written(kThreads, 0);
+  runtime_->Run([&] {
+    std::vector<Thread> threads;
+    for (int i = 0; i < kThreads; ++i) threads.emplace_back([&written, i] { written[i] += i; });
+    for (Thread& thread : threads) thread.join();
+  });
+  for (int i = 0; i < kThreads; ++i) ASSERT_EQ(written[i], i);
+}
+
+TEST_P(RuntimeTest, YieldingThreadsAllAdvance) {
+  constexpr int kThreads = 16;
+  constexpr int kRounds = 500;
+  std::array<int, kThreads> rounds{};
+  runtime_->Run([&] {
+    std::vector<Thread> threads;
+    for (int i = 0; i < kThreads; ++i) {
+      threads.emplace_back([&rounds, i] {
+        for (int round = 0; round < kRounds; ++round) {
+          ++rounds[i];
+          this_thread::yield();
+        }
+      });
+    }
+    for (Thread& thread : threads) thread.join();
+  });
+  for (const int done : rounds) EXPECT_EQ(done, kRounds);
+}
+
+// Spawned from outside the runtime, as a signal handler thread or a foreign
+// library's thread would.
+TEST_P(RuntimeTest, KernelThreadsSpawnAndJoin) {
+  std::atomic<int> sum{0};
+  for (int i = 1; i <= 100; ++i) {
+    Thread thread([&sum, i] { sum += i; });
+    thread.join();
+  }
+  EXPECT_EQ(sum, 5050);
+}
+
+TEST_P(RuntimeTest, DetachedThreadsRun) {
+  std::atomic<int> left{200};
+  runtime_->Run([&] {
+    for (int i = 0; i < 200; ++i) Thread([&left] { --left; }).detach();
+    while (left.load() != 0) this_thread::yield();
+  });
+  EXPECT_EQ(left, 0);
+}
+
+// A waiter is resumed while it is on its way to block: both orders must work.
+TEST_P(RuntimeTest, PingPongLosesNoWakeUp) {
+  constexpr int kRounds = 2000;
+  struct Mailbox {
+    std::atomic<worker::Waiter*> waiting{nullptr};
+    std::atomic<int> tokens{0};
+    void Put() {
+      tokens.fetch_add(1);
+      if (worker::Waiter* const waiter = waiting.exchange(nullptr)) worker::Notify(*waiter);
+    }
+    void Take() {
+      while (true) {
+        int have = tokens.load();
+        if (have > 0 && tokens.compare_exchange_strong(have, have - 1)) return;
+        worker::Waiter waiter;
+        waiting.store(&waiter);
+        if (tokens.load() > 0) {
+          // Whoever takes the waiter out ends the wait: perhaps ourselves.
+          if (waiting.exchange(nullptr) != nullptr) worker::Notify(waiter);
+        }
+        worker::Wait(waiter);
+      }
+    }
+  };
+  Mailbox ping, pong;
+  runtime_->Run([&] {
+    Thread other([&] {
+      for (int i = 0; i < kRounds; ++i) {
+        ping.Take();
+        pong.Put();
+      }
+    });
+    for (int i = 0; i < kRounds; ++i) {
+      ping.Put();
+      pong.Take();
+    }
+    other.join();
+  });
+  EXPECT_EQ(ping.tokens, 0);
+  EXPECT_EQ(pong.tokens, 0);
+}
+
+TEST_P(RuntimeTest, SleepEndsNotBeforeItsTime) {
+  runtime_->Run([&] {
+    std::vector<Thread> threads;
+    std::atomic<int> early{0};
+    for (int i = 0; i < 20; ++i) {
+      threads.emplace_back([&early, i] {
+        const Instant until = Clock::now() + i * 100us;
+        this_thread::sleep_until(until);
+        if (Clock::now() < until) ++early;
+      });
+    }
+    for (Thread& thread : threads) thread.join();
+    EXPECT_EQ(early, 0);
+  });
+}
+
+TEST_P(RuntimeTest, SleepInThePastReturns) {
+  runtime_->Run([] { EXPECT_TRUE(this_thread::sleep_until(Clock::now() - 1s)); });
+}
+
+TEST_P(RuntimeTest, StopEndsASleepThatNeverEnds) {
+  runtime_->Run([&] {
+    JThread sleeper([](std::stop_token stop) {
+      EXPECT_FALSE(this_thread::sleep_until(kNever, stop));
+    });
+    this_thread::yield();
+  });
+}
+
+TEST_P(RuntimeTest, JoinWithDeadlineGivesUpAndCanBeRepeated) {
+  runtime_->Run([&] {
+    std::atomic<bool> go{false};
+    Thread thread([&go] {
+      while (!go.load()) this_thread::yield();
+    });
+    EXPECT_FALSE(thread.join_until(Clock::now() - 1us));
+    EXPECT_FALSE(thread.join_until(Clock::now() + 200us));
+    EXPECT_TRUE(thread.joinable());
+    go = true;
+    EXPECT_TRUE(thread.join_until(kNever));
+    EXPECT_FALSE(thread.joinable());
+  });
+}
+
+// Threads end at the moment a join gives up: the block must be freed once.
+TEST_P(RuntimeTest, JoinGivingUpRacesWithTheEnd) {
+  runtime_->Run([&] {
+    for (int i = 0; i < 300; ++i) {
+      Thread thread([i] {
+        const Instant until = Clock::now() + i * 100ns;
+        while (Clock::now() < until) this_thread::yield();
+      });
+      while (!thread.join_until(Clock::now() + 5us)) {
+      }
+    }
+  });
+}
+
+// The exception is caught, kept in flight over a block, and rethrown; meanwhile
+// the same core handles other exceptions.
+TEST_P(RuntimeTest, ExceptionsInFlightTravelWithTheirThread) {
+  runtime_->Run([&] {
+    std::vector<Thread> threads;
+    std::atomic<int> right{0};
+    for (int i = 0; i < 50; ++i) {
+      threads.emplace_back([&right, i] {
+        const std::string expected = "error " + std::to_string(i);
+        try {
+          try {
+            throw std::runtime_error(expected);
+          } catch (...) {
+            for (int round = 0; round < 5; ++round) this_thread::yield();
+            this_thread::sleep_for(50us);
+            EXPECT_NE(std::current_exception(), nullptr);
+            throw;
+          }
+        } catch (const std::runtime_error& error) {
+          if (error.what() == expected && std::uncaught_exceptions() == 0) ++right;
+        }
+      });
+    }
+    for (Thread& thread : threads) thread.join();
+    EXPECT_EQ(right, 50);
+  });
+}
+
+TEST_P(RuntimeTest, RequestsSpawnedByOtherRoomsRun) {
+  std::atomic<int> left{500};
+  runtime_->Run([&] {
+    for (int i = 0; i < 500; ++i) {
+      worker::SpawnOptions options;
+      options.flow = static_cast<uint64_t>(i) * 7919 + 1;
+      const auto spawned = worker::Spawn(
+          options, [](void* count) { --*static_cast<std::atomic<int>*>(count); }, &left);
+      ASSERT_TRUE(spawned.has_value());
+    }
+    while (left.load() != 0) this_thread::yield();
+  });
+}
+
+TEST_P(RuntimeTest, LargeCallablesAndDestructorsWork) {
+  runtime_->Run([&] {
+    auto shared = std::make_shared<int>(0);
+    std::array<uint64_t, 64> large;
+    std::iota(large.begin(), large.end(), 0);
+    uint64_t sum = 0;
+    Thread thread([shared, large, &sum] { sum = std::accumulate(large.begin(), large.end(), 0ull); });
+    thread.join();
+    EXPECT_EQ(sum, 63u * 64 / 2);
+    EXPECT_EQ(shared.use_count(), 1);
+  });
+}
+
+std::string SetupName(const testing::TestParamInfo<Setup>& setup) {
+  std::string name = setup.param.preset + "_" + std::to_string(setup.param.cores);
+  for (char& c : name) c = c == '-' ? '_' : c;
+  return name;
+}
+
+INSTANTIATE_TEST_SUITE_P(Presets, RuntimeTest, testing::ValuesIn(Setups()),
+                         SetupName);
+
+TEST(RuntimeLimitsTest, ThreadsBeyondTheLimitAreRefused) {
+  RuntimeOptions options;
+  options.cores = 1;
+  options.pin = false;
+  options.max_threads = 128;  // One slab of blocks, so the bound is exact.
+  const auto runtime = Runtime::Create(options).value();
+  runtime->Run([&] {
+    std::vector<Thread> threads;
+    std::atomic<bool> go{false};
+    for (;;) {
+      Result<Thread> thread = Thread::Spawn({}, [&go] {
+        while (!go.load()) this_thread::yield();
+      });
+      if (!thread) {
+        EXPECT_EQ(thread.error().code, ErrorCode::kResourceExhausted);
+        EXPECT_NE(thread.error().message.find("max_threads = 128"), std::string::npos);
+        break;
+      }
+      threads.push_back(std::move(*thread));
+    }
+    EXPECT_EQ(threads.size(), 127u);  // And main.
+    EXPECT_THROW(Thread([] {}), std::system_error);
+    go = true;
+    for (Thread& thread : threads) thread.join();
+    Thread([] {}).join();
+  });
+}
+
+TEST(RuntimeLimitsTest, ImpossibleOptionsAreRefused) {
+  const auto message = [](RuntimeOptions options) {
+    const auto runtime = Runtime::Create(std::move(options));
+    return runtime ? std::string("accepted") : runtime.error().message;
+  };
+  EXPECT_NE(message({.stack_bytes = 100}).find("stack_bytes = 100"), std::string::npos);
+  EXPECT_NE(message({.cpus = {4000}}).find("CPU 4000"), std::string::npos);
+  EXPECT_NE(message({.cores = 100000, .pin = false}).find("cores"), std::string::npos);
+  EXPECT_NE(message({.cores = 1, .max_threads = 0}).find("max_threads = 0"), std::string::npos);
+  EXPECT_NE(message({.cores = 1, .spin = -1us}).find("spin"), std::string::npos);
+}
+
+TEST(RuntimeLimitsTest, OneRuntimeAtATime) {
+  const auto first = Make("yamanote", 1);
+  const auto second = Runtime::Create({.cores = 1, .pin = false});
+  ASSERT_FALSE(second.has_value());
+  EXPECT_EQ(second.error().code, ErrorCode::kUnavailable);
+}
+
+TEST(RuntimeLimitsTest, ThreadsWithoutARuntimeAreRefused) {
+  const Result<Thread> thread = Thread::Spawn({}, [] {});
+  ASSERT_FALSE(thread.has_value());
+  EXPECT_EQ(thread.error().code, ErrorCode::kUnavailable);
+}
+
+#if !defined(__SANITIZE_ADDRESS__) && !defined(__SANITIZE_THREAD__)
+[[gnu::noinline]] int Deep(int depth) {
+  volatile char frame[1024];
+  frame[0] = static_cast<char>(depth);
+  return depth == 0 ? 0 : Deep(depth - 1) + frame[0];
+}
+
+TEST(OverflowDeathTest, StackOverflowNamesTheThread) {
+  GTEST_FLAG_SET(death_test_style, "threadsafe");
+  EXPECT_DEATH(
+      {
+        const auto runtime = Make("yamanote", 1);
+        runtime->Run([] {
+          Thread thread(ThreadOptions{.name = "digger"}, [] { Deep(1 << 20); });
+          thread.join();
+        });
+      },
+      "stack overflow in user thread 'digger'.*stack_bytes = 65536");
+}
+#endif
+
+}  // namespace
+}  // namespace yamanote
