@@ -8,6 +8,7 @@
 #include <exception>
 
 #include "tools/command.h"
+#include "tools/load/command.h"
 #include "tools/policies/command.h"
 #include "tools/report/command.h"
 #include "tools/version/command.h"
@@ -27,6 +28,7 @@ int Main(int argc, char** argv) {
   CLI::App app(kDescription, "yamanote");
   app.footer(kFooter);
   app.require_subcommand(0, 1);
+  AddLoadCommand(app);
   AddPoliciesCommand(app);
   AddReportCommand(app);
   AddVersionCommand(app);

@@ -1,0 +1,87 @@
+// measure.h - measures one load, start to end: connect, warm up, run, account.
+
+#pragma once
+
+#include <atomic>
+#include <cstdint>
+#include <functional>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "tools/load/account.h"
+#include "tools/load/result.h"
+#include "tools/load/schedule.h"
+#include "tools/load/sockets.h"
+#include "tools/load/wire.h"
+
+namespace yamanote::load {
+
+inline constexpr unsigned kMaxConnections = 10'000;
+inline constexpr unsigned kMaxThreads = 64;
+inline constexpr unsigned kMaxRepeats = 100;
+
+struct LoadOptions {
+  Target target{};
+  Transport transport = Transport::kUdp;
+  Workload workload{};
+  Arrivals arrivals{};
+  KvOptions kv{};
+  unsigned connections = 16;
+  unsigned threads = 1;
+  unsigned repeat = 1;
+  uint64_t seed = 1;
+  Duration duration = std::chrono::seconds(5);  // Of the window.
+  Duration warmup = std::chrono::milliseconds(500);
+  Duration drain = std::chrono::seconds(1);
+  Duration gap_threshold = std::chrono::microseconds(20);
+  std::vector<int> cpus{};  // Thread i is pinned to cpus[i % size]; empty: not.
+  std::string record_path{};
+  std::string label{};
+};
+
+// Told how far a run is, from a thread of its own, about 5 times a second.
+using Progress = std::function<void(uint64_t due, uint64_t total, double seconds)>;
+
+class Measurement {
+ public:
+  explicit Measurement(LoadOptions options) : options_(std::move(options)) {}
+
+  // Makes sure that the target answers, fills the store (kv) and measures each
+  // class's unloaded latency. Call once, before Measure(). kUnavailable if
+  // nothing answers.
+  Result<void> Prepare();
+
+  // Measures one load with `repeat` seeds. An invalid point is a result, not an
+  // error. Not thread-safe; runs threads of its own and joins them.
+  Result<PointResult> Measure(double rate_rps);
+
+  // A result that holds everything but the points.
+  LoadResult Describe() const;
+
+  void set_progress(Progress progress) { progress_ = std::move(progress); }
+
+  // Ends the current and every later run. Async-signal-safe.
+  void Stop() { stop_.store(true); }
+  bool stopped() const { return stop_.load(); }
+
+ private:
+  struct Plan;
+
+  Result<std::vector<ThreadLog>> Run(Plan plan);
+  Result<void> Preload();
+  Result<std::vector<ThreadLog>> RunSequence(std::vector<Sample> samples, unsigned window,
+                                             KvTraffic traffic);
+  Result<double> MeasureFloor(uint8_t request_class);
+  Result<void> Record(uint64_t seed, const std::vector<ThreadLog>& logs);
+  std::unique_ptr<Wire> MakeWire(size_t lanes, KvTraffic traffic);
+
+  const LoadOptions options_;
+  std::vector<double> floors_us_;
+  Progress progress_;
+  std::atomic<bool> stop_{false};
+  uint64_t runs_ = 0;
+  bool recorded_ = false;
+};
+
+}  // namespace yamanote::load

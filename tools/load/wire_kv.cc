@@ -1,0 +1,234 @@
+// wire_kv.cc - memcached's text protocol over TCP and over UDP.
+//
+// TCP answers come in the order of the requests. A UDP datagram begins with an
+// 8-byte header, big-endian: u16 request id, u16 sequence, u16 datagrams in this
+// message, u16 zero. The id is the request's ordinal on its socket modulo 65536;
+// an answer belongs to the latest request with its id. A long answer comes in
+// several datagrams in any order: they are kept until all are there.
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <cmath>
+#include <unordered_map>
+
+#include "base/random.h"
+#include "tools/load/memcached_reply.h"
+#include "tools/load/units.h"
+#include "tools/load/wire.h"
+
+namespace yamanote::load {
+namespace {
+
+constexpr size_t kHeader = 8;
+constexpr size_t kMaxDatagrams = 1024;     // Of one answer.
+constexpr size_t kMaxUnfinished = 4096;    // Answers in several datagrams.
+
+void AppendBig16(std::string& out, uint32_t value) {
+  out.push_back(static_cast<char>(value >> 8));
+  out.push_back(static_cast<char>(value));
+}
+
+uint32_t Big16(std::string_view bytes, size_t at) {
+  return static_cast<uint32_t>(static_cast<uint8_t>(bytes[at])) << 8 |
+         static_cast<uint8_t>(bytes[at + 1]);
+}
+
+// Draws key numbers by their popularity.
+class KeyChooser {
+ public:
+  KeyChooser(uint32_t keys, Popularity popularity) : keys_(keys) {
+    if (popularity.zipf == 0) return;
+    cumulative_.reserve(keys);
+    double sum = 0;
+    for (uint32_t i = 1; i <= keys; ++i) {
+      cumulative_.push_back(sum += std::pow(i, -popularity.zipf));
+    }
+  }
+
+  uint32_t Draw(base::Random& random) const {
+    if (cumulative_.empty()) return static_cast<uint32_t>(random.Below(keys_));
+    const double at = random.Uniform() * cumulative_.back();
+    const auto found = std::upper_bound(cumulative_.begin(), cumulative_.end(), at);
+    return static_cast<uint32_t>(
+        std::min<size_t>(static_cast<size_t>(found - cumulative_.begin()), keys_ - 1));
+  }
+
+ private:
+  const uint32_t keys_;
+  std::vector<double> cumulative_;
+};
+
+void AppendKey(std::string& out, uint32_t key) {
+  char text[12] = {'k', 'e', 'y', '-'};
+  for (int i = 11; i >= 4; --i, key /= 10) text[i] = static_cast<char>('0' + key % 10);
+  out.append(text, sizeof(text));
+}
+
+class KvWire final : public Wire {
+ public:
+  KvWire(Transport transport, size_t lanes, const Workload& workload,
+         const KvOptions& options, KvTraffic traffic)
+      : transport_(transport),
+        traffic_(traffic),
+        classes_(workload.classes()),
+        keys_(options.keys, options.popularity),
+        set_tail_(fmt::format(" 0 0 {}\r\n{}\r\n", options.value_bytes,
+                              std::string(options.value_bytes, 'v'))),
+        streams_(lanes) {}
+
+  void Encode(const Sample& sample, uint32_t index, Lane& lane,
+              std::string& out) override {
+    if (transport_ == Transport::kUdp) {
+      AppendBig16(out, static_cast<uint32_t>(lane.order.size() & 0xffff));
+      AppendBig16(out, 0);
+      AppendBig16(out, 1);
+      AppendBig16(out, 0);
+    }
+    lane.order.push_back(index);
+    if (traffic_ == KvTraffic::kPreload) {
+      AppendSet(sample.service_ns, out);
+      return;
+    }
+    base::Random random(sample.service_ns);
+    const RequestClass& request = classes_[sample.request_class];
+    if (request.operation == KvOperation::kSet) {
+      AppendSet(keys_.Draw(random), out);
+      return;
+    }
+    out.append("get");
+    for (unsigned i = 0; i < request.keys; ++i) {
+      out.push_back(' ');
+      AppendKey(out, keys_.Draw(random));
+    }
+    out.append("\r\n");
+  }
+
+  bool Read(Lane& lane, std::string_view bytes, Ledger& ledger) override {
+    if (transport_ == Transport::kTcp) return ReadStream(lane, bytes, ledger);
+    if (!ReadDatagram(lane, bytes, ledger)) ++ledger.counters().unmatched;
+    return true;
+  }
+
+ private:
+  struct Unfinished {
+    std::vector<std::string> parts;
+    size_t missing = 0;
+  };
+
+  void AppendSet(uint32_t key, std::string& out) const {
+    out.append("set ");
+    AppendKey(out, key);
+    out.append(set_tail_);
+  }
+
+  void Answer(uint32_t index, MemcachedReply::Progress progress, uint32_t values,
+              Ledger& ledger) {
+    const bool answered = progress == MemcachedReply::Progress::kAnswered;
+    if (answered && traffic_ == KvTraffic::kWorkload) {
+      const RequestClass& request = classes_[ledger.samples()[index].request_class];
+      if (request.operation == KvOperation::kGet && values < request.keys) {
+        // A key asked for twice in one request may come back once.
+        ledger.counters().misses += request.keys == 1 ? 1 : values == 0 ? request.keys : 0;
+      }
+    }
+    ledger.Answer(index, answered ? Status::kAnswered : Status::kRefused);
+  }
+
+  bool ReadStream(Lane& lane, std::string_view bytes, Ledger& ledger) {
+    MemcachedReply& reply = streams_[lane.number];
+    while (!bytes.empty()) {
+      const MemcachedReply::Progress progress = reply.Read(bytes);
+      if (progress == MemcachedReply::Progress::kMore) return true;
+      if (progress == MemcachedReply::Progress::kGarbage ||
+          lane.answered >= lane.order.size()) {
+        ++ledger.counters().unmatched;
+        return false;
+      }
+      Answer(lane.order[lane.answered++], progress, reply.values(), ledger);
+    }
+    return true;
+  }
+
+  // Returns false if the datagram answers nothing that was asked.
+  bool ReadDatagram(Lane& lane, std::string_view bytes, Ledger& ledger) {
+    if (bytes.size() <= kHeader || lane.order.empty()) return false;
+    const uint32_t id = Big16(bytes, 0);
+    const size_t sequence = Big16(bytes, 2);
+    const size_t total = Big16(bytes, 4);
+    const auto latest = static_cast<uint32_t>(lane.order.size() - 1);
+    const uint32_t back = (latest - id) & 0xffff;
+    if (back > latest || sequence >= total || total > kMaxDatagrams) return false;
+    const uint32_t index = lane.order[latest - back];
+    const std::string_view payload = bytes.substr(kHeader);
+    if (total == 1) return ReadWhole(index, payload, ledger);
+    if (ledger.samples()[index].status != Status::kSent) {
+      if (sequence == 0) ++ledger.counters().duplicates;
+      return true;
+    }
+    if (unfinished_.size() >= kMaxUnfinished && !unfinished_.contains(index)) {
+      unfinished_.clear();  // Answers that lost a part; the rest stays lost.
+    }
+    Unfinished& message = unfinished_[index];
+    if (message.parts.empty()) {
+      message.parts.resize(total);
+      message.missing = total;
+    }
+    if (message.parts.size() != total) return false;
+    if (!message.parts[sequence].empty()) {
+      ++ledger.counters().duplicates;
+      return true;
+    }
+    message.parts[sequence] = payload;
+    if (--message.missing > 0) return true;
+    std::string whole;
+    for (const std::string& part : message.parts) whole += part;
+    unfinished_.erase(index);
+    return ReadWhole(index, whole, ledger);
+  }
+
+  bool ReadWhole(uint32_t index, std::string_view payload, Ledger& ledger) {
+    MemcachedReply reply;
+    const MemcachedReply::Progress progress = reply.Read(payload);
+    if (progress == MemcachedReply::Progress::kMore ||
+        progress == MemcachedReply::Progress::kGarbage) {
+      return false;
+    }
+    Answer(index, progress, reply.values(), ledger);
+    return true;
+  }
+
+  const Transport transport_;
+  const KvTraffic traffic_;
+  const std::vector<RequestClass> classes_;
+  const KeyChooser keys_;
+  const std::string set_tail_;
+  std::vector<MemcachedReply> streams_;                   // By lane; TCP.
+  std::unordered_map<uint32_t, Unfinished> unfinished_;  // By sample; UDP.
+};
+
+}  // namespace
+
+Result<Popularity> Popularity::Parse(std::string_view text) {
+  Popularity out;
+  if (text == "uniform") return out;
+  if (text.starts_with("zipf:")) {
+    const Result<double> exponent =
+        ParseNumber(text.substr(5), "--popularity zipf:S: S", 0.01, 5);
+    if (!exponent) return tl::unexpected(exponent.error());
+    out.zipf = *exponent;
+    return out;
+  }
+  return MakeError(ErrorCode::kInvalidArgument,
+                   fmt::format("--popularity is '{}'; it must be uniform or zipf:S, "
+                               "for example zipf:0.99",
+                               text.substr(0, 40)));
+}
+
+std::unique_ptr<Wire> MakeKvWire(Transport transport, size_t lanes,
+                                 const Workload& workload, const KvOptions& options,
+                                 KvTraffic traffic) {
+  return std::make_unique<KvWire>(transport, lanes, workload, options, traffic);
+}
+
+}  // namespace yamanote::load

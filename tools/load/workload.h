@@ -1,0 +1,81 @@
+// workload.h - what is asked for: classes of requests, their share and size.
+//
+// A workload is read from `--service`. For spin a class is a mode of the
+// service-time distribution:
+//
+//   fixed:10us   exp:10us   bimodal:99.5%:5us,0.5%:500us
+//   trimodal:...   mixture:...     (up to 16 modes; trimodal has 3)
+//   lognormal:mean=10us,sigma=2    pareto:alpha=1.5,min=1us or ,mean=3us
+//
+// lognormal and pareto take max=TIME as well (else 1s): longer samples are cut to
+// it, so that one request can't outlive the run. For kv a class is an operation:
+//
+//   get   get:99.5%,mget500:0.5%   get:95%,set:5%
+//
+// mgetN asks for N keys in one request. Shares must add up to 100%.
+
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "base/random.h"
+#include "yamanote/result.h"
+#include "yamanote/time.h"
+
+namespace yamanote::load {
+
+inline constexpr size_t kMaxClasses = 16;
+inline constexpr unsigned kMaxKeysPerGet = 1000;
+
+enum class Application : uint8_t { kSpin, kKv };
+
+enum class Shape : uint8_t { kFixed, kExponential, kLognormal, kPareto };
+
+enum class KvOperation : uint8_t { kGet, kSet };
+
+struct RequestClass {
+  std::string name{};
+  double share = 1;  // 0..1; all shares add up to 1.
+  // Spin:
+  Shape shape = Shape::kFixed;
+  double scale_ns = 0;  // fixed: value; exp: mean; lognormal: mean; pareto: min.
+  double form = 0;      // lognormal: sigma; pareto: alpha.
+  double limit_ns = 0;  // Longest sample; 0: none (fixed).
+  // Kv:
+  KvOperation operation = KvOperation::kGet;
+  unsigned keys = 1;
+};
+
+class Workload {
+ public:
+  // Reads `text`, which `application` gives its meaning. Never crashes whatever
+  // the text; errors name the part, its value, the limit and an example.
+  static Result<Workload> Parse(Application application, std::string_view text);
+
+  Application application() const { return application_; }
+  const std::vector<RequestClass>& classes() const { return classes_; }
+  const std::string& text() const { return text_; }
+
+  // Draws the class of the next request.
+  uint8_t DrawClass(base::Random& random) const;
+
+  // Draws the service time of a spin request of class `index`, nanoseconds.
+  uint32_t DrawService(uint8_t index, base::Random& random) const;
+
+  // Mean service time of a spin request in nanoseconds, before max= cuts it;
+  // infinite for pareto with alpha <= 1.
+  double MeanServiceNanos() const;
+
+ private:
+  static Result<Workload> ParseSpin(std::string_view text);
+  static Result<Workload> ParseKv(std::string_view text);
+
+  Application application_ = Application::kSpin;
+  std::string text_;
+  std::vector<RequestClass> classes_;
+};
+
+}  // namespace yamanote::load
