@@ -53,7 +53,7 @@ struct PolicyOptions {
   unsigned cores = 1;
   // By ClassId. A task whose class is beyond the end belongs to class 0. Never
   // empty when it comes from the configuration; an empty one means one class.
-  std::vector<ClassOptions> classes;
+  std::vector<ClassOptions> classes = {};
 };
 
 class Policy {

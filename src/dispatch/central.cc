@@ -40,6 +40,8 @@ class Central final : public Placement {
     return domain_.Exchange(current, why, core, now);
   }
 
+  void Leave(CoreId core) override { cores_[core].busy = false; }
+
   bool HasWork(CoreId) const override { return domain_.Waiting() != 0; }
 
   void OnStop(Task& task, CoreId core, Stop why, Duration ran) override {

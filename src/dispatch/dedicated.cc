@@ -123,6 +123,8 @@ class Dedicated final : public Placement {
     return PickNext(core, now);
   }
 
+  void Leave(CoreId core) override { ReportCompletion(workers_[core]); }
+
   bool HasWork(CoreId core) const override {
     if (core != kDispatcher) return Waits(core);
     for (CoreId worker = kDispatcher + 1; worker < cores_; ++worker) {

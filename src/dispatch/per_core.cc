@@ -115,11 +115,8 @@ class PerCore final : public Placement {
     Lane& lane = *lanes_[core];
     DrainInbox(lane, now);
     Task* const task = lane.domain.PickNext(core, now);
-    lane.busy.store(task != nullptr, std::memory_order_relaxed);
-    if (balanced_) {
-      lane.AddOwnQuanta(-static_cast<int64_t>(lane.current_quanta));
-      lane.current_quanta = task == nullptr ? 0 : task->quanta;
-    }
+    if (balanced_) ForgetCurrent(lane);
+    SetCurrent(lane, task);
     return task;
   }
 
@@ -131,8 +128,14 @@ class PerCore final : public Placement {
       lane.AddOwnQuanta(1);
     }
     Task* const next = lane.domain.Exchange(current, why, core, now);
-    if (balanced_) lane.current_quanta = next == nullptr ? 0 : next->quanta;
+    SetCurrent(lane, next);
     return next;
+  }
+
+  void Leave(CoreId core) override {
+    Lane& lane = *lanes_[core];
+    if (balanced_) ForgetCurrent(lane);
+    SetCurrent(lane, nullptr);
   }
 
   Task* FindWork(CoreId core, Instant now) override {
@@ -241,6 +244,17 @@ class PerCore final : public Placement {
     }
   }
 
+  // The task that ran has left: its quanta are no longer in flight here.
+  static void ForgetCurrent(Lane& lane) {
+    lane.AddOwnQuanta(-static_cast<int64_t>(lane.current_quanta));
+    lane.current_quanta = 0;
+  }
+
+  void SetCurrent(Lane& lane, const Task* task) {
+    lane.busy.store(task != nullptr, std::memory_order_relaxed);
+    if (balanced_) lane.current_quanta = task == nullptr ? 0 : task->quanta;
+  }
+
   static void DrainInbox(Lane& lane, Instant now) {
     lane.inbox.Drain(
         [&lane, now](Task& task, Wake why) { lane.domain.Enqueue(task, why, now); });
@@ -258,8 +272,7 @@ class PerCore final : public Placement {
       lane.AddOwnQuanta(stolen->quanta);
     }
     Task* const next = lane.domain.Exchange(*stolen, Wake::kMigrated, core, now);
-    lane.busy.store(next != nullptr, std::memory_order_relaxed);
-    if (balanced_) lane.current_quanta = next == nullptr ? 0 : next->quanta;
+    SetCurrent(lane, next);
     return next;
   }
 

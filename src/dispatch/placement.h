@@ -6,7 +6,7 @@
 //
 //   Enqueue -> [domain] -> PickNext (own work) or FindWork (others' work)
 //
-// A core's loop:  while (Dispatch(core)) wake whom it names;
+// A core's loop:  Leave(); poll; while (Dispatch(core)) wake whom it names;
 //                 PickNext(), if nothing FindWork(), if nothing HasWork(), park
 //
 // Thread safety: every call names the core it is made for, and calls for one
@@ -60,6 +60,12 @@ class Placement {
   // a dedicated dispatcher) and `core` has nothing to run yet. Unless `current`
   // is returned, another core may run it before this call is over.
   virtual Task* Exchange(Task& current, Wake why, CoreId core, Instant now) = 0;
+
+  // Says that `core` has left its task and does something else (polls, serves
+  // timers) before it picks. Optional: it makes the load of `core` and, with a
+  // dispatcher, its completion known at once instead of at the next PickNext().
+  // Default: nothing.
+  virtual void Leave(CoreId /*core*/) {}
 
   // Looks where PickNext() does not: the longest other queue, a random victim.
   // Called when `core` would idle. Default: there is nowhere else.
