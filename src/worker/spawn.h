@@ -10,6 +10,10 @@
 #include "yamanote/result.h"
 #include "yamanote/task.h"
 
+namespace yamanote::io {
+class Poller;
+}
+
 namespace yamanote::worker {
 
 struct SpawnOptions {
@@ -28,6 +32,10 @@ Result<void> Spawn(const SpawnOptions& options, void (*entry)(void*), void* argu
 // The core that the caller runs on; kNoCore on a plain kernel thread. The answer
 // of a user thread is stale after its next scheduling point.
 CoreId CurrentCore();
+
+// The poller of `core`, where descriptors that it serves are added; it lives as
+// long as the runtime. Any thread of a process with a runtime.
+io::Poller& PollerOf(CoreId core);
 
 // A voluntary point: gives way if the slice is over and something waits. Costs a
 // clock read if the thread has a slice, nothing measurable else.

@@ -101,6 +101,8 @@ void Thread::detach() {
 
 Thread::id Thread::get_id() const noexcept { return thread_ == nullptr ? 0 : thread_->id; }
 
+io::Poller& PollerOf(CoreId core) { return Engine::Current()->parking().poller(core); }
+
 void CheckPreempt() { Worker::CheckPreempt(); }
 
 namespace this_thread {
@@ -176,6 +178,8 @@ CoreId CurrentCore() {
   Worker* const current = Worker::This();
   return current == nullptr ? kNoCore : current->core();
 }
+
+io::Poller& PollerOf(CoreId core) { return Engine::Current()->parking().poller(core); }
 
 void CheckPreempt() { Worker::CheckPreempt(); }
 
