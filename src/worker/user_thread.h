@@ -26,12 +26,7 @@
 
 namespace yamanote::worker {
 
-// Task-local storage of one thread; src/worker/sync derives from it. Destroyed
-// on the thread, before it finishes.
-class TaskLocals {
- public:
-  virtual ~TaskLocals() = default;
-};
+class TaskLocals;  // sync/task_local.cc
 
 class alignas(base::kCacheLine) UserThread final : public Task {
  public:
@@ -49,7 +44,8 @@ class alignas(base::kCacheLine) UserThread final : public Task {
   void (*run)(void* storage) = nullptr;  // Runs and destroys what storage holds.
   const char* name = "";
   uint64_t flow = 0;
-  TaskLocals* task_locals = nullptr;  // Owned.
+  // Owned; DestroyTaskLocals() ends it on the thread, before it finishes.
+  TaskLocals* task_locals = nullptr;
   UserThread* next_free = nullptr;
   // kRunning -> Waiter (joining) -> kRunning (gave up) | kCompleting
   // kRunning -> kDetached -> kCompleting;  kRunning -> kFinished

@@ -9,6 +9,7 @@
 #include <ctime>
 
 #include "worker/engine.h"
+#include "worker/sync/rcu_section.h"
 
 namespace yamanote::worker {
 namespace {
@@ -40,6 +41,7 @@ WaitResult Wait(Waiter& waiter, Instant deadline) {
     return static_cast<WaitResult>(waiter.result_.load(std::memory_order_acquire));
   };
   if (waiter.thread_ == nullptr) {
+    CheckQuiescent();
     while (result() == WaitResult::kPending) {
       const Duration left = deadline == kNever ? Duration::max() : deadline - Clock::now();
       if (left <= Duration::zero()) {

@@ -11,6 +11,8 @@
 
 #include "base/check.h"
 #include "worker/engine.h"
+#include "worker/sync/caller.h"
+#include "worker/sync/rcu_section.h"
 
 namespace yamanote::worker {
 namespace {
@@ -46,6 +48,7 @@ Instant Worker::Now() const { return order_wants_now_ ? Clock::now() : kNoTime; 
 // ---- Leaving and entering a thread ----------------------------------------
 
 void Worker::Stopping(UserThread& thread, Stop why) {
+  CheckQuiescent();
   if (!observes_stops_ && !order_wants_run_time_) return;
   Duration ran{0};
   if (order_wants_run_time_) {
@@ -215,7 +218,7 @@ void Worker::StackMain(void* argument) {
 
 [[gnu::noinline]] UserThread* Worker::Finish(UserThread& thread, Stack* stack) {
   // Still a thread like any other: what it destroys may block.
-  delete std::exchange(thread.task_locals, nullptr);
+  if (thread.task_locals != nullptr) DestroyTaskLocals(thread.task_locals);
   Worker* const worker = This();
   worker->Stopping(thread, Stop::kFinished);
   thread.stack = nullptr;
