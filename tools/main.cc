@@ -8,6 +8,7 @@
 #include <exception>
 
 #include "tools/command.h"
+#include "tools/doctor/command.h"
 #include "tools/load/command.h"
 #include "tools/policies/command.h"
 #include "tools/report/command.h"
@@ -28,6 +29,7 @@ int Main(int argc, char** argv) {
   CLI::App app(kDescription, "yamanote");
   app.footer(kFooter);
   app.require_subcommand(0, 1);
+  AddDoctorCommand(app);
   AddLoadCommand(app);
   AddPoliciesCommand(app);
   AddReportCommand(app);

@@ -1,0 +1,43 @@
+// costs.h - what the elementary operations cost on this machine, measured now.
+//
+// Each cost is a median of many repetitions, so a core that the hypervisor takes
+// away for a moment does not spoil it; the 99th percentile shows how often that
+// happens. The whole takes about two seconds and is bounded.
+
+#pragma once
+
+#include <string>
+#include <vector>
+
+#include "base/topology.h"
+#include "yamanote/time.h"
+
+namespace yamanote::tools {
+
+struct Cost {
+  std::string key;    // "futex_wake": in JSON and, with _ns, in the TOML file.
+  std::string label;
+  double median_ns = 0;
+  double p99_ns = 0;  // Of the repetitions (or batches of the very short ones).
+  std::string how;    // What was done, in a few words.
+};
+
+// One cache line passed from CPU to CPU, one way.
+struct Hop {
+  int from = 0;
+  int to = 0;
+  base::Distance distance = base::Distance::kSharedCache;
+  double median_ns = 0;
+};
+
+struct Costs {
+  std::vector<Cost> costs;
+  std::vector<Hop> hops;   // Each unordered pair of CPUs, as far as time allowed.
+  size_t pairs = 0;        // How many pairs there are.
+};
+
+// Measures everything, taking at most about `budget`. Costs that need two CPUs
+// are left out when the process may use only one.
+Costs MeasureCosts(const base::Topology& topology, Duration budget);
+
+}  // namespace yamanote::tools
