@@ -6,6 +6,7 @@
 
 #pragma once
 
+#include <atomic>
 #include <cstddef>
 
 #if defined(__SANITIZE_ADDRESS__)
@@ -40,15 +41,40 @@ struct Saved {
 #endif
 };
 
-// Before leaving a stack for [bottom, bottom + size) and `fiber`. `saved` is
-// null if the stack that is left will not be continued.
-inline void StartSwitch([[maybe_unused]] Saved* saved, [[maybe_unused]] void* fiber,
-                        [[maybe_unused]] const void* bottom, [[maybe_unused]] size_t size) {
+// A stack as ThreadSanitizer sees it.
+struct Fiber {
+#if defined(YAMANOTE_TSAN)
+  void* handle = nullptr;
+  // No kernel thread is in the fiber. Release by the core that left it pairs
+  // with acquire by the one that enters it.
+  std::atomic<bool> away{true};
+#endif
+};
+
+// Before leaving a stack for [bottom, bottom + size). `saved` is null if the
+// stack that is left will not be continued. `from` and `to` are null for the
+// worker's own stack, whose fiber is `base`.
+[[gnu::always_inline]] inline void StartSwitch(
+    [[maybe_unused]] Saved* saved, [[maybe_unused]] Fiber* from, [[maybe_unused]] Fiber* to,
+    [[maybe_unused]] Fiber& base, [[maybe_unused]] const void* bottom,
+    [[maybe_unused]] size_t size) {
 #if defined(YAMANOTE_ASAN)
   __sanitizer_start_switch_fiber(saved == nullptr ? nullptr : &saved->fake_stack, bottom, size);
 #endif
 #if defined(YAMANOTE_TSAN)
-  __tsan_switch_to_fiber(fiber, 0);
+  // By way of the base, because a fiber must be left before another core enters
+  // it, and two cores may swap threads: leaving must not wait for entering (the
+  // same protocol as in context.h).
+  if (from != nullptr) {
+    __tsan_switch_to_fiber(base.handle, 0);
+    from->away.store(true, std::memory_order_release);
+  }
+  if (to != nullptr) {
+    while (!to->away.load(std::memory_order_acquire)) {
+    }
+    to->away.store(false, std::memory_order_relaxed);
+    __tsan_switch_to_fiber(to->handle, 0);
+  }
 #endif
 }
 
@@ -67,26 +93,23 @@ inline void ResetStack([[maybe_unused]] void* bottom, [[maybe_unused]] size_t si
 #endif
 }
 
-// Returns the handle of the calling kernel thread's own stack.
-inline void* CurrentFiber() {
+// Makes `fiber` stand for the calling kernel thread's own stack.
+inline void AdoptFiber([[maybe_unused]] Fiber& fiber) {
 #if defined(YAMANOTE_TSAN)
-  return __tsan_get_current_fiber();
-#else
-  return nullptr;
+  fiber.handle = __tsan_get_current_fiber();
 #endif
 }
 
-inline void* CreateFiber() {
+// Makes `fiber` stand for a new stack, unless it does for this one already.
+inline void CreateFiber([[maybe_unused]] Fiber& fiber) {
 #if defined(YAMANOTE_TSAN)
-  return __tsan_create_fiber(0);
-#else
-  return nullptr;
+  if (fiber.handle == nullptr) fiber.handle = __tsan_create_fiber(0);
 #endif
 }
 
-inline void DestroyFiber([[maybe_unused]] void* fiber) {
+inline void DestroyFiber([[maybe_unused]] Fiber& fiber) {
 #if defined(YAMANOTE_TSAN)
-  if (fiber != nullptr) __tsan_destroy_fiber(fiber);
+  if (fiber.handle != nullptr) __tsan_destroy_fiber(fiber.handle);
 #endif
 }
 

@@ -9,7 +9,6 @@
 #include <mutex>
 
 #include "base/check.h"
-#include "worker/sanitizer.h"
 
 #ifndef MADV_GUARD_INSTALL
 #define MADV_GUARD_INSTALL 102
@@ -60,7 +59,7 @@ Result<void> StackPool::AddSlab() {
   if (memory == MAP_FAILED) return tl::unexpected(SystemError("mmap", errno));
   // A huge page would commit the memory of thirty stacks at the first touch.
   madvise(memory, slab_bytes(), MADV_NOHUGEPAGE);
-  auto* const slab = new Slab{static_cast<char*>(memory), {}};
+  auto* const slab = new Slab(static_cast<char*>(memory));
   for (size_t i = 0; i < kStacksPerSlab; ++i) {
     char* const guard = slab->memory + i * (stack_bytes_ + kGuardBytes);
     if (light_guards_ && madvise(guard, kGuardBytes, MADV_GUARD_INSTALL) != 0) {

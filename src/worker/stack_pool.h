@@ -16,6 +16,7 @@
 #include <vector>
 
 #include "base/spin_lock.h"
+#include "worker/sanitizer.h"
 #include "yamanote/result.h"
 
 namespace yamanote::worker {
@@ -25,7 +26,7 @@ struct Stack {
   char* bottom = nullptr;
   char* top = nullptr;        // 16-byte aligned.
   Stack* next = nullptr;      // In a free list.
-  void* fiber = nullptr;      // ThreadSanitizer's handle.
+  [[no_unique_address]] sanitizer::Fiber fiber;
   bool touched = false;       // Has run since its pages were last given back.
 };
 
@@ -57,7 +58,8 @@ class StackPool {
   static constexpr size_t kWarmStacks = 4096;
 
   struct Slab {
-    char* memory;
+    explicit Slab(char* slab_memory) : memory(slab_memory) {}
+    char* const memory;
     Stack stacks[kStacksPerSlab];
   };
 

@@ -77,7 +77,7 @@ bool Worker::AttachStack(UserThread& thread) {
   Stack* const stack = stacks_.Take();
   if (stack == nullptr) return false;
   sanitizer::ResetStack(stack->bottom, static_cast<size_t>(stack->top - stack->bottom));
-  if (stack->fiber == nullptr) stack->fiber = sanitizer::CreateFiber();
+  sanitizer::CreateFiber(stack->fiber);
   stack->touched = true;
   thread.stack = stack;
   return true;
@@ -95,8 +95,8 @@ void Worker::SwitchToThread(UserThread& from, UserThread& to) {
   const ExceptionState exceptions = *exceptions_;
   Entering(to);
   Stack& stack = *to.stack;
-  sanitizer::StartSwitch(&from.saved, stack.fiber, stack.bottom,
-                         static_cast<size_t>(stack.top - stack.bottom));
+  sanitizer::StartSwitch(&from.saved, &from.stack->fiber, &stack.fiber, base_fiber_,
+                         stack.bottom, static_cast<size_t>(stack.top - stack.bottom));
   if (fresh) {
     *exceptions_ = {};
     YamanoteStart(&from.context, stack.top, &StackMain, &to);
@@ -111,7 +111,8 @@ void Worker::SwitchToBase(UserThread& from) {
   const ExceptionState exceptions = *exceptions_;
   *exceptions_ = {};
   current_ = nullptr;
-  sanitizer::StartSwitch(&from.saved, base_fiber_, base_bottom_, base_size_);
+  sanitizer::StartSwitch(&from.saved, &from.stack->fiber, nullptr, base_fiber_, base_bottom_,
+                         base_size_);
   YamanoteSwitch(&from.context, &base_);
   sanitizer::FinishSwitch(&from.saved);
   *This()->exceptions_ = exceptions;
@@ -133,7 +134,7 @@ void Worker::RunFromBase(UserThread& to) {
   }
   Entering(to);
   Stack& stack = *to.stack;
-  sanitizer::StartSwitch(&base_saved_, stack.fiber, stack.bottom,
+  sanitizer::StartSwitch(&base_saved_, nullptr, &stack.fiber, base_fiber_, stack.bottom,
                          static_cast<size_t>(stack.top - stack.bottom));
   if (fresh) {
     YamanoteStart(&base_, stack.top, &StackMain, &to);
@@ -234,12 +235,14 @@ void Worker::StackMain(void* argument) {
   worker->stacks_.Return(stack);
   if (next != nullptr) {
     worker->Entering(*next);
-    sanitizer::StartSwitch(nullptr, next->stack->fiber, next->stack->bottom,
-                           static_cast<size_t>(next->stack->top - next->stack->bottom));
+    Stack& to = *next->stack;
+    sanitizer::StartSwitch(nullptr, &stack->fiber, &to.fiber, worker->base_fiber_, to.bottom,
+                           static_cast<size_t>(to.top - to.bottom));
     YamanoteJump(&next->context);
   }
   worker->current_ = nullptr;
-  sanitizer::StartSwitch(nullptr, worker->base_fiber_, worker->base_bottom_, worker->base_size_);
+  sanitizer::StartSwitch(nullptr, &stack->fiber, nullptr, worker->base_fiber_,
+                         worker->base_bottom_, worker->base_size_);
   YamanoteJump(&worker->base_);
 }
 
@@ -355,7 +358,7 @@ UserThread* Worker::Idle() {
 void Worker::Loop() {
   tls_worker = this;
   exceptions_ = reinterpret_cast<ExceptionState*>(abi::__cxa_get_globals());
-  base_fiber_ = sanitizer::CurrentFiber();
+  sanitizer::AdoptFiber(base_fiber_);
   pthread_attr_t attributes;
   YAMANOTE_CHECK(pthread_getattr_np(pthread_self(), &attributes) == 0,
                  "the kernel thread's stack is not known");

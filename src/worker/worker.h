@@ -129,7 +129,7 @@ class alignas(base::kNoSharing) Worker {
   Context base_;
   UserThread* handoff_ = nullptr;  // Picked, but only the base can start it.
   [[no_unique_address]] sanitizer::Saved base_saved_;
-  void* base_fiber_ = nullptr;
+  [[no_unique_address]] sanitizer::Fiber base_fiber_;
   const void* base_bottom_ = nullptr;
   size_t base_size_ = 0;
 
