@@ -26,16 +26,20 @@ struct Context {
 
 extern "C" {
 
-// Suspends the caller in `from` and continues `to`.
-void YamanoteSwitch(Context* from, Context* to) noexcept;
+// Suspends the caller in `from` and continues `to`, where its own call returns
+// `message`. So it returns what whoever continues the caller one day passes: its
+// worker, which saves reading a thread-local.
+void* YamanoteSwitch(Context* from, Context* to, void* message) noexcept;
 
 // Suspends the caller in `from` and calls `entry(argument)` on the stack that
-// ends at `stack_top` (16-byte aligned). `entry` must not return.
-void YamanoteStart(Context* from, void* stack_top, void (*entry)(void*),
+// ends at `stack_top` (16-byte aligned). `entry` must not return. Returns the
+// message of whoever continues the caller.
+void* YamanoteStart(Context* from, void* stack_top, void (*entry)(void*),
                    void* argument) noexcept;
 
-// Continues `to`; the caller's stack is abandoned.
-[[noreturn]] void YamanoteJump(Context* to) noexcept;
+// Continues `to`, where its call returns `message`; the caller's stack is
+// abandoned.
+[[noreturn]] void YamanoteJump(Context* to, void* message) noexcept;
 
 }  // extern "C"
 

@@ -8,7 +8,7 @@
 
         .text
 
-// void YamanoteSwitch(Context* from [rdi], Context* to [rsi])
+// void* YamanoteSwitch(Context* from [rdi], Context* to [rsi], void* message [rdx])
         .globl  YamanoteSwitch
         .type   YamanoteSwitch, @function
         .p2align 6
@@ -39,6 +39,7 @@ YamanoteSwitch:
 .Lswitch_ready:
         movq    $0, (%rsi)
         movq    %rax, %rsp
+        movq    %rdx, %rax
         popq    %r15
         .cfi_adjust_cfa_offset -8
         .cfi_restore %r15
@@ -75,7 +76,7 @@ YamanoteSwitch:
         .cfi_endproc
         .size   YamanoteSwitch, .-YamanoteSwitch
 
-// void YamanoteStart(Context* from [rdi], void* top [rsi], entry [rdx], arg [rcx])
+// void* YamanoteStart(Context* from [rdi], void* top [rsi], entry [rdx], arg [rcx])
         .globl  YamanoteStart
         .type   YamanoteStart, @function
         .p2align 6
@@ -104,7 +105,7 @@ YamanoteStart:
         .cfi_endproc
         .size   YamanoteStart, .-YamanoteStart
 
-// void YamanoteJump(Context* to [rdi])
+// void YamanoteJump(Context* to [rdi], void* message [rsi])
         .globl  YamanoteJump
         .type   YamanoteJump, @function
         .p2align 6
@@ -117,6 +118,7 @@ YamanoteJump:
 .Ljump_ready:
         movq    $0, (%rdi)
         movq    %rax, %rsp
+        movq    %rsi, %rax
         popq    %r15
         popq    %r14
         popq    %r13

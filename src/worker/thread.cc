@@ -113,7 +113,7 @@ void yield() {
     sched_yield();
     return;
   }
-  Worker::Yield(Wake::kYield);
+  Worker::Yield(current, Wake::kYield);
 }
 
 bool sleep_until(Instant when, std::stop_token stop) {

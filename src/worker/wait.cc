@@ -52,18 +52,18 @@ WaitResult Wait(Waiter& waiter, Instant deadline) {
     }
     return result();
   }
+  Worker* const worker = Worker::This();
   if (deadline == kNever) {
-    Worker::Block();
+    Worker::Block(worker);
     return result();
   }
   // A deadline that has passed goes the same way: whoever wins Notify() makes
   // the thread runnable, and Block() is where it takes that back.
   Timer timer([](void* late) { Notify(*static_cast<Waiter*>(late), WaitResult::kTimedOut); },
               &waiter);
-  Worker* const worker = Worker::This();
   TimerQueue& timers = worker->timers();
   if (timers.Add(timer, deadline)) worker->engine().parking().NotifyTimer(deadline);
-  Worker::Block();
+  Worker::Block(worker);
   timers.Cancel(timer);
   return result();
 }

@@ -17,19 +17,23 @@
 namespace yamanote::worker {
 namespace {
 
-thread_local Worker* tls_worker = nullptr;
-
 constexpr Instant kNoTime{};
 
 }  // namespace
 
+extern "C" {
+[[gnu::tls_model("initial-exec")]] constinit thread_local Worker* yamanote_worker = nullptr;
+}
+
+#if !defined(__x86_64__)
 // A function call of its own: a compiler may keep the address of a thread-local
 // across a switch, after which the caller is on another kernel thread.
 [[gnu::noinline]] Worker* Worker::This() {
-  Worker* worker = tls_worker;
+  Worker* worker = yamanote_worker;
   asm volatile("" : "+r"(worker));
   return worker;
 }
+#endif
 
 Worker::Worker(Engine& engine, CoreId core)
     : engine_(engine),
@@ -47,7 +51,7 @@ Instant Worker::Now() const { return order_wants_now_ ? Clock::now() : kNoTime; 
 
 // ---- Leaving and entering a thread ----------------------------------------
 
-void Worker::Stopping(UserThread& thread, Stop why) {
+[[gnu::always_inline]] inline void Worker::Stopping(UserThread& thread, Stop why) {
   CheckQuiescent();
   if (!observes_stops_ && !order_wants_run_time_) return;
   Duration ran{0};
@@ -61,7 +65,7 @@ void Worker::Stopping(UserThread& thread, Stop why) {
   }
 }
 
-void Worker::Entering(UserThread& thread) {
+[[gnu::always_inline]] inline void Worker::Entering(UserThread& thread) {
   current_ = &thread;
   thread.last_core = core_;
   // Release: an RCU grace period that sees it sees what ran before.
@@ -73,7 +77,7 @@ void Worker::Entering(UserThread& thread) {
   slice_end_ = slice == kNoPreemption ? kNever : run_start_ + slice;
 }
 
-bool Worker::AttachStack(UserThread& thread) {
+[[gnu::always_inline]] inline bool Worker::AttachStack(UserThread& thread) {
   Stack* const stack = stacks_.Take();
   if (stack == nullptr) return false;
   sanitizer::ResetStack(stack->bottom, static_cast<size_t>(stack->top - stack->bottom));
@@ -83,7 +87,7 @@ bool Worker::AttachStack(UserThread& thread) {
   return true;
 }
 
-void Worker::SwitchToThread(UserThread& from, UserThread& to) {
+[[gnu::always_inline]] inline void Worker::SwitchToThread(UserThread& from, UserThread& to) {
   const bool fresh = to.stack == nullptr;
   if (fresh && !AttachStack(to)) {
     handoff_ = &to;
@@ -97,14 +101,15 @@ void Worker::SwitchToThread(UserThread& from, UserThread& to) {
   Stack& stack = *to.stack;
   sanitizer::StartSwitch(&from.saved, &from.stack->fiber, &stack.fiber, base_fiber_,
                          stack.bottom, static_cast<size_t>(stack.top - stack.bottom));
+  void* resumer;
   if (fresh) {
     *exceptions_ = {};
-    YamanoteStart(&from.context, stack.top, &StackMain, &to);
+    resumer = YamanoteStart(&from.context, stack.top, &StackMain, &to);
   } else {
-    YamanoteSwitch(&from.context, &to.context);
+    resumer = YamanoteSwitch(&from.context, &to.context, this);
   }
   sanitizer::FinishSwitch(&from.saved);
-  *This()->exceptions_ = exceptions;
+  *static_cast<Worker*>(resumer)->exceptions_ = exceptions;
 }
 
 void Worker::SwitchToBase(UserThread& from) {
@@ -113,9 +118,9 @@ void Worker::SwitchToBase(UserThread& from) {
   current_ = nullptr;
   sanitizer::StartSwitch(&from.saved, &from.stack->fiber, nullptr, base_fiber_, base_bottom_,
                          base_size_);
-  YamanoteSwitch(&from.context, &base_);
+  void* const resumer = YamanoteSwitch(&from.context, &base_, this);
   sanitizer::FinishSwitch(&from.saved);
-  *This()->exceptions_ = exceptions;
+  *static_cast<Worker*>(resumer)->exceptions_ = exceptions;
 }
 
 void Worker::RunFromBase(UserThread& to) {
@@ -139,20 +144,19 @@ void Worker::RunFromBase(UserThread& to) {
   if (fresh) {
     YamanoteStart(&base_, stack.top, &StackMain, &to);
   } else {
-    YamanoteSwitch(&base_, &to.context);
+    YamanoteSwitch(&base_, &to.context, this);
   }
   sanitizer::FinishSwitch(&base_saved_);
 }
 
 // ---- What a user thread calls -----------------------------------------------
 
-UserThread* Worker::PickSuccessor() {
+[[gnu::always_inline]] inline UserThread* Worker::PickSuccessor() {
   if (PassDue()) return nullptr;
   return static_cast<UserThread*>(placement_.PickNext(core_, Now()));
 }
 
-void Worker::Yield(Wake why) {
-  Worker* const worker = This();
+void Worker::Yield(Worker* worker, Wake why) {
   UserThread& thread = *worker->current_;
   Bump(worker->yields_);
   worker->Stopping(thread, why == Wake::kPreempted ? Stop::kPreempted : Stop::kYielded);
@@ -175,8 +179,7 @@ void Worker::Yield(Wake why) {
   }
 }
 
-void Worker::Block() {
-  Worker* const worker = This();
+void Worker::Block(Worker* worker) {
   UserThread& thread = *worker->current_;
   worker->Stopping(thread, Stop::kBlocked);
   UserThread* const next = worker->PickSuccessor();
@@ -203,7 +206,7 @@ void Worker::CheckPreempt() {
     worker->stops_until_pass_ = 1;
   }
   Bump(worker->slices_ended_);
-  Yield(Wake::kPreempted);
+  Yield(worker, Wake::kPreempted);
 }
 
 // ---- The life of a stack ----------------------------------------------------
@@ -238,12 +241,12 @@ void Worker::StackMain(void* argument) {
     Stack& to = *next->stack;
     sanitizer::StartSwitch(nullptr, &stack->fiber, &to.fiber, worker->base_fiber_, to.bottom,
                            static_cast<size_t>(to.top - to.bottom));
-    YamanoteJump(&next->context);
+    YamanoteJump(&next->context, worker);
   }
   worker->current_ = nullptr;
   sanitizer::StartSwitch(nullptr, &stack->fiber, nullptr, worker->base_fiber_,
                          worker->base_bottom_, worker->base_size_);
-  YamanoteJump(&worker->base_);
+  YamanoteJump(&worker->base_, worker);
 }
 
 // ---- The pass -----------------------------------------------------------------
@@ -356,7 +359,7 @@ UserThread* Worker::Idle() {
 }
 
 void Worker::Loop() {
-  tls_worker = this;
+  yamanote_worker = this;
   exceptions_ = reinterpret_cast<ExceptionState*>(abi::__cxa_get_globals());
   sanitizer::AdoptFiber(base_fiber_);
   pthread_attr_t attributes;
@@ -372,7 +375,7 @@ void Worker::Loop() {
     if (thread == nullptr) thread = Idle();
     if (thread != nullptr) RunFromBase(*thread);
   }
-  tls_worker = nullptr;
+  yamanote_worker = nullptr;
 }
 
 void Worker::AddStats(RuntimeStats& stats) const {

@@ -27,6 +27,12 @@
 namespace yamanote::worker {
 
 class Engine;
+class Worker;
+
+// This(), for that function alone. Initial-exec: two instructions to read.
+extern "C" {
+extern thread_local Worker* yamanote_worker;
+}
 
 // The C++ runtime's exception state of a thread (Itanium C++ ABI, 2.2.2), which
 // must travel with the user thread: a handler may block.
@@ -46,10 +52,10 @@ class alignas(base::kNoSharing) Worker {
   // be kept across anything that may switch: a thread may continue elsewhere.
   static Worker* This();
 
-  // On a user thread of this worker; the caller may continue on another one.
-  // Yield and Block return when the thread runs again.
-  static void Yield(Wake why);
-  static void Block();
+  // On a user thread of `worker`, which is This(). They return when the thread
+  // runs again, perhaps on another worker.
+  static void Yield(Worker* worker, Wake why);
+  static void Block(Worker* worker);
   // Yields if the slice is over and something waits.
   static void CheckPreempt();
 
@@ -145,5 +151,20 @@ class alignas(base::kNoSharing) Worker {
   Counter slices_ended_{0};
   Counter spawned_{0};
 };
+
+#if defined(__x86_64__)
+// In assembly, because a compiler may keep the address of a thread-local across
+// a switch, after which the caller is on another kernel thread.
+inline Worker* Worker::This() {
+  Worker* worker;
+  asm volatile(
+      "movq yamanote_worker@gottpoff(%%rip), %0\n\t"
+      "movq %%fs:(%0), %0"
+      : "=r"(worker)
+      :
+      : "memory");
+  return worker;
+}
+#endif
 
 }  // namespace yamanote::worker
