@@ -8,6 +8,7 @@
 #include <exception>
 
 #include "tools/command.h"
+#include "tools/completion/command.h"
 #include "tools/doctor/command.h"
 #include "tools/load/command.h"
 #include "tools/policies/command.h"
@@ -34,6 +35,7 @@ int Main(int argc, char** argv) {
   AddPoliciesCommand(app);
   AddReportCommand(app);
   AddVersionCommand(app);
+  AddCompletionCommand(app);  // Last: it describes all the others.
   try {
     app.parse(argc, argv);
   } catch (const CLI::Success& help) {

@@ -1,0 +1,46 @@
+// command.cc - prints completion scripts and, hidden, the man page.
+
+#include "tools/completion/command.h"
+
+#include <fmt/core.h>
+
+#include <memory>
+#include <string>
+
+#include "tools/completion/tree.h"
+#include "tools/version/build_info.h"
+
+namespace yamanote::tools {
+namespace {
+
+void PrintCompletion(const CLI::App& app, const std::string& shell) {
+  const CommandNode root = ReadTree(app);
+  fmt::print("{}", shell == "bash"  ? BashCompletion(root)
+                   : shell == "zsh" ? ZshCompletion(root)
+                                    : FishCompletion(root));
+}
+
+}  // namespace
+
+void AddCompletionCommand(CLI::App& app) {
+  CLI::App* const command =
+      app.add_subcommand("completion", "Print a completion script for your shell");
+  const auto shell = std::make_shared<std::string>();
+  command->add_option("shell", *shell, "The shell: bash, zsh or fish")
+      ->required()
+      ->check(CLI::IsMember({"bash", "zsh", "fish"}));
+  command->footer(
+      "`make install` puts the scripts where the shells look. By hand:\n"
+      "  yamanote completion bash > ~/.local/share/bash-completion/completions/yamanote\n"
+      "  yamanote completion zsh > \"${fpath[1]}/_yamanote\"\n"
+      "  yamanote completion fish > ~/.config/fish/completions/yamanote.fish");
+  command->callback([&app, shell] { PrintCompletion(app, *shell); });
+
+  CLI::App* const man = app.add_subcommand("man", "Print the man page");
+  man->group("");  // Hidden: the build calls it.
+  man->callback([&app] {
+    fmt::print("{}", ManPage(ReadTree(app), std::string(GetBuildInfo().version)));
+  });
+}
+
+}  // namespace yamanote::tools

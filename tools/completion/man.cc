@@ -1,0 +1,72 @@
+// man.cc - the man page yamanote(1), from the same tree as the help.
+
+#include <fmt/format.h>
+#include <fmt/ranges.h>
+
+#include "tools/completion/tree.h"
+
+namespace yamanote::tools {
+namespace {
+
+// Text that roff prints as it is: hyphens that can be copied, no requests.
+std::string Roff(const std::string& text) {
+  std::string out;
+  for (size_t i = 0; i < text.size(); ++i) {
+    const bool line_start = i == 0 || text[i - 1] == '\n';
+    if (line_start && (text[i] == '.' || text[i] == '\'')) out += "\\&";
+    if (text[i] == '\\') {
+      out += "\\e";
+    } else if (text[i] == '-') {
+      out += "\\-";
+    } else {
+      out += text[i];
+    }
+  }
+  return out;
+}
+
+void AddFlags(const CommandNode& node, std::string& out) {
+  std::string group;
+  for (const FlagNode& flag : node.flags) {
+    if (flag.group != group && flag.group.starts_with("[")) {
+      out += fmt::format(".P\nKeys of {} in the configuration file:\n", Roff(flag.group));
+    }
+    group = flag.group;
+    out += fmt::format(".TP\n\\fB{}\\fR{}\n{}\n", Roff(fmt::format("{}", fmt::join(flag.names,
+                                                                                  ", "))),
+                       flag.value.empty() ? "" : " \\fI" + Roff(flag.value) + "\\fR",
+                       Roff(flag.help));
+  }
+}
+
+void AddCommand(const CommandNode& node, std::string& out) {
+  out += fmt::format(".SS yamanote {}\n{}.\n", Roff(node.path), Roff(node.help));
+  for (const PositionalNode& positional : node.positionals) {
+    out += fmt::format(".TP\n\\fI{}\\fR\n{}\n", Roff(positional.name), Roff(positional.help));
+  }
+  AddFlags(node, out);
+  if (!node.footer.empty()) out += fmt::format(".P\n.nf\n{}\n.fi\n", Roff(node.footer));
+}
+
+}  // namespace
+
+std::string ManPage(const CommandNode& root, const std::string& version) {
+  std::string out = fmt::format(
+      ".\\\" Written by the build from the command's own help.\n"
+      ".TH YAMANOTE 1 \"\" \"Yamanote {}\" \"User Commands\"\n"
+      ".SH NAME\nyamanote \\- microsecond\\-scale scheduling on stock Linux\n"
+      ".SH SYNOPSIS\n\\fByamanote\\fR \\fICOMMAND\\fR [\\fIFLAGS\\fR]\n"
+      ".SH DESCRIPTION\n{}\n.SH COMMANDS\n",
+      Roff(version), Roff(root.help));
+  for (const CommandNode* node : Flatten(root)) {
+    if (!node->path.empty()) AddCommand(*node, out);
+  }
+  out += ".SH \"EXIT STATUS\"\n0: it worked. 1: it failed. 2: the command line or the "
+         "configuration is wrong.\n"
+         ".SH SIGNALS\n\\fByamanote serve\\fR ends cleanly on SIGINT and SIGTERM: requests in "
+         "flight are answered. A second signal ends it at once. SIGUSR1 prints statistics.\n"
+         ".SH \"SEE ALSO\"\n\\fBtaskset\\fR(1), \\fBmemcached\\fR(1)\n";
+  return out;
+}
+
+}  // namespace yamanote::tools
