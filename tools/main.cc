@@ -10,6 +10,7 @@
 #include "tools/command.h"
 #include "tools/completion/command.h"
 #include "tools/doctor/command.h"
+#include "tools/demo/command.h"
 #include "tools/load/command.h"
 #include "tools/policies/command.h"
 #include "tools/report/command.h"
@@ -31,6 +32,7 @@ int Main(int argc, char** argv) {
   app.footer(kFooter);
   app.require_subcommand(0, 1);
   AddDoctorCommand(app);
+  AddDemoCommand(app);
   AddLoadCommand(app);
   AddPoliciesCommand(app);
   AddReportCommand(app);

@@ -60,10 +60,9 @@ class Threads {
 // Calls `progress` now and then until it is destroyed.
 class ProgressThread {
  public:
-  ProgressThread(const Progress& progress, const std::atomic<uint64_t>& due,
-                 uint64_t total) {
+  ProgressThread(Progress progress, const std::atomic<uint64_t>& due, uint64_t total) {
     if (!progress) return;
-    thread_ = std::thread([this, &progress, &due, total] {
+    thread_ = std::thread([this, progress = std::move(progress), &due, total] {
       const Instant start = Clock::now();
       std::unique_lock lock(mutex_);
       while (!done_.wait_for(lock, milliseconds(200), [this] { return ended_; })) {

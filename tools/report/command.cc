@@ -16,7 +16,8 @@
 namespace yamanote::tools {
 namespace {
 
-// A result file of a long sweep has some 100 KiB; this stops a wrong file early.
+// A result file of a long sweep has some 100 KiB; this stops a wrong file
+// early.
 constexpr uintmax_t kMaxFileBytes = 64 << 20;
 
 struct Arguments {
@@ -33,14 +34,18 @@ nlohmann::json ReadJson(const std::string& path) {
   const uintmax_t size = std::filesystem::file_size(path, error);
   if (error) Fail(fmt::format("cannot read '{}': {}", path, error.message()));
   if (size > kMaxFileBytes) {
-    Fail(fmt::format("'{}' has {} bytes; a result has at most {}", path, size, kMaxFileBytes));
+    Fail(fmt::format("'{}' has {} bytes; a result has at most {}", path, size,
+                     kMaxFileBytes));
   }
   std::ifstream file(path, std::ios::binary);
   const std::string text{std::istreambuf_iterator<char>(file), {}};
   nlohmann::json json = nlohmann::json::parse(text, nullptr, false);
   if (json.is_discarded()) {
-    Fail(fmt::format("'{}' is not JSON; write one with `yamanote load --json FILE` or `yamanote demo "
-                     "--json`", path));
+    Fail(
+        fmt::format("'{}' is not JSON; write one with `yamanote load --json "
+                    "FILE` or `yamanote demo "
+                    "--json`",
+                    path));
   }
   return json;
 }
@@ -48,7 +53,9 @@ nlohmann::json ReadJson(const std::string& path) {
 // Adds what `path` holds, either schema, to `report`.
 void AddFile(const std::string& path, report::Report& report) {
   const nlohmann::json json = ReadJson(path);
-  const bool whole = json.is_object() && json.value("schema", nlohmann::json()) == "yamanote.report/1";
+  const bool whole =
+      json.is_object() &&
+      json.value("schema", nlohmann::json()) == "yamanote.report/1";
   if (whole) {
     Result<report::Report> read = report::FromJson(json);
     if (!read) Fail(fmt::format("'{}': {}", path, read.error().message));
@@ -61,9 +68,12 @@ void AddFile(const std::string& path, report::Report& report) {
     } else {
       report.lead.clear();
     }
-    std::move(read->results.begin(), read->results.end(), std::back_inserter(report.results));
-    std::move(read->schedulers.begin(), read->schedulers.end(), std::back_inserter(report.schedulers));
-    std::move(read->notes.begin(), read->notes.end(), std::back_inserter(report.notes));
+    std::move(read->results.begin(), read->results.end(),
+              std::back_inserter(report.results));
+    std::move(read->schedulers.begin(), read->schedulers.end(),
+              std::back_inserter(report.schedulers));
+    std::move(read->notes.begin(), read->notes.end(),
+              std::back_inserter(report.notes));
     return;
   }
   Result<load::LoadResult> result = load::FromJson(json);
@@ -77,7 +87,8 @@ void WriteReport(const Arguments& arguments) {
   for (const std::string& file : arguments.files) AddFile(file, report);
   if (!arguments.title.empty()) report.title = arguments.title;
   if (!arguments.objective.empty()) {
-    Result<report::Objective> objective = report::ParseObjective(arguments.objective);
+    Result<report::Objective> objective =
+        report::ParseObjective(arguments.objective);
     if (!objective) Fail(objective.error().message, kUsage);
     report.objective = *std::move(objective);
   }
@@ -91,20 +102,28 @@ void WriteReport(const Arguments& arguments) {
 }  // namespace
 
 void AddReportCommand(CLI::App& app) {
-  CLI::App* const command = app.add_subcommand("report", "Make one HTML file from saved results");
+  CLI::App* const command =
+      app.add_subcommand("report", "Make one HTML file from saved results");
   const auto arguments = std::make_shared<Arguments>();
-  command->add_option("file", arguments->files, "JSON of `yamanote load` or `yamanote demo`")
-      ->required()->type_name("FILE");
+  command
+      ->add_option("file", arguments->files,
+                   "JSON of `yamanote load` or `yamanote demo`")
+      ->required()
+      ->type_name("FILE");
   command->add_option("-o,--out", arguments->out, "The HTML file to write")
-      ->capture_default_str()->type_name("FILE");
+      ->capture_default_str()
+      ->type_name("FILE");
   command->add_option("--title", arguments->title, "Heading of the report");
   command->add_option("--objective", arguments->objective,
-                      "Limit to draw and to judge by: [CLASS:]p50|p99|p99.9-latency|slowdown<=LIMIT");
-  command->add_option("--note", arguments->notes, "What a reader must know; may be repeated");
+                      "Limit to draw and to judge by: "
+                      "[CLASS:]p50|p99|p99.9-latency|slowdown<=LIMIT");
+  command->add_option("--note", arguments->notes,
+                      "What a reader must know; may be repeated");
   command->add_flag("--machine", arguments->machine,
                     "The results were measured on this machine: add its facts");
   command->footer(
-      "Prints the path of the file. It is self-contained: send it, open it anywhere.\n"
+      "Prints the path of the file. It is self-contained: send it, open it "
+      "anywhere.\n"
       "Curves are named by the results' labels (`yamanote load --label`).\n\n"
       "Examples:\n"
       "  yamanote report ix.json shinjuku.json -o tails.html\n"

@@ -12,7 +12,8 @@
 namespace yamanote::report {
 namespace {
 
-// Returns the value of the first line "KEY : value" of /proc/cpuinfo, "" if none.
+// Returns the value of the first line "KEY : value" of /proc/cpuinfo, "" if
+// none.
 std::string CpuInfo(const std::string& key) {
   std::ifstream file("/proc/cpuinfo");
   for (std::string line; std::getline(file, line);) {
@@ -42,11 +43,13 @@ std::vector<Fact> MachineFacts() {
     facts.emplace_back("Usable CPUs", fmt::format("{}", CPU_COUNT(&cpus)));
   }
   if (CpuInfo("flags").find(" hypervisor") != std::string::npos) {
-    facts.emplace_back("Virtual machine", "yes: the hypervisor may take cores away");
+    facts.emplace_back("Virtual machine",
+                       "yes: the hypervisor may take cores away");
   }
   utsname system{};
   if (uname(&system) == 0) {
-    facts.emplace_back("Kernel", fmt::format("{} {} {}", system.sysname, system.release, system.machine));
+    facts.emplace_back("Kernel", fmt::format("{} {} {}", system.sysname,
+                                             system.release, system.machine));
   }
   const std::string governor =
       ReadLine("/sys/devices/system/cpu/cpu0/cpufreq/scaling_governor");

@@ -49,7 +49,8 @@ Json MeasuredJson(const T& from) {
                 {"slowdown", FiguresJson(slowdown)}};
   };
   return {{"all", set(from.latency_us, from.slowdown)},
-          {"undisturbed", set(from.latency_us_undisturbed, from.slowdown_undisturbed)}};
+          {"undisturbed",
+           set(from.latency_us_undisturbed, from.slowdown_undisturbed)}};
 }
 
 // The classes of all results by name, in the order of their first appearance.
@@ -67,17 +68,21 @@ std::vector<std::string> ClassNames(const Report& report) {
   return names;
 }
 
-Json PointJson(const PointResult& point, size_t scheduler, const std::vector<std::string>& names) {
+Json PointJson(const PointResult& point, size_t scheduler,
+               const std::vector<std::string>& names) {
   Json classes = Json::array();
   for (const std::string& name : names) {
-    const auto found = std::find_if(point.classes.begin(), point.classes.end(),
-                                    [&](const ClassResult& c) { return c.name == name; });
-    classes.push_back(found == point.classes.end() ? Json(nullptr) : MeasuredJson(*found));
+    const auto found =
+        std::find_if(point.classes.begin(), point.classes.end(),
+                     [&](const ClassResult& c) { return c.name == name; });
+    classes.push_back(found == point.classes.end() ? Json(nullptr)
+                                                   : MeasuredJson(*found));
   }
   // A single class is the whole; several are followed by the whole.
   if (names.size() != 1) classes.push_back(MeasuredJson(point));
   std::string why;
-  if (!point.valid) why = point.why_invalid.empty() ? "no reason was given" : point.why_invalid;
+  if (!point.valid)
+    why = point.why_invalid.empty() ? "no reason was given" : point.why_invalid;
   return {{"scheduler", scheduler},
           {"offered", point.offered_rps},
           {"achieved", point.achieved_rps},
@@ -102,7 +107,8 @@ std::vector<std::string> Labels(const Report& report) {
                              : !result.target.empty() ? result.target
                                                       : std::string("unnamed");
     std::string label = base;
-    for (int n = 2; !used.insert(label).second; ++n) label = fmt::format("{} ({})", base, n);
+    for (int n = 2; !used.insert(label).second; ++n)
+      label = fmt::format("{} ({})", base, n);
     labels.push_back(label);
   }
   return labels;
@@ -120,12 +126,14 @@ std::vector<Fact> Floors(const LoadResult& result) {
   if (result.points.empty()) return facts;
   for (const ClassResult& found : result.points.front().classes) {
     if (!std::isfinite(found.floor_us)) continue;
-    facts.emplace_back("unloaded " + found.name, fmt::format("{:.4g} µs", found.floor_us));
+    facts.emplace_back("unloaded " + found.name,
+                       fmt::format("{:.4g} µs", found.floor_us));
   }
   return facts;
 }
 
-Json SchedulersJson(const Report& report, const std::vector<std::string>& labels) {
+Json SchedulersJson(const Report& report,
+                    const std::vector<std::string>& labels) {
   Json list = Json::array();
   for (size_t i = 0; i < labels.size(); ++i) {
     std::vector<Fact> config;
@@ -135,37 +143,50 @@ Json SchedulersJson(const Report& report, const std::vector<std::string>& labels
       config = facts.config;
       summary = facts.summary;
     }
-    for (Fact& floor : Floors(report.results[i])) config.push_back(std::move(floor));
-    list.push_back({{"name", labels[i]}, {"summary", summary}, {"config", FactsJson(config)}});
+    for (Fact& floor : Floors(report.results[i]))
+      config.push_back(std::move(floor));
+    list.push_back({{"name", labels[i]},
+                    {"summary", summary},
+                    {"config", FactsJson(config)}});
   }
   return list;
 }
 
 // One value if all results agree, all that occur if not.
 template <typename Read>
-void AddWorkload(Json& list, const Report& report, std::string_view name, Read read) {
+void AddWorkload(Json& list, const Report& report, std::string_view name,
+                 Read read) {
   std::vector<std::string> values;
   for (const LoadResult& result : report.results) {
     const std::string value = read(result);
-    if (value.empty() || std::find(values.begin(), values.end(), value) != values.end()) continue;
+    if (value.empty() ||
+        std::find(values.begin(), values.end(), value) != values.end())
+      continue;
     values.push_back(value);
   }
-  if (!values.empty()) list.push_back({name, fmt::format("{}", fmt::join(values, "; "))});
+  if (!values.empty())
+    list.push_back({name, fmt::format("{}", fmt::join(values, "; "))});
 }
 
 Json WorkloadJson(const Report& report) {
   Json list = Json::array();
-  AddWorkload(list, report, "Application", [](const LoadResult& r) { return r.application; });
-  AddWorkload(list, report, "Protocol", [](const LoadResult& r) { return r.protocol; });
-  AddWorkload(list, report, "Requests", [](const LoadResult& r) { return r.service; });
-  AddWorkload(list, report, "Arrivals", [](const LoadResult& r) { return r.arrivals; });
-  AddWorkload(list, report, "Connections",
-              [](const LoadResult& r) { return fmt::format("{}", r.connections); });
+  AddWorkload(list, report, "Application",
+              [](const LoadResult& r) { return r.application; });
+  AddWorkload(list, report, "Protocol",
+              [](const LoadResult& r) { return r.protocol; });
+  AddWorkload(list, report, "Requests",
+              [](const LoadResult& r) { return r.service; });
+  AddWorkload(list, report, "Arrivals",
+              [](const LoadResult& r) { return r.arrivals; });
+  AddWorkload(list, report, "Connections", [](const LoadResult& r) {
+    return fmt::format("{}", r.connections);
+  });
   AddWorkload(list, report, "Generator", [](const LoadResult& r) {
     return fmt::format("{} thread{}", r.threads, r.threads == 1 ? "" : "s");
   });
   AddWorkload(list, report, "Each run", [](const LoadResult& r) {
-    return fmt::format("{:g} s, the first {:g} s cut", r.duration_s, r.warmup_s);
+    return fmt::format("{:g} s, the first {:g} s cut", r.duration_s,
+                       r.warmup_s);
   });
   return list;
 }
@@ -173,13 +194,17 @@ Json WorkloadJson(const Report& report) {
 std::string Lead(const Report& report, size_t classes) {
   if (!report.lead.empty()) return report.lead;
   size_t points = 0;
-  for (const LoadResult& result : report.results) points += result.points.size();
+  for (const LoadResult& result : report.results)
+    points += result.points.size();
   const LoadResult& first = report.results.front();
-  std::string lead = fmt::format("{} curve{} from {} point{}", report.results.size() * classes,
-                                 report.results.size() * classes == 1 ? "" : "s", points,
-                                 points == 1 ? "" : "s");
-  if (!first.application.empty()) lead += fmt::format(", {} over {}", first.application, first.protocol);
-  if (first.started.size() >= 10) lead += fmt::format(", measured on {}", first.started.substr(0, 10));
+  std::string lead =
+      fmt::format("{} curve{} from {} point{}", report.results.size() * classes,
+                  report.results.size() * classes == 1 ? "" : "s", points,
+                  points == 1 ? "" : "s");
+  if (!first.application.empty())
+    lead += fmt::format(", {} over {}", first.application, first.protocol);
+  if (first.started.size() >= 10)
+    lead += fmt::format(", measured on {}", first.started.substr(0, 10));
   return lead + ".";
 }
 
@@ -200,26 +225,34 @@ std::vector<std::string> OwnNotes(const Report& report) {
   }
   std::vector<std::string> notes;
   if (invalid > 0) {
-    notes.push_back(fmt::format("{} of {} points are not credible and are drawn hollow, outside the "
-                                "curves; the table says why.", invalid, points));
+    notes.push_back(fmt::format(
+        "{} of {} points are not credible and are drawn hollow, outside the "
+        "curves; the table says why.",
+        invalid, points));
   }
   if (disturbed > 0) {
     notes.push_back(fmt::format(
-        "In {} of {} points the kernel or the hypervisor took the load generator's core away, "
-        "{:.3g} ms in all and {:.3g} ms at most; {} samples were touched. “Undisturbed” leaves "
-        "these out.", disturbed, points, gap_us / 1000, longest_us / 1000, tagged));
+        "In {} of {} points the kernel or the hypervisor took the load "
+        "generator's core away, "
+        "{:.3g} ms in all and {:.3g} ms at most; {} samples were touched. "
+        "“Undisturbed” leaves "
+        "these out.",
+        disturbed, points, gap_us / 1000, longest_us / 1000, tagged));
   }
   return notes;
 }
 
-Result<Json> ObjectiveJson(const Objective& objective, const std::vector<std::string>& names) {
+Result<Json> ObjectiveJson(const Objective& objective,
+                           const std::vector<std::string>& names) {
   size_t index = names.size() == 1 ? 0 : names.size();
   if (!objective.request_class.empty()) {
-    const auto found = std::find(names.begin(), names.end(), objective.request_class);
+    const auto found =
+        std::find(names.begin(), names.end(), objective.request_class);
     if (found == names.end()) {
-      return MakeError(ErrorCode::kInvalidArgument,
-                       fmt::format("the objective's class is '{}'; the results have {}",
-                                   objective.request_class, fmt::join(names, ", ")));
+      return MakeError(
+          ErrorCode::kInvalidArgument,
+          fmt::format("the objective's class is '{}'; the results have {}",
+                      objective.request_class, fmt::join(names, ", ")));
     }
     index = static_cast<size_t>(found - names.begin());
   }
@@ -231,7 +264,8 @@ Result<Json> ObjectiveJson(const Objective& objective, const std::vector<std::st
 
 Result<Json> PageJson(const Report& report) {
   if (report.results.empty()) {
-    return MakeError(ErrorCode::kInvalidArgument, "a report needs at least one result; there is none");
+    return MakeError(ErrorCode::kInvalidArgument,
+                     "a report needs at least one result; there is none");
   }
   std::vector<std::string> names = ClassNames(report);
   Json page;
@@ -253,11 +287,12 @@ Result<Json> PageJson(const Report& report) {
   for (std::string& note : OwnNotes(report)) notes.push_back(std::move(note));
   page["title"] = report.title;
   page["lead"] = Lead(report, std::max<size_t>(1, names.size()));
-  page["slowdown_note"] =
-      first.application == "kv"
-          ? "Slowdown is latency divided by the median latency that the class has on the same "
-            "server when nothing else runs."
-          : "Slowdown is latency divided by the service time that the request asked for.";
+  page["slowdown_note"] = first.application == "kv"
+                              ? "Slowdown is latency divided by the median "
+                                "latency that the class has on the same "
+                                "server when nothing else runs."
+                              : "Slowdown is latency divided by the service "
+                                "time that the request asked for.";
   page["overall"] = names.size() == 1 ? -1 : static_cast<int>(names.size());
   if (names.size() != 1) names.emplace_back("overall");
   page["classes"] = names;
@@ -266,15 +301,17 @@ Result<Json> PageJson(const Report& report) {
   page["facts"] = FactsJson(report.machine);
   page["workload"] = WorkloadJson(report);
   page["notes"] = notes;
-  page["footer"] = fmt::format("Made by Yamanote {}. Measured {}. Charts by uPlot (MIT licence).",
-                               first.version, first.started);
+  page["footer"] = fmt::format(
+      "Made by Yamanote {}. Measured {}. Charts by uPlot (MIT licence).",
+      first.version, first.started);
   return page;
 }
 
 // Inside <script> only "</" and "<!" can end or change the element, so every
 // '<' becomes its JSON escape. Bytes that are not UTF-8 become U+FFFD.
 std::string EmbeddedJson(const Json& json) {
-  const std::string text = json.dump(-1, ' ', false, Json::error_handler_t::replace);
+  const std::string text =
+      json.dump(-1, ' ', false, Json::error_handler_t::replace);
   std::string safe;
   safe.reserve(text.size());
   for (const char c : text) {
@@ -290,15 +327,26 @@ std::string EmbeddedJson(const Json& json) {
 std::string EscapeHtml(std::string_view text) {
   // Through JSON first, so that what is not UTF-8 is replaced here as well.
   const std::string valid =
-      Json::parse(Json(text).dump(-1, ' ', false, Json::error_handler_t::replace)).get<std::string>();
+      Json::parse(
+          Json(text).dump(-1, ' ', false, Json::error_handler_t::replace))
+          .get<std::string>();
   std::string safe;
   for (const char c : valid) {
     switch (c) {
-      case '&': safe += "&amp;"; break;
-      case '<': safe += "&lt;"; break;
-      case '>': safe += "&gt;"; break;
-      case '"': safe += "&quot;"; break;
-      default: safe += c;
+      case '&':
+        safe += "&amp;";
+        break;
+      case '<':
+        safe += "&lt;";
+        break;
+      case '>':
+        safe += "&gt;";
+        break;
+      case '"':
+        safe += "&quot;";
+        break;
+      default:
+        safe += c;
     }
   }
   return safe;
@@ -306,19 +354,23 @@ std::string EscapeHtml(std::string_view text) {
 
 std::string Nonce() {
   std::random_device random;
-  return fmt::format("{:08x}{:08x}{:08x}{:08x}", random(), random(), random(), random());
+  return fmt::format("{:08x}{:08x}{:08x}{:08x}", random(), random(), random(),
+                     random());
 }
 
 // Replaces each "@NAME@" of the template; the values are not searched again.
-std::string Fill(std::string_view page, const std::vector<std::pair<std::string_view, std::string>>& values) {
+std::string Fill(
+    std::string_view page,
+    const std::vector<std::pair<std::string_view, std::string>>& values) {
   std::string out;
   while (!page.empty()) {
     const size_t at = page.find('@');
     out += page.substr(0, at);
     if (at == std::string_view::npos) break;
     page.remove_prefix(at);
-    const auto found = std::find_if(values.begin(), values.end(),
-                                    [&](const auto& v) { return page.starts_with(v.first); });
+    const auto found =
+        std::find_if(values.begin(), values.end(),
+                     [&](const auto& v) { return page.starts_with(v.first); });
     if (found == values.end()) {
       out += '@';
       page.remove_prefix(1);
@@ -337,10 +389,10 @@ Result<std::string> Render(const Report& report) {
   if (!page) return tl::unexpected(page.error());
   const auto text = [](std::string_view asset) { return std::string(asset); };
   return Fill(assets::Page(), {{"@TITLE@", EscapeHtml(report.title)},
-                              {"@NONCE@", Nonce()},
-                              {"@CSS@", text(assets::Style())},
-                              {"@SCRIPT@", text(assets::Script())},
-                              {"@DATA@", EmbeddedJson(*page)}});
+                               {"@NONCE@", Nonce()},
+                               {"@CSS@", text(assets::Style())},
+                               {"@SCRIPT@", text(assets::Script())},
+                               {"@DATA@", EmbeddedJson(*page)}});
 }
 
 Result<void> Write(const Report& report, const std::string& path) {
@@ -356,11 +408,17 @@ Result<void> Write(const Report& report, const std::string& path) {
   if (!file || failed) {
     const int code = failed ? failed.value() : errno;
     std::filesystem::remove(unfinished, failed);
-    const ErrorCode kind = code == EACCES || code == EPERM || code == EROFS ? ErrorCode::kPermissionDenied
-                           : code == ENOENT || code == ENOTDIR              ? ErrorCode::kNotFound
-                                                                            : ErrorCode::kInternal;
-    return MakeError(kind, fmt::format("cannot write the report '{}': {}; choose another path with --out",
-                                       path, std::strerror(code)), code);
+    const ErrorCode kind = code == EACCES || code == EPERM || code == EROFS
+                               ? ErrorCode::kPermissionDenied
+                           : code == ENOENT || code == ENOTDIR
+                               ? ErrorCode::kNotFound
+                               : ErrorCode::kInternal;
+    return MakeError(
+        kind,
+        fmt::format(
+            "cannot write the report '{}': {}; choose another path with --out",
+            path, std::strerror(code)),
+        code);
   }
   return {};
 }

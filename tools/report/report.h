@@ -1,8 +1,8 @@
 // report.h - writes load results as one self-contained, interactive HTML file.
 //
-// The file needs no network and no server: charts, style and figures are inside.
-// Every name is text, never markup, whatever it contains; the page's security
-// policy forbids it to load anything.
+// The file needs no network and no server: charts, style and figures are
+// inside. Every name is text, never markup, whatever it contains; the page's
+// security policy forbids it to load anything.
 //
 // Thread-safe: no shared state.
 
@@ -25,28 +25,30 @@ using Fact = std::pair<std::string, std::string>;
 
 // What the caller knows about the server behind a result.
 struct SchedulerFacts {
-  std::string label;        // Equal to LoadResult::label.
-  std::string summary{};    // One line; may be empty.
+  std::string label;      // Equal to LoadResult::label.
+  std::string summary{};  // One line; may be empty.
   std::vector<Fact> config{};
 };
 
 // What a load has to meet to count; drawn as a line, judged in the first card.
 struct Objective {
-  std::string request_class{};       // A class's name; empty: all requests together.
-  std::string percentile = "p99";    // "p50", "p99" or "p999".
-  std::string kind = "slowdown";     // "slowdown" or "latency" (in µs).
-  double limit = 0;                  // > 0.
+  std::string request_class{};  // A class's name; empty: all requests together.
+  std::string percentile = "p99";  // "p50", "p99" or "p999".
+  std::string kind = "slowdown";   // "slowdown" or "latency" (in µs).
+  double limit = 0;                // > 0.
 };
 
 struct Report {
   std::string title = "Tail latency under load";
-  std::string lead{};  // One line below the title; empty: made from the results.
+  std::string
+      lead{};  // One line below the title; empty: made from the results.
   // One curve per class for each. Those without a label are named by their
   // target; equal labels are told apart by a number.
   std::vector<load::LoadResult> results;
   std::vector<SchedulerFacts> schedulers{};
   std::vector<Fact> machine{};
-  std::vector<std::string> notes{};  // What the reader must know; shown as written.
+  std::vector<std::string>
+      notes{};  // What the reader must know; shown as written.
   std::optional<Objective> objective{};
 };
 
@@ -58,8 +60,8 @@ Result<std::string> Render(const Report& report);
 // and kPermissionDenied, kNotFound or kInternal from the file system.
 Result<void> Write(const Report& report, const std::string& path);
 
-// The schema "yamanote.report/1": everything above, so that the page can be made
-// again. Reading refuses what it doesn't understand by the field's path.
+// The schema "yamanote.report/1": everything above, so that the page can be
+// made again. Reading refuses what it doesn't understand by the field's path.
 nlohmann::ordered_json ToJson(const Report& report);
 Result<Report> FromJson(const nlohmann::json& json);
 

@@ -18,7 +18,13 @@ using testing::HasSubstr;
 using testing::Not;
 
 load::Figures FiguresOf(double p99) {
-  return {.samples = 1000, .p50 = p99 / 4, .p90 = p99 / 2, .p99 = p99, .p999 = 2 * p99, .max = 3 * p99, .mean = p99 / 3};
+  return {.samples = 1000,
+          .p50 = p99 / 4,
+          .p90 = p99 / 2,
+          .p99 = p99,
+          .p999 = 2 * p99,
+          .max = 3 * p99,
+          .mean = p99 / 3};
 }
 
 load::LoadResult ResultOf(const std::string& label) {
@@ -47,7 +53,8 @@ load::LoadResult ResultOf(const std::string& label) {
 nlohmann::json DataOf(const std::string& html) {
   const std::string begin = "id=\"data\"";
   const size_t start = html.find('>', html.find(begin)) + 1;
-  return nlohmann::json::parse(html.substr(start, html.find("</script>", start) - start));
+  return nlohmann::json::parse(
+      html.substr(start, html.find("</script>", start) - start));
 }
 
 std::string RenderOrDie(const Report& report) {
@@ -57,7 +64,8 @@ std::string RenderOrDie(const Report& report) {
 }
 
 TEST(ReportTest, EachResultIsACurvePerClassAndTheWholeComesLast) {
-  const nlohmann::json data = DataOf(RenderOrDie({.results = {ResultOf("ix"), ResultOf("zygos")}}));
+  const nlohmann::json data =
+      DataOf(RenderOrDie({.results = {ResultOf("ix"), ResultOf("zygos")}}));
   EXPECT_EQ(data["classes"], nlohmann::json({"get", "mget500", "overall"}));
   EXPECT_EQ(data["overall"], 2);
   ASSERT_EQ(data["points"].size(), 2u);
@@ -65,7 +73,8 @@ TEST(ReportTest, EachResultIsACurvePerClassAndTheWholeComesLast) {
   EXPECT_EQ(data["points"][0]["classes"][0]["all"]["latency"]["p99"], 80);
   EXPECT_EQ(data["points"][0]["classes"][2]["all"]["latency"]["p99"], 100);
   // No slowdown of the whole was measured: absent, not zero.
-  EXPECT_TRUE(data["points"][0]["classes"][2]["all"]["slowdown"]["p99"].is_null());
+  EXPECT_TRUE(
+      data["points"][0]["classes"][2]["all"]["slowdown"]["p99"].is_null());
 }
 
 TEST(ReportTest, AClassThatIsTheWholeIsShownOnce) {
@@ -78,19 +87,23 @@ TEST(ReportTest, AClassThatIsTheWholeIsShownOnce) {
 
 TEST(ReportTest, LostRequestsMakeAPercentileInfiniteNotAbsent) {
   load::LoadResult result = ResultOf("ix");
-  result.points[0].classes[0].latency_us.p999 = std::numeric_limits<double>::infinity();
+  result.points[0].classes[0].latency_us.p999 =
+      std::numeric_limits<double>::infinity();
   const nlohmann::json data = DataOf(RenderOrDie({.results = {result}}));
   EXPECT_EQ(data["points"][0]["classes"][0]["all"]["latency"]["p999"], "inf");
 }
 
 TEST(ReportTest, HostileNamesStayText) {
-  const std::string hostile = "</script><script>alert(1)</script><!-- \"'& @NONCE@ \xff";
+  const std::string hostile =
+      "</script><script>alert(1)</script><!-- \"'& @NONCE@ \xff";
   load::LoadResult result = ResultOf(hostile);
   result.points[0].classes[0].name = hostile;
-  const std::string html = RenderOrDie({.title = hostile, .results = {result}, .notes = {hostile}});
+  const std::string html =
+      RenderOrDie({.title = hostile, .results = {result}, .notes = {hostile}});
   EXPECT_THAT(html, Not(HasSubstr("<script>alert")));
   // Invalid UTF-8 became the replacement character; the rest is unchanged.
-  const std::string kept = "</script><script>alert(1)</script><!-- \"'& @NONCE@ \xef\xbf\xbd";
+  const std::string kept =
+      "</script><script>alert(1)</script><!-- \"'& @NONCE@ \xef\xbf\xbd";
   const nlohmann::json data = DataOf(html);
   EXPECT_EQ(data["schedulers"][0]["name"], kept);
   EXPECT_EQ(data["title"], kept);
@@ -100,7 +113,8 @@ TEST(ReportTest, HostileNamesStayText) {
 TEST(ReportTest, ThePageAsksForNothingOutside) {
   const std::string html = RenderOrDie({.results = {ResultOf("ix")}});
   EXPECT_THAT(html, HasSubstr("default-src 'none'"));
-  for (const char* outside : {"src=\"http", "href=\"http", "url(http", "@import", "@CSS@", "@SCRIPT@"}) {
+  for (const char* outside : {"src=\"http", "href=\"http", "url(http",
+                              "@import", "@CSS@", "@SCRIPT@"}) {
     EXPECT_THAT(html, Not(HasSubstr(outside)));
   }
 }
@@ -109,17 +123,24 @@ TEST(ReportTest, PointsThatAreNotCredibleAreMarkedAndNoted) {
   load::LoadResult result = ResultOf("ix");
   result.points[0].valid = false;
   result.points[0].why_invalid = "2% were late";
-  result.points[0].gaps = {.threshold_us = 50, .count = 3, .total_us = 4200, .max_us = 2000, .tagged = 17};
-  const nlohmann::json data = DataOf(RenderOrDie({.results = {result}, .notes = {"first"}}));
+  result.points[0].gaps = {.threshold_us = 50,
+                           .count = 3,
+                           .total_us = 4200,
+                           .max_us = 2000,
+                           .tagged = 17};
+  const nlohmann::json data =
+      DataOf(RenderOrDie({.results = {result}, .notes = {"first"}}));
   EXPECT_EQ(data["points"][0]["invalid"], "2% were late");
   ASSERT_EQ(data["notes"].size(), 3u);
   EXPECT_EQ(data["notes"][0], "first");
-  EXPECT_THAT(data["notes"][1].get<std::string>(), HasSubstr("1 of 1 points are not credible"));
+  EXPECT_THAT(data["notes"][1].get<std::string>(),
+              HasSubstr("1 of 1 points are not credible"));
   EXPECT_THAT(data["notes"][2].get<std::string>(), HasSubstr("17 samples"));
 }
 
 TEST(ReportTest, EqualLabelsAreToldApart) {
-  const nlohmann::json data = DataOf(RenderOrDie({.results = {ResultOf("ix"), ResultOf("ix")}}));
+  const nlohmann::json data =
+      DataOf(RenderOrDie({.results = {ResultOf("ix"), ResultOf("ix")}}));
   EXPECT_EQ(data["schedulers"][0]["name"], "ix");
   EXPECT_EQ(data["schedulers"][1]["name"], "ix (2)");
 }
@@ -130,32 +151,43 @@ TEST(ReportTest, ImpossibleReportsAreRefused) {
   report.objective = Objective{.request_class = "put", .limit = 10};
   const Result<std::string> html = Render(report);
   ASSERT_FALSE(html);
-  EXPECT_THAT(html.error().message, HasSubstr("'put'; the results have get, mget500"));
+  EXPECT_THAT(html.error().message,
+              HasSubstr("'put'; the results have get, mget500"));
 }
 
 TEST(ReportTest, TheReportsJsonComesBackWhole) {
-  Report report{.title = "T", .lead = "L", .results = {ResultOf("ix")},
+  Report report{.title = "T",
+                .lead = "L",
+                .results = {ResultOf("ix")},
                 .schedulers = {{"ix", "summary", {{"order", "fifo"}}}},
-                .machine = {{"Processor", "P"}}, .notes = {"n"},
+                .machine = {{"Processor", "P"}},
+                .notes = {"n"},
                 .objective = Objective{"a:b", "p999", "latency", 123.456}};
-  const Result<Report> back = FromJson(nlohmann::json::parse(ToJson(report).dump()));
+  const Result<Report> back =
+      FromJson(nlohmann::json::parse(ToJson(report).dump()));
   ASSERT_TRUE(back) << back.error().message;
   EXPECT_EQ(ToJson(*back).dump(), ToJson(report).dump());
 }
 
 TEST(ReportTest, WrongJsonIsRefusedByPath) {
-  const Report report{.results = {ResultOf("ix")}, .schedulers = {{"ix", "", {{"order", "fifo"}}}}};
+  const Report report{.results = {ResultOf("ix")},
+                      .schedulers = {{"ix", "", {{"order", "fifo"}}}}};
   const auto refusal = [&](const char* pointer, const nlohmann::json& value) {
     nlohmann::json json = nlohmann::json::parse(ToJson(report).dump());
     json[nlohmann::json::json_pointer(pointer)] = value;
     const Result<Report> back = FromJson(json);
     return back ? std::string("accepted") : back.error().message;
   };
-  EXPECT_THAT(refusal("/schema", "other/1"), HasSubstr("schema is \"other/1\""));
-  EXPECT_THAT(refusal("/schedulers/0/config/0", 7), HasSubstr("schedulers[0].config[0] is 7"));
-  EXPECT_THAT(refusal("/notes", "x"), HasSubstr("notes is \"x\"; expected a list"));
-  EXPECT_THAT(refusal("/objective", "p98-slowdown<=1"), HasSubstr("not p50, p99 or p99.9"));
-  EXPECT_THAT(refusal("/results/0/points/0/lost", "x"), HasSubstr("results[0]: field points[0].lost is \"x\""));
+  EXPECT_THAT(refusal("/schema", "other/1"),
+              HasSubstr("schema is \"other/1\""));
+  EXPECT_THAT(refusal("/schedulers/0/config/0", 7),
+              HasSubstr("schedulers[0].config[0] is 7"));
+  EXPECT_THAT(refusal("/notes", "x"),
+              HasSubstr("notes is \"x\"; expected a list"));
+  EXPECT_THAT(refusal("/objective", "p98-slowdown<=1"),
+              HasSubstr("not p50, p99 or p99.9"));
+  EXPECT_THAT(refusal("/results/0/points/0/lost", "x"),
+              HasSubstr("results[0]: field points[0].lost is \"x\""));
   EXPECT_FALSE(FromJson(nlohmann::json::array()));
 }
 
@@ -168,22 +200,28 @@ TEST(ReportTest, ObjectivesAreReadWithTheirUnits) {
   ASSERT_TRUE(latency);
   EXPECT_EQ(latency->percentile, "p999");
   EXPECT_EQ(latency->limit, 1500);
-  for (const char* wrong : {"", "p99", "p99-slowdown", "p99-slowdown<=", "p99-slowdown<=0", "p99-slowdown<=-1",
-                            "p99-slowdown<=nan", "p99-slowdown<=10us", "p99-latency<=10", "p99-delay<=1us"}) {
+  for (const char* wrong :
+       {"", "p99", "p99-slowdown", "p99-slowdown<=", "p99-slowdown<=0",
+        "p99-slowdown<=-1", "p99-slowdown<=nan", "p99-slowdown<=10us",
+        "p99-latency<=10", "p99-delay<=1us"}) {
     EXPECT_FALSE(ParseObjective(wrong)) << wrong;
   }
 }
 
 TEST(ReportTest, WritingNamesThePathThatFailedAndLeavesNothing) {
-  const auto missing = std::filesystem::temp_directory_path() / "yamanote-no-such-directory" / "r.html";
-  const Result<void> written = Write({.results = {ResultOf("ix")}}, missing.string());
+  const auto missing = std::filesystem::temp_directory_path() /
+                       "yamanote-no-such-directory" / "r.html";
+  const Result<void> written =
+      Write({.results = {ResultOf("ix")}}, missing.string());
   ASSERT_FALSE(written);
   EXPECT_EQ(written.error().code, ErrorCode::kNotFound);
   EXPECT_THAT(written.error().message, HasSubstr(missing.string()));
 
-  const auto there = std::filesystem::temp_directory_path() / ("yamanote-report-" + std::to_string(getpid()));
+  const auto there = std::filesystem::temp_directory_path() /
+                     ("yamanote-report-" + std::to_string(getpid()));
   std::filesystem::create_directory(there);
-  ASSERT_TRUE(Write({.results = {ResultOf("ix")}}, (there / "r.html").string()));
+  ASSERT_TRUE(
+      Write({.results = {ResultOf("ix")}}, (there / "r.html").string()));
   EXPECT_TRUE(std::filesystem::exists(there / "r.html"));
   EXPECT_EQ(std::distance(std::filesystem::directory_iterator(there), {}), 1);
   std::filesystem::remove_all(there);

@@ -1,0 +1,208 @@
+// command.cc - reads the flags of `yamanote demo`, runs it, writes what it
+// found.
+
+#include "tools/demo/command.h"
+
+#include <fmt/format.h>
+#include <fmt/ranges.h>
+
+#include <filesystem>
+#include <memory>
+#include <nlohmann/json.hpp>
+#include <set>
+
+#include "tools/command.h"
+#include "tools/demo/demo.h"
+#include "tools/report/report.h"
+
+namespace yamanote::tools {
+namespace {
+
+struct Arguments {
+  std::vector<std::string> presets = {"ix", "zygos", "shinjuku", "yamanote"};
+  std::vector<std::string> also;
+  unsigned seconds = 150;
+  unsigned cores = 0;
+  unsigned connections = 32;
+  std::string service = demo::DemoOptions{}.service;
+  std::string out = "yamanote-demo.html";
+  bool json = false;
+};
+
+demo::DemoOptions ReadOptions(const Arguments& arguments) {
+  demo::DemoOptions options;
+  std::error_code error;
+  const std::string program =
+      std::filesystem::read_symlink("/proc/self/exe", error).string();
+  if (error)
+    Fail(
+        fmt::format("cannot find this program's own path in /proc/self/exe: {}",
+                    error.message()));
+  for (const std::string& preset : arguments.presets) {
+    if (preset.empty()) continue;  // --presets '': only what --also names.
+    Result<demo::Contender> contender = demo::PresetContender(preset, program);
+    if (!contender) Fail("--presets: " + contender.error().message, kUsage);
+    options.contenders.push_back(*std::move(contender));
+  }
+  for (const std::string& text : arguments.also) {
+    Result<demo::Contender> contender = demo::ForeignContender(text);
+    if (!contender) Fail(contender.error().message, kUsage);
+    options.contenders.push_back(*std::move(contender));
+  }
+  if (options.contenders.empty())
+    Fail("there is nothing to compare; name presets with --presets", kUsage);
+  std::set<std::string> names;
+  for (const demo::Contender& contender : options.contenders) {
+    if (!names.insert(contender.name).second) {
+      Fail(fmt::format(
+               "'{}' is named twice; each server needs a name of its own",
+               contender.name),
+           kUsage);
+    }
+  }
+  options.total = std::chrono::seconds(arguments.seconds);
+  const Duration least = demo::LeastTotal(options.contenders.size());
+  if (options.total < least) {
+    Fail(fmt::format("--seconds is {}; {} servers need at least {}: allow more "
+                     "time or name fewer",
+                     arguments.seconds, options.contenders.size(),
+                     ToNanos(least) / 1'000'000'000 + 1),
+         kUsage);
+  }
+  Result<demo::CpuLayout> cpus =
+      demo::PlanCpus(demo::UsableCpus(), arguments.cores);
+  if (!cpus) Fail(cpus.error().message, kUsage);
+  options.cpus = *std::move(cpus);
+  options.service = arguments.service;
+  options.connections = arguments.connections;
+  return options;
+}
+
+// Refuses a place that can't be written before, not after, minutes of
+// measuring.
+void CheckOut(const std::string& out) {
+  const std::filesystem::path folder =
+      std::filesystem::absolute(out).parent_path();
+  std::error_code error;
+  if (!std::filesystem::is_directory(folder, error)) {
+    Fail(fmt::format("--out is '{}'; the folder '{}' does not exist: create it "
+                     "or choose another",
+                     out, folder.string()),
+         kUsage);
+  }
+}
+
+void Announce(const demo::DemoOptions& options, demo::Screen& screen) {
+  std::vector<std::string> names;
+  std::vector<std::string> sliced;
+  for (const demo::Contender& contender : options.contenders) {
+    names.push_back(contender.name);
+    if (contender.has_slice) sliced.push_back(contender.name);
+  }
+  screen.Line(fmt::format("Comparing {} under the same load ({})",
+                          fmt::join(names, ", "), options.service));
+  screen.Line(fmt::format("  {}; about {}", options.cpus.ToText(),
+                          demo::FormatSeconds(options.total)));
+  if (!sliced.empty()) {
+    screen.Line(
+        fmt::format("  {}: the slice is enforced only at voluntary points "
+                    "until preemption lands",
+                    fmt::join(sliced, ", ")));
+  }
+}
+
+void Run(const Arguments& arguments) {
+  const demo::DemoOptions options = ReadOptions(arguments);
+  CheckOut(arguments.out);
+  const demo::Interrupts interrupts;
+  Result<demo::DemoResult> result;
+  {
+    demo::Screen screen;
+    Announce(options, screen);
+    result = demo::RunDemo(options, screen, interrupts);
+  }
+  if (!result) {
+    Fail(result.error().code == ErrorCode::kCancelled
+             ? "interrupted; the servers are stopped, no report was written"
+             : result.error().message);
+  }
+  const Result<void> written = report::Write(result->report, arguments.out);
+  if (arguments.json) {
+    fmt::print("{}\n",
+               report::ToJson(result->report)
+                   .dump(2, ' ', false,
+                         nlohmann::ordered_json::error_handler_t::replace));
+  } else {
+    fmt::print("\n{}\n", demo::ResultTable(result->report));
+  }
+  if (!written) Fail(written.error().message);
+  const std::string path = std::filesystem::absolute(arguments.out).string();
+  fmt::print(arguments.json ? stderr : stdout, "report: {}\n", path);
+  if (!result->failures.empty())
+    Fail(fmt::format("{}", fmt::join(result->failures, "\n")));
+}
+
+}  // namespace
+
+void AddDemoCommand(CLI::App& app) {
+  CLI::App* const command = app.add_subcommand(
+      "demo", "Compare schedulers under the same load, in less than 3 minutes");
+  const auto arguments = std::make_shared<Arguments>();
+  command
+      ->add_option("--presets", arguments->presets,
+                   "Schedulers to compare, as in `yamanote policies`")
+      ->delimiter(',')
+      ->capture_default_str()
+      ->type_name("LIST");
+  command
+      ->add_option("--also", arguments->also,
+                   "Another server of memcached's protocol, as NAME=COMMAND; "
+                   "the shell runs COMMAND, with "
+                   "{port} and {cpus} filled in. May be repeated")
+      ->allow_extra_args(false)
+      ->type_name("NAME=COMMAND");
+  command
+      ->add_option("--seconds", arguments->seconds,
+                   "Duration of the whole demo")
+      ->capture_default_str()
+      ->check(CLI::Range(1, 86400))
+      ->type_name("S");
+  command
+      ->add_option("--cores", arguments->cores,
+                   "Cores of each server, the load generator has the others. "
+                   "0: 2 of 4 and more, else 1")
+      ->capture_default_str()
+      ->type_name("N");
+  command
+      ->add_option("--service", arguments->service,
+                   "The mix of requests, as in `yamanote load kv --service`")
+      ->capture_default_str()
+      ->type_name("DIST");
+  command
+      ->add_option("--connections", arguments->connections,
+                   "TCP connections of the load generator")
+      ->capture_default_str()
+      ->check(CLI::Range(1, 10000))
+      ->type_name("N");
+  command->add_option("-o,--out", arguments->out, "The HTML report to write")
+      ->capture_default_str()
+      ->type_name("FILE");
+  command->add_flag(
+      "--json", arguments->json,
+      "Print the results as one JSON document, which `yamanote report` reads");
+  command->footer(
+      "Starts `yamanote serve kv` under one scheduler after another, drives "
+      "each at\n"
+      "rising load with short gets and long multi-gets mixed, and compares "
+      "their tails.\n"
+      "Ctrl-C stops the servers too.\n\n"
+      "Examples:\n"
+      "  yamanote demo\n"
+      "  yamanote demo --presets shinjuku,concord,tq --seconds 100 --out "
+      "tails.html\n"
+      "  yamanote demo --presets yamanote \\\n"
+      "    --also 'memcached=memcached -u nobody -l 127.0.0.1 -t 2 -p {port}'");
+  command->callback([arguments] { Run(*arguments); });
+}
+
+}  // namespace yamanote::tools

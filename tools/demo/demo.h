@@ -1,0 +1,65 @@
+// demo.h - the comparison behind `yamanote demo`: each contender is started,
+// loaded at the same rising rates, and stopped, one after another.
+//
+// 1. Each contender is probed briefly for the highest load it sustains.
+// 2. The loads are shares of the highest of these, the same for all, so that
+//    the curves can be read against each other.
+// 3. Each contender is measured at each load; a contender that fell behind at
+//    two in a row is not driven further.
+
+#pragma once
+
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "tools/demo/plan.h"
+#include "tools/demo/screen.h"
+#include "tools/demo/server_process.h"
+#include "tools/report/report.h"
+#include "yamanote/result.h"
+#include "yamanote/time.h"
+
+namespace yamanote::demo {
+
+// A server to compare: one of our presets or any that speaks memcached's
+// protocol.
+struct Contender {
+  std::string name;
+  // The words of the command; "{port}" and "{cpus}" are replaced in each.
+  std::vector<std::string> argv;
+  bool prints_ready = true;
+  report::SchedulerFacts facts{};
+  bool has_slice = false;
+};
+
+// Returns the contender for `preset`; `program` is the yamanote to run.
+// kNotFound lists the presets that there are.
+Result<Contender> PresetContender(const std::string& preset,
+                                  const std::string& program);
+
+// Reads "NAME=COMMAND"; COMMAND is run by /bin/sh and must contain {port}.
+Result<Contender> ForeignContender(const std::string& text);
+
+struct DemoOptions {
+  std::vector<Contender> contenders;
+  Duration total = std::chrono::seconds(150);
+  CpuLayout cpus{};
+  std::string service = "get:99.5%,mget500:0.5%";
+  unsigned connections = 32;
+};
+
+// The least `total` with which every point can be measured at all.
+Duration LeastTotal(size_t contenders);
+
+struct DemoResult {
+  report::Report report;
+  std::vector<std::string> failures;  // One for each contender that failed.
+};
+
+// Runs the comparison; tells `screen` how far it is. kCancelled if interrupted;
+// kUnavailable if every contender failed. Blocks for about options.total.
+Result<DemoResult> RunDemo(const DemoOptions& options, Screen& screen,
+                           const Interrupts& interrupts);
+
+}  // namespace yamanote::demo
