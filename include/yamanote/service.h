@@ -64,8 +64,8 @@ class Reply {
   // default: one datagram. TCP: no effect.
   void SplitDatagrams(size_t size) { datagram_bytes_ = size; }
 
-  // Takes back everything that was appended since Begin().
-  void Discard() { buffer_.resize(start_); }
+  // Takes back what was appended since Begin() but for the first `keep` bytes.
+  void Discard(size_t keep = 0) { buffer_.resize(start_ + keep); }
 
   // What was appended since Begin().
   Bytes bytes() const { return Bytes(buffer_).subspan(start_); }

@@ -1,3 +1,5 @@
+// memcached.cc - framing, classes, refusals and datagrams of the text protocol.
+
 #include "net/memcached.h"
 
 #include <algorithm>

@@ -1,3 +1,5 @@
+// memcached_meta.cc - the flags of the meta commands.
+
 #include "net/memcached_meta.h"
 
 #include <algorithm>

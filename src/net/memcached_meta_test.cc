@@ -1,3 +1,5 @@
+// memcached_meta_test.cc - meta flags and base64.
+
 #include "net/memcached_meta.h"
 
 #include <gtest/gtest.h>

@@ -1,3 +1,5 @@
+// memcached_test.cc - frames however they arrive, refusals, datagrams.
+
 #include "net/memcached.h"
 
 #include <gtest/gtest.h>
