@@ -4,7 +4,9 @@
 // 8-byte header, big-endian: u16 request id, u16 sequence, u16 datagrams in this
 // message, u16 zero. The id is the request's ordinal on its socket modulo 65536;
 // an answer belongs to the latest request with its id. A long answer comes in
-// several datagrams in any order: they are kept until all are there.
+// several datagrams in any order: they are kept until all are there. (memcached
+// 1.6 instead sends each value of a multi-get as a message of its own, in order,
+// the last one with END: they are read one after another.)
 
 #include <fmt/format.h>
 
@@ -111,9 +113,13 @@ class KvWire final : public Wire {
   }
 
  private:
+  enum class Part : uint8_t { kMore, kEnd };
+
+  // An answer of which something is still to come.
   struct Unfinished {
-    std::vector<std::string> parts;
+    std::vector<std::string> parts{};  // By sequence, if the header counts them.
     size_t missing = 0;
+    MemcachedReply reply{};            // What was read, if it comes message by message.
   };
 
   void AppendSet(uint32_t key, std::string& out) const {
@@ -161,15 +167,29 @@ class KvWire final : public Wire {
     if (back > latest || sequence >= total || total > kMaxDatagrams) return false;
     const uint32_t index = lane.order[latest - back];
     const std::string_view payload = bytes.substr(kHeader);
-    if (total == 1) return ReadWhole(index, payload, ledger);
     if (ledger.samples()[index].status != Status::kSent) {
-      if (sequence == 0) ++ledger.counters().duplicates;
+      // The last part of a second answer, or one to what was not yet sent.
+      if (sequence + 1 == total) ++ledger.counters().duplicates;
       return true;
     }
-    if (unfinished_.size() >= kMaxUnfinished && !unfinished_.contains(index)) {
-      unfinished_.clear();  // Answers that lost a part; the rest stays lost.
+    auto found = unfinished_.find(index);
+    if (found == unfinished_.end()) {
+      Unfinished fresh;
+      if (total == 1 && ReadNext(index, payload, fresh, ledger) != Part::kMore) {
+        return true;  // By far most answers: nothing to keep.
+      }
+      if (unfinished_.size() >= kMaxUnfinished) {
+        unfinished_.clear();  // Answers that lost a part; they stay lost.
+      }
+      found = unfinished_.emplace(index, std::move(fresh)).first;
+      if (total == 1) return true;
+    } else if (total == 1) {
+      if (ReadNext(index, payload, found->second, ledger) != Part::kMore) {
+        unfinished_.erase(found);
+      }
+      return true;
     }
-    Unfinished& message = unfinished_[index];
+    Unfinished& message = found->second;
     if (message.parts.empty()) {
       message.parts.resize(total);
       message.missing = total;
@@ -183,19 +203,22 @@ class KvWire final : public Wire {
     if (--message.missing > 0) return true;
     std::string whole;
     for (const std::string& part : message.parts) whole += part;
-    unfinished_.erase(index);
-    return ReadWhole(index, whole, ledger);
+    ReadNext(index, whole, message, ledger);
+    unfinished_.erase(found);
+    return true;
   }
 
-  bool ReadWhole(uint32_t index, std::string_view payload, Ledger& ledger) {
-    MemcachedReply reply;
-    const MemcachedReply::Progress progress = reply.Read(payload);
-    if (progress == MemcachedReply::Progress::kMore ||
-        progress == MemcachedReply::Progress::kGarbage) {
-      return false;
+  // Reads `payload` as the next part of the answer to `index`.
+  Part ReadNext(uint32_t index, std::string_view payload, Unfinished& message,
+                Ledger& ledger) {
+    const MemcachedReply::Progress progress = message.reply.Read(payload);
+    if (progress == MemcachedReply::Progress::kMore) return Part::kMore;
+    if (progress == MemcachedReply::Progress::kGarbage) {
+      ++ledger.counters().unmatched;
+    } else {
+      Answer(index, progress, message.reply.values(), ledger);
     }
-    Answer(index, progress, reply.values(), ledger);
-    return true;
+    return Part::kEnd;
   }
 
   const Transport transport_;
