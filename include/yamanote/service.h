@@ -145,7 +145,8 @@ class Service {
   // Once, before the first request, on a user thread.
   virtual Result<void> Init(unsigned /*cores*/) { return {}; }
 
-  // Once for each core, on that core, after Init().
+  // Once for each core, on that core's kernel thread but not on a user thread, so
+  // it must not block; after Init().
   virtual Result<void> InitPerCore(CoreId /*core*/) { return {}; }
 
   // Handles one request, on a user thread. Called on several cores at once; for

@@ -204,13 +204,7 @@ class PerCore final : public Placement {
         break;
     }
     if (woken && task.last_core < cores_) return task.last_core;
-    return flow != 0 ? HomeOfFlow(flow) : NextInTurn();
-  }
-
-  // Multiplicative hash: neighbouring flows land on different cores.
-  CoreId HomeOfFlow(uint64_t flow) const {
-    const uint64_t mixed = (flow * 0x9E3779B97F4A7C15u) >> 32;
-    return static_cast<CoreId>((mixed * cores_) >> 32);
+    return flow != 0 ? HomeOfFlow(flow, cores_) : NextInTurn();
   }
 
   CoreId NextInTurn() { return turn_.fetch_add(1, std::memory_order_relaxed) % cores_; }

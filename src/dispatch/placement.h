@@ -42,6 +42,13 @@ struct Placed {
   CoreId core = kNoCore;
 };
 
+// The core that placements which hash give `flow` (not 0) to, of `cores`. A
+// multiplicative hash: neighbouring flows land on different cores.
+inline CoreId HomeOfFlow(uint64_t flow, unsigned cores) {
+  const uint64_t mixed = (flow * 0x9E3779B97F4A7C15u) >> 32;
+  return static_cast<CoreId>((mixed * cores) >> 32);
+}
+
 class Placement {
  public:
   virtual ~Placement() = default;

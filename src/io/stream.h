@@ -53,6 +53,10 @@ class ByteStream {
   virtual Transfer Write(std::span<const ConstBytes> parts) = 0;
   Transfer Write(ConstBytes bytes) { return Write(std::span(&bytes, 1)); }
 
+  // True if a Read() that moves fewer bytes than asked has emptied the stream, as
+  // kWouldBlock would have told: what comes later reaches the handler.
+  virtual bool ShortReadEmpties() const { return false; }
+
   // Ends the outgoing direction: the peer reads kEnd after what was written.
   virtual void ShutdownWrite() = 0;
 
@@ -79,6 +83,7 @@ class KernelStream final : public ByteStream {
 
   Transfer Read(std::span<std::byte> buffer) override;
   Transfer Write(std::span<const ConstBytes> parts) override;
+  bool ShortReadEmpties() const override { return true; }
   void ShutdownWrite() override;
   Result<void> Watch(EventHandler& handler) override;
   void Unwatch() override;

@@ -67,6 +67,7 @@ unsigned UdpReceiver::Receive(int fd, std::span<Datagram* const> slots) {
     slot.truncated = (message.msg_hdr.msg_flags & MSG_TRUNC) != 0;
     slot.peer_size = message.msg_hdr.msg_namelen;
   }
+  kernel_drops_ = 0;
   // The count grows: the last datagram has the newest.
   msghdr& last = messages_[static_cast<size_t>(count) - 1].msg_hdr;
   for (cmsghdr* c = CMSG_FIRSTHDR(&last); c != nullptr; c = CMSG_NXTHDR(&last, c)) {

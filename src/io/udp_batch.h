@@ -42,8 +42,9 @@ class UdpReceiver {
   // returns how many; 0 if there are none.
   unsigned Receive(int fd, std::span<Datagram* const> slots);
 
-  // Datagrams that `fd`'s queue had no room for since it was opened, as of the
-  // last one received (SO_RXQ_OVFL); wraps.
+  // Datagrams that the socket's queue had no room for since it was opened, as of
+  // the last one that Receive() returned (SO_RXQ_OVFL); wraps. 0: none, or the
+  // kernel did not say.
   uint32_t kernel_drops() const { return kernel_drops_; }
 
  private:

@@ -25,12 +25,14 @@ enum class Counter : uint8_t {
   kShutdown,
   kTruncated,           // Input ended inside a request.
   kTimedOut,            // Connections closed by a timeout.
-  kDropped,             // Datagrams that the kernel or the server threw away.
+  kDropped,             // Datagrams that were not worth an answer.
   kUnsent,              // Replies that could not be sent: the peer is gone.
   kBytesIn,
   kBytesOut,
   kReceiveBatches,      // System calls that brought at least one datagram.
   kSendBatches,         // System calls that took at least one.
+  kSpawned,             // User threads that the server started, and
+  kFinished,            // those that will not touch it any more.
   kCount,
 };
 
@@ -38,14 +40,15 @@ class alignas(base::kNoSharing) Counters {
  public:
   // Called by the owning core, or under the lock of a shared set.
   void Add(Counter counter, uint64_t n = 1) {
-    // Relaxed, and not one step: there is one writer, readers want a figure.
+    // Not one step: there is one writer. Release pairs with Get(): who sees that
+    // the last user thread has finished may take the server apart.
     auto& cell = cells_[static_cast<size_t>(counter)];
-    cell.store(cell.load(std::memory_order_relaxed) + n, std::memory_order_relaxed);
+    cell.store(cell.load(std::memory_order_relaxed) + n, std::memory_order_release);
   }
 
-  // Any thread.
+  // Any thread. Acquire: see Add().
   uint64_t Get(Counter counter) const {
-    return cells_[static_cast<size_t>(counter)].load(std::memory_order_relaxed);
+    return cells_[static_cast<size_t>(counter)].load(std::memory_order_acquire);
   }
 
  private:

@@ -40,8 +40,8 @@ void Stream::Reset(Instant now) {
     capacity_ = 0;
   }
   reply_.Clear(kKeepBytes);
-  has_frame_ = input_ended_ = closing_ = draining_ = send_blocked_ = partial_ = false;
-  last_read_ = last_sent_ = partial_since_ = now;
+  has_frame_ = running_ = input_ended_ = closing_ = draining_ = send_blocked_ = partial_ = false;
+  last_read_ = send_blocked_since_ = partial_since_ = now;
 }
 
 void Stream::Refuse(Bytes frame, Refusal why, Counters& counters) {
@@ -120,10 +120,11 @@ bool Stream::ParseNext(Counters& counters) {
 
 Stream::Next Stream::Advance(Counters& counters) {
   for (;;) {
-    if (has_frame_) return Next::kRequest;
     const size_t unsent = Unsent().size();
+    if (send_blocked_) return Next::kSend;
+    if (has_frame_) return Next::kRequest;
     if (closing_) return unsent > 0 ? Next::kSend : Next::kClose;
-    if (unsent >= kReplyBatchBytes || (send_blocked_ && unsent > 0)) return Next::kSend;
+    if (unsent >= kReplyBatchBytes) return Next::kSend;
     const bool skipping = skip_ > 0 && Skip();
     if (!skipping && available() > 0 && ParseNext(counters)) continue;
     if (input_ended_) {
@@ -169,7 +170,7 @@ void Stream::OnRead(size_t bytes, Instant now) {
 
 void Stream::FinishRequest(Counters& counters) {
   if (!reply_.bytes().empty()) counters.Add(Counter::kReplies);
-  has_frame_ = false;
+  has_frame_ = running_ = false;
   Consume(frame_.size);
   StartSkip(frame_.skip);
   if (reply_.close_after_send()) closing_ = true;
@@ -182,24 +183,24 @@ void Stream::RefuseRequest(Refusal why, Counters& counters) {
   StartSkip(frame_.skip);
 }
 
-void Stream::OnSent(size_t bytes, Instant now) {
+void Stream::OnSent(size_t bytes) {
   sent_ += bytes;
   YAMANOTE_CHECK(sent_ <= reply_.all_bytes().size(), "more was sent than there was");
-  last_sent_ = now;
+  send_blocked_ = false;
   if (sent_ < reply_.all_bytes().size()) return;
   sent_ = 0;
-  send_blocked_ = false;
   reply_.Clear(kKeepBytes);
 }
 
 void Stream::OnSendBlocked(Instant now) {
-  if (!send_blocked_) last_sent_ = now;
+  if (!send_blocked_) send_blocked_since_ = now;
   send_blocked_ = true;
 }
 
 Instant Stream::Deadline() const {
+  if (running_) return kNever;
+  if (send_blocked_) return Later(send_blocked_since_, limits_.send_timeout);
   if (has_frame_) return kNever;
-  if (send_blocked_) return Later(last_sent_, limits_.send_timeout);
   if (partial_ || skip_ > 0) return Later(partial_since_, limits_.request_timeout);
   return Later(last_read_, limits_.idle_timeout);
 }

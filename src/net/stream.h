@@ -59,13 +59,16 @@ class Stream {
   Instant arrival() const { return last_read_; }
   Reply& reply() { return reply_; }
   // Before and after the service handles it.
-  void BeginRequest() { reply_.Begin(); }
+  void BeginRequest() {
+    reply_.Begin();
+    running_ = true;
+  }
   void FinishRequest(Counters& counters);
   // Instead of both: answers it with the protocol's refusal.
   void RefuseRequest(Refusal why, Counters& counters);
 
   Bytes Unsent() const { return reply_.all_bytes().subspan(sent_); }
-  void OnSent(size_t bytes, Instant now);
+  void OnSent(size_t bytes);
   // The peer does not take bytes now; starts its timeout.
   void OnSendBlocked(Instant now);
 
@@ -99,7 +102,8 @@ class Stream {
   size_t sent_ = 0;
 
   Frame frame_;
-  bool has_frame_ = false;
+  bool has_frame_ = false;  // Found, and not finished or refused.
+  bool running_ = false;    // The service has it.
   bool input_ended_ = false;
   bool closing_ = false;
   bool draining_ = false;
@@ -107,7 +111,7 @@ class Stream {
   Instant last_read_{};
   Instant partial_since_{};  // When the first byte of an unfinished request came.
   bool partial_ = false;
-  Instant last_sent_{};
+  Instant send_blocked_since_{};
 };
 
 }  // namespace yamanote::net

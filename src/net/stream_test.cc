@@ -51,7 +51,7 @@ class StreamTest : public testing::Test {
   std::string TakeOutput() {
     const Bytes bytes = stream_.Unsent();
     std::string text(reinterpret_cast<const char*>(bytes.data()), bytes.size());
-    stream_.OnSent(bytes.size(), now_);
+    stream_.OnSent(bytes.size());
     return text;
   }
 
@@ -120,7 +120,8 @@ TEST_F(StreamTest, ABlockedSendTakesNoNewRequest) {
   Handle();
   stream_.OnSendBlocked(now_);
   EXPECT_EQ(stream_.Advance(counters_), Next::kSend);
-  stream_.OnSent(1, now_);
+  stream_.OnSent(1);
+  stream_.OnSendBlocked(now_);
   EXPECT_EQ(stream_.Advance(counters_), Next::kSend);
   TakeOutput();
   EXPECT_EQ(stream_.Advance(counters_), Next::kRequest);
@@ -214,6 +215,7 @@ TEST_F(StreamTest, DeadlinesFollowWhatTheStreamWaitsFor) {
   now_ += 5s;
   ASSERT_TRUE(Input("a\nb"));
   ASSERT_EQ(stream_.Advance(counters_), Next::kRequest);
+  stream_.BeginRequest();
   EXPECT_EQ(stream_.Deadline(), kNever);  // The service may take its time.
   Handle();
   ASSERT_EQ(stream_.Advance(counters_), Next::kSend);

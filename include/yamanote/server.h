@@ -1,0 +1,129 @@
+// server.h - serves a Service to clients over TCP and UDP.
+//
+//   class Echo final : public yamanote::Service { ... };       // service.h
+//   class Lines final : public yamanote::Protocol { ... };     // service.h
+//
+//   auto runtime = yamanote::Runtime::Create({.cores = 2});
+//   Echo echo;
+//   Lines lines;
+//   auto server = yamanote::Server::Start(
+//       {.listen = {yamanote::SocketAddress::Loopback(AddressFamily::kIpv4, 7)}},
+//       lines, echo);
+//   ...
+//   (*server)->Stop();
+//
+// How requests are ordered and where they run is the runtime's scheduling
+// (runtime.h); the server is the same under all of it.
+
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <memory>
+#include <vector>
+
+#include "yamanote/address.h"
+#include "yamanote/result.h"
+#include "yamanote/service.h"
+#include "yamanote/time.h"
+
+namespace yamanote {
+
+struct ServerOptions {
+  // Where to listen. Port 0: the kernel picks one (Server::tcp_addresses()); with
+  // TCP and UDP both, the same for both. 1 .. 64 addresses.
+  std::vector<SocketAddress> listen;
+  bool tcp = true;
+  bool udp = false;
+
+  // Open TCP connections; more are answered with the protocol's kOverloaded and
+  // closed. 1 .. 1 Mi.
+  uint32_t max_connections = 16 * 1024;
+  // Bytes of a request and of a reply. 64 .. 1 Gi.
+  size_t max_request_bytes = 1 << 20;
+  size_t max_reply_bytes = 8 << 20;
+  // Bytes of a request over UDP; longer ones are answered with kTooLarge.
+  // 64 .. 65507.
+  size_t max_datagram_bytes = 2048;
+  // UDP requests in the server at a time, each with a buffer of
+  // max_datagram_bytes. Beyond, datagrams wait in the kernel, which drops them
+  // (and counts) when its buffer is full. 256 .. 16 Mi.
+  uint32_t max_datagrams = 64 * 1024;
+  // Bytes of kernel buffer asked for each UDP socket, per direction.
+  size_t socket_buffer_bytes = 4 << 20;
+
+  // A connection is closed that sends no request for so long; ...
+  Duration idle_timeout = std::chrono::minutes(10);
+  // ... that takes so long from a request's first byte to its last; ...
+  Duration request_timeout = std::chrono::seconds(30);
+  // ... that takes no byte of its reply for so long. Up to an eighth late. > 0.
+  Duration send_timeout = std::chrono::seconds(30);
+
+  // How long Stop() waits for requests in flight. >= 0.
+  Duration drain_timeout = std::chrono::seconds(5);
+  // How long a UDP reply may wait for others to share its system call, where
+  // other requests wait for the core. 0: not at all.
+  Duration reply_delay = std::chrono::microseconds(5);
+
+  // By ClassId: names, objectives and limits. Empty: Protocol::Classes().
+  std::vector<ClassOptions> classes;
+};
+
+// Counts since the start, summed over cores.
+struct ServerStats {
+  uint64_t accepted = 0;             // TCP connections.
+  uint64_t open = 0;                 // TCP connections now.
+  uint64_t refused_connections = 0;  // max_connections was reached.
+  uint64_t requests = 0;             // The service was given.
+  uint64_t replies = 0;              // The service wrote; empty ones don't count.
+  uint64_t overloaded = 0;           // Requests refused, by reason.
+  uint64_t too_large = 0;
+  uint64_t malformed = 0;
+  uint64_t shutdown = 0;
+  uint64_t truncated = 0;            // Connections that ended inside a request.
+  uint64_t timed_out = 0;            // Connections closed by a timeout.
+  uint64_t dropped = 0;              // Datagrams lost or not worth an answer.
+  uint64_t kernel_dropped = 0;       // Datagrams lost because the kernel's buffer was full.
+  uint64_t unsent = 0;               // Replies whose peer could not be reached.
+  uint64_t bytes_in = 0;
+  uint64_t bytes_out = 0;
+  uint64_t receive_batches = 0;      // UDP system calls; datagrams per call tell
+  uint64_t send_batches = 0;         // how well batching works.
+};
+
+class Server {
+ public:
+  // Initialises `service` and accepts requests when it returns. `protocol` and
+  // `service` must outlive the server. kInvalidArgument names the option;
+  // kUnavailable: there is no runtime, or it has a server already; what Init()
+  // and the operating system answer. Plain kernel threads and user threads.
+  static Result<std::unique_ptr<Server>> Start(ServerOptions options, const Protocol& protocol,
+                                               Service& service);
+
+  // As Stop().
+  ~Server();
+  Server(const Server&) = delete;
+  Server& operator=(const Server&) = delete;
+
+  // Accepts no more, answers requests in flight, refuses further ones
+  // (kShutdown), and after drain_timeout closes what is still open. Returns when
+  // no handler runs any more. Any thread but a handler's; again has no effect.
+  void Stop();
+
+  // Where it listens, in the order of `listen`; ports are never 0. Empty if the
+  // transport is off. Any thread.
+  const std::vector<SocketAddress>& tcp_addresses() const;
+  const std::vector<SocketAddress>& udp_addresses() const;
+
+  // Any thread.
+  ServerStats stats() const;
+  const ServerOptions& options() const;
+
+  class Impl;
+
+ private:
+  explicit Server(std::unique_ptr<Impl> impl);
+  std::unique_ptr<Impl> impl_;
+};
+
+}  // namespace yamanote

@@ -1,0 +1,260 @@
+// host.cc - connections and cores of one server.
+
+#include "net/host.h"
+
+#include <mutex>
+
+#include "worker/spawn.h"
+#include "worker/wait.h"
+
+namespace yamanote::net {
+namespace {
+
+// What a core may do for connections' homes between two tasks, and when idle.
+constexpr size_t kHomeBudget = 32;
+
+std::vector<ClassOptions> ClassesOf(const ServerOptions& options, const Protocol& protocol) {
+  return options.classes.empty() ? protocol.Classes() : options.classes;
+}
+
+StreamLimits LimitsOf(const ServerOptions& options) {
+  return {.max_request_bytes = options.max_request_bytes,
+          .max_reply_bytes = options.max_reply_bytes,
+          .idle_timeout = options.idle_timeout,
+          .request_timeout = options.request_timeout,
+          .send_timeout = options.send_timeout};
+}
+
+}  // namespace
+
+// Each core calls InitPerCore() once; the last one wakes InitCores().
+struct Host::CoreInit {
+  explicit CoreInit(unsigned cores) : done(cores), remaining(cores) {}
+
+  void RunOn(CoreId core, Service& service) {
+    if (done[core].exchange(true)) return;
+    Result<void> result = service.InitPerCore(core);
+    const std::lock_guard guard(lock);
+    if (!result && !failed) {
+      failed = true;
+      error = std::move(result.error());
+    }
+    if (--remaining == 0 && waiter != nullptr) worker::Notify(*waiter);
+  }
+
+  std::vector<std::atomic<bool>> done;
+  base::SpinLock lock;  // Guards what follows.
+  unsigned remaining;
+  bool failed = false;
+  Error error;
+  worker::Waiter* waiter = nullptr;
+};
+
+Host::Host(worker::Engine& engine, const ServerOptions& options, const Protocol& protocol,
+           Service& service)
+    : engine_(engine),
+      cores_(engine.cores()),
+      options_(options),
+      protocol_(protocol),
+      service_(service),
+      limits_(LimitsOf(options)),
+      replies_go_home_(engine.options().scheduling.replies == ReplyPath::kHome),
+      admission_(ClassesOf(options, protocol)),
+      core_counters_(std::make_unique<Counters[]>(engine.cores() + 1)),
+      core_init_(std::make_unique<CoreInit>(engine.cores())) {
+  for (CoreId core = 0; core <= cores_; ++core) {
+    udp_replies_.emplace_back(options.reply_delay, core_counters_[core]);
+    uint64_t flow = 1;
+    while (core < cores_ && dispatch::HomeOfFlow(flow, cores_) != core) ++flow;
+    core_flows_.push_back(flow);
+    home_replies_.push_back(std::make_unique<HomeQueue>(replies_go_home_ ? kHomeReplies : 1));
+  }
+  connections_.reserve(options.max_connections);
+}
+
+Host::~Host() = default;
+
+Result<void> Host::InitCores() {
+  CoreInit& init = *core_init_;
+  worker::Waiter waiter;
+  {
+    const std::lock_guard guard(init.lock);
+    init.waiter = &waiter;
+  }
+  initialising_.store(true);  // The pump sees it at each core's next pass.
+  engine_.parking().NotifyAll();
+  worker::Wait(waiter);
+  initialising_.store(false);
+  const std::lock_guard guard(init.lock);
+  if (init.failed) return tl::unexpected(init.error);
+  return {};
+}
+
+// ---- Requests of connections ------------------------------------------------------
+
+bool Host::SpawnCounted(const worker::SpawnOptions& options, void (*entry)(void*),
+                        void* argument) {
+  // First: the thread may finish before Spawn() returns.
+  counters().Add(Counter::kSpawned);
+  if (worker::Spawn(options, entry, argument)) return true;
+  counters().Add(Counter::kFinished);
+  return false;
+}
+
+bool Host::Spawn(Connection& connection) {
+  const worker::SpawnOptions options{.name = "tcp request",
+                                     .request_class = connection.frame().request_class,
+                                     .flow = FlowOf(connection.home()),
+                                     .arrival = connection.arrival(),
+                                     .deadline = connection.request_deadline()};
+  return SpawnCounted(
+      options,
+      [](void* argument) {
+        Connection& one = *static_cast<Connection*>(argument);
+        Host& host = static_cast<Host&>(one.host());
+        one.RunRequests();
+        host.Finished();
+      },
+      &connection);
+}
+
+bool Host::SpawnContinue(Connection& connection) {
+  return SpawnCounted(
+      {.name = "tcp input", .flow = FlowOf(connection.home())},
+      [](void* argument) {
+        Connection& one = *static_cast<Connection*>(argument);
+        Host& host = static_cast<Host&>(one.host());
+        one.Continue();
+        host.Finished();
+      },
+      &connection);
+}
+
+bool Host::NothingElseWaits() {
+  const CoreId core = worker::CurrentCore();
+  return core < cores_ && !engine_.placement().HasWork(core);
+}
+
+bool Host::SendHome(Connection& connection) {
+  if (!replies_go_home_) return false;
+  const CoreId home = connection.home();
+  // A core that sleeps is not woken for a reply that this core can send. Should
+  // it fall asleep just now: this core drains its queue when it idles itself.
+  if (worker::CurrentCore() == home || engine_.parking().IsParked(home)) return false;
+  Connection* pointer = &connection;
+  return home_replies_[home]->TryPush(pointer) != dispatch::Pushed::kFull;
+}
+
+bool Host::DrainHome(CoreId core) {
+  return home_replies_[core]->Drain(kHomeBudget, [](Connection* c) { c->Continue(); }) > 0;
+}
+
+bool Host::Run(CoreId core, Instant now, Moment moment) {
+  if (initialising_.load(std::memory_order_acquire)) core_init_->RunOn(core, service_);
+  bool worked = false;
+  if (replies_go_home_) {
+    worked = DrainHome(core);
+    if (moment == Moment::kIdle) {
+      for (CoreId other = 0; other < cores_; ++other) worked |= DrainHome(other);
+    }
+  }
+  UdpReplies& replies = udp_replies_[core];
+  worked |= moment == Moment::kIdle ? replies.Flush() : replies.FlushOld(now);
+  return worked;
+}
+
+void Host::FlushAllUdp() {
+  for (UdpReplies& replies : udp_replies_) replies.Flush();
+}
+
+// ---- Connections -------------------------------------------------------------------
+
+Connection* Host::TakeConnection(CoreId& home) {
+  const std::lock_guard guard(connections_lock_);
+  home = next_home_;
+  Connection* connection = free_connections_;
+  if (connection != nullptr) {
+    free_connections_ = connection->next_free;
+  } else if (connections_.size() < options_.max_connections) {
+    connections_.push_back(std::make_unique<Connection>(*this, protocol_, limits_));
+    connection = connections_.back().get();
+  } else {
+    return nullptr;
+  }
+  next_home_ = (next_home_ + 1) % cores_;
+  return connection;
+}
+
+void Host::Closed(Connection& connection) {
+  {
+    const std::lock_guard guard(connections_lock_);
+    connection.next_free = free_connections_;
+    free_connections_ = &connection;
+  }
+  open_.fetch_sub(1, std::memory_order_release);  // Pairs with open_connections().
+}
+
+void Host::OpenConnection(int fd) {
+  CoreId home = 0;
+  Connection* const connection = TakeConnection(home);
+  auto bytes = std::make_unique<io::KernelStream>(fd, poller(home));
+  if (connection == nullptr) return RefuseConnection(*bytes);
+  open_.fetch_add(1, std::memory_order_relaxed);
+  const uint64_t flow = next_flow_.fetch_add(1, std::memory_order_relaxed);
+  if (!connection->Open(std::move(bytes), home, flow)) {
+    counters().Add(Counter::kRefusedConnections);
+    Closed(*connection);
+  }
+}
+
+void Host::RefuseConnection(io::ByteStream& bytes) {
+  counters().Add(Counter::kRefusedConnections);
+  Reply reply(options_.max_reply_bytes);
+  protocol_.Refuse({}, Transport::kTcp, Refusal::kOverloaded, reply);
+  if (!reply.bytes().empty()) bytes.Write(reply.bytes());
+  bytes.ShutdownWrite();
+  // What came already would turn the close into a reset, ahead of the reply.
+  std::array<std::byte, 4096> ignored;
+  bytes.Read(ignored);
+}
+
+size_t Host::MadeConnections() const {
+  const std::lock_guard guard(connections_lock_);
+  return connections_.size();
+}
+
+size_t Host::Sweep(size_t first, size_t count, Instant now) {
+  const size_t made = MadeConnections();
+  const size_t end = std::min(made, first + count);
+  for (size_t i = first; i < end; ++i) {
+    if (connections_[i]->deadline() <= now) connections_[i]->Check();
+  }
+  return end == made ? 0 : end;
+}
+
+void Host::CheckAll() {
+  const size_t made = MadeConnections();
+  for (size_t i = 0; i < made; ++i) connections_[i]->Check();
+}
+
+void Host::AbortAll() {
+  const size_t made = MadeConnections();
+  for (size_t i = 0; i < made; ++i) connections_[i]->Abort();
+}
+
+// ---- Counting ----------------------------------------------------------------------
+
+uint64_t Host::Sum(Counter counter) const {
+  uint64_t sum = 0;
+  for (CoreId core = 0; core <= cores_; ++core) sum += core_counters_[core].Get(counter);
+  return sum;
+}
+
+// Reads kFinished first: both only grow and a thread is counted in before it is
+// counted out, so if the sums agree there was a moment with no thread alive.
+bool Host::Quiet() const {
+  const uint64_t finished = Sum(Counter::kFinished);
+  return finished == Sum(Counter::kSpawned);
+}
+
+}  // namespace yamanote::net

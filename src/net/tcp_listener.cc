@@ -1,0 +1,100 @@
+// tcp_listener.cc - accept4 until there is nothing, or enough for now.
+
+#include "net/tcp_listener.h"
+
+#include <fcntl.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
+#include <sys/epoll.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include <cerrno>
+
+#include "base/check.h"
+#include "io/address.h"
+#include "io/system_error.h"
+#include "net/host.h"
+
+namespace yamanote::net {
+namespace {
+
+constexpr int kBacklog = 4096;  // The kernel takes net.core.somaxconn if that is less.
+
+int OpenReserve() { return open("/dev/null", O_RDONLY | O_CLOEXEC); }
+
+}  // namespace
+
+TcpListener::TcpListener(Host& host, int fd)
+    : host_(host), fd_(fd), reserve_fd_(OpenReserve()) {}
+
+TcpListener::~TcpListener() {
+  YAMANOTE_CHECK(!watching_, "a listener was destroyed before Unwatch()");
+  if (reserve_fd_ >= 0) close(reserve_fd_);
+  close(fd_);
+}
+
+Result<void> TcpListener::Watch() {
+  // Level-triggered: what a call leaves is reported again.
+  if (auto added = host_.poller(0).Add(fd_, EPOLLIN, *this); !added) return added;
+  watching_ = true;
+  return {};
+}
+
+void TcpListener::Unwatch() {
+  if (watching_) host_.poller(0).Remove(fd_, *this);
+  watching_ = false;
+}
+
+void TcpListener::OnEvents(uint32_t) {
+  for (int i = 0; i < kAcceptsPerCall; ++i) {
+    const int fd = accept4(fd_, nullptr, nullptr, SOCK_NONBLOCK | SOCK_CLOEXEC);
+    if (fd >= 0) {
+      const int one = 1;
+      setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof(one));
+      host_.OpenConnection(fd);
+      continue;
+    }
+    if (errno == EMFILE || errno == ENFILE) DropOne();
+    if (errno == ECONNABORTED || errno == EINTR) continue;  // That one is gone.
+    return;
+  }
+}
+
+// Out of descriptors: an unaccepted connection would be reported for ever.
+void TcpListener::DropOne() {
+  if (reserve_fd_ < 0) return;
+  close(reserve_fd_);
+  const int fd = accept4(fd_, nullptr, nullptr, SOCK_CLOEXEC);
+  if (fd >= 0) close(fd);
+  reserve_fd_ = OpenReserve();
+  host_.counters().Add(Counter::kRefusedConnections);
+  errno = EMFILE;
+}
+
+Result<int> OpenTcp(const SocketAddress& address) {
+  const std::string what = "listen on tcp " + address.ToString();
+  const int fd =
+      socket(io::KernelFamily(address.family()), SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+  if (fd < 0) return io::SystemError(errno, what);
+  const int one = 1;
+  setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &one, sizeof(one));
+  sockaddr_storage storage{};
+  const socklen_t size = io::ToSockaddr(address, storage);
+  if (bind(fd, reinterpret_cast<const sockaddr*>(&storage), size) != 0 ||
+      listen(fd, kBacklog) != 0) {
+    const int error = errno;
+    close(fd);
+    return io::SystemError(error, what);
+  }
+  return fd;
+}
+
+SocketAddress BoundAddress(int fd) {
+  sockaddr_storage storage{};
+  socklen_t size = sizeof(storage);
+  if (getsockname(fd, reinterpret_cast<sockaddr*>(&storage), &size) != 0) return {};
+  return io::FromSockaddr(storage, size);
+}
+
+}  // namespace yamanote::net

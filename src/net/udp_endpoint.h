@@ -1,0 +1,71 @@
+// udp_endpoint.h - one UDP socket: datagrams in, requests to the dispatcher.
+//
+// Where every core shares the queue there is one socket for an address; where
+// each core has its own, each has a socket and the kernel spreads the peers.
+
+#pragma once
+
+#include <array>
+#include <atomic>
+#include <vector>
+
+#include "io/poller.h"
+#include "io/udp_batch.h"
+#include "net/udp_request.h"
+
+namespace yamanote::net {
+
+class Host;
+
+// What a core receives with. Used by that core's kernel thread alone.
+struct UdpCore {
+  explicit UdpCore(UdpPool& pool) : stock(pool) {}
+
+  io::UdpReceiver receiver;
+  UdpStock stock;
+  // Buffers of the next batch, the first `ready` of them filled in.
+  std::array<UdpRequest*, io::kUdpBatch> requests{};
+  std::array<io::Datagram*, io::kUdpBatch> slots{};
+  unsigned ready = 0;
+};
+
+class UdpEndpoint final : public io::EventHandler {
+ public:
+  // Takes `fd`; `home` is kNoCore if the socket is shared by all cores. `cores`
+  // has an entry for each core.
+  UdpEndpoint(Host& host, int fd, CoreId home, std::vector<std::unique_ptr<UdpCore>>& cores);
+  ~UdpEndpoint() override;
+
+  // Receives from now on; until Unwatch().
+  Result<void> Watch();
+  void Unwatch();
+
+  void OnEvents(uint32_t events) override;
+
+  int fd() const { return fd_; }
+  uint32_t kernel_drops() const { return kernel_drops_.load(std::memory_order_relaxed); }
+
+  // Gives a request back to the calling core's stock.
+  void Recycle(UdpRequest& request);
+
+ private:
+  // Batches in one call, so that one socket does not hold the core.
+  static constexpr int kBatchesPerCall = 4;
+
+  static void RunEntry(void* request);
+  unsigned ReceiveBatch();
+  void Accept(UdpRequest& request);
+  void Refuse(UdpRequest& request, Refusal why);
+  void Run(UdpRequest& request);
+  void Answer(UdpRequest& request, Instant now);
+
+  Host& host_;
+  const int fd_;
+  const CoreId home_;
+  std::vector<std::unique_ptr<UdpCore>>& cores_;
+  io::Poller* poller_ = nullptr;
+  // The newest count seen by any core. Relaxed: a statistic.
+  std::atomic<uint32_t> kernel_drops_{0};
+};
+
+}  // namespace yamanote::net

@@ -1,0 +1,60 @@
+// udp_replies.cc - when a UDP reply goes out, and with which others.
+
+#include "net/udp_replies.h"
+
+#include <algorithm>
+
+#include "net/udp_endpoint.h"
+
+namespace yamanote::net {
+
+void UdpReplies::Add(UdpRequest& request, Instant now) {
+  if (count_ == 0) oldest_ = now;
+  requests_[count_++] = &request;
+  if (count_ == requests_.size()) Flush();
+}
+
+void UdpReplies::BeforeRequest(ClassId request_class, Instant now) {
+  if (count_ == 0) return;
+  const size_t place = std::min<size_t>(request_class, kClasses - 1);
+  if (now - oldest_ + mean_service_[place] > bound_) Flush();
+}
+
+void UdpReplies::AfterRequest(ClassId request_class, Duration service) {
+  Duration& mean = mean_service_[std::min<size_t>(request_class, kClasses - 1)];
+  mean += (service - mean) / 8;  // Follows a change within some ten requests.
+}
+
+bool UdpReplies::Flush() {
+  if (count_ == 0) return false;
+  // One call per socket; there are several only with several addresses.
+  const unsigned count = count_;
+  count_ = 0;
+  for (unsigned first = 0; first < count;) {
+    unsigned end = first + 1;
+    while (end < count && requests_[end]->endpoint == requests_[first]->endpoint) ++end;
+    SendRun(&requests_[first], end - first);
+    first = end;
+  }
+  return true;
+}
+
+void UdpReplies::SendRun(UdpRequest* const* requests, unsigned count) {
+  std::array<io::OutDatagram, io::kUdpBatch> out;
+  size_t bytes = 0;
+  for (unsigned i = 0; i < count; ++i) {
+    const UdpRequest& request = *requests[i];
+    out[i] = {.bytes = request.reply.bytes(),
+              .datagram_bytes = request.reply.datagram_bytes(),
+              .peer = &request.datagram.peer,
+              .peer_size = request.datagram.peer_size};
+    bytes += out[i].bytes.size();
+  }
+  const auto sent = sender_.Send(requests[0]->endpoint->fd(), std::span(out).first(count));
+  counters_.Add(Counter::kSendBatches, sent.calls);
+  counters_.Add(Counter::kBytesOut, bytes);
+  if (sent.failed > 0) counters_.Add(Counter::kUnsent, sent.failed);
+  for (unsigned i = 0; i < count; ++i) requests[i]->endpoint->Recycle(*requests[i]);
+}
+
+}  // namespace yamanote::net

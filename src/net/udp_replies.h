@@ -1,0 +1,55 @@
+// udp_replies.h - one core's UDP replies that wait to share a system call.
+//
+// A reply waits only while other requests wait for the core, and only if the
+// next request is expected to end before the reply is older than the bound: the
+// mean service time of its class, kept here, decides. So microsecond requests go
+// out in batches, and nobody waits behind a long one.
+//
+// Used by one core's kernel thread; not thread-safe.
+
+#pragma once
+
+#include <array>
+#include <cstdint>
+
+#include "io/udp_batch.h"
+#include "net/counters.h"
+#include "net/udp_request.h"
+#include "yamanote/time.h"
+
+namespace yamanote::net {
+
+class UdpReplies {
+ public:
+  UdpReplies(Duration bound, Counters& counters) : bound_(bound), counters_(counters) {}
+
+  bool empty() const { return count_ == 0; }
+
+  // Takes `request`, whose reply is not empty; it goes back to its pool when
+  // sent. `now`: when the reply was finished.
+  void Add(UdpRequest& request, Instant now);
+
+  // Before a request of `request_class` runs: sends what could get too old.
+  void BeforeRequest(ClassId request_class, Instant now);
+  // After it ran.
+  void AfterRequest(ClassId request_class, Duration service);
+
+  // Sends what is older than the bound. Returns true if something was sent.
+  bool FlushOld(Instant now) { return count_ > 0 && now - oldest_ >= bound_ && Flush(); }
+  bool Flush();
+
+ private:
+  static constexpr size_t kClasses = 16;  // Those beyond share the last place.
+
+  void SendRun(UdpRequest* const* requests, unsigned count);
+
+  const Duration bound_;
+  Counters& counters_;
+  io::UdpSender sender_;
+  unsigned count_ = 0;
+  Instant oldest_{};
+  std::array<UdpRequest*, io::kUdpBatch> requests_{};
+  std::array<Duration, kClasses> mean_service_{};
+};
+
+}  // namespace yamanote::net

@@ -1,0 +1,65 @@
+// udp_request.h - one datagram from its arrival to its reply, and their pool.
+
+#pragma once
+
+#include <memory>
+#include <mutex>
+#include <vector>
+
+#include "base/spin_lock.h"
+#include "io/udp_batch.h"
+#include "worker/free_list.h"
+#include "yamanote/service.h"
+
+namespace yamanote::net {
+
+class UdpEndpoint;
+
+// Owned by the core that received it, then by the request's user thread, then by
+// the UdpReplies of the core that ran it, then by the pool.
+struct UdpRequest {
+  explicit UdpRequest(size_t reply_limit) : reply(reply_limit) {}
+
+  io::Datagram datagram;
+  UdpEndpoint* endpoint = nullptr;
+  size_t size = 0;  // Of the request within the datagram.
+  ClassId request_class = 0;
+  Instant arrival{};
+  Instant deadline = kNever;
+  uint64_t flow = 0;
+  Reply reply;
+  UdpRequest* next_free = nullptr;
+};
+
+// All requests of a server, made in slabs as they are needed. Any thread.
+class UdpPool {
+ public:
+  // `max_requests` is rounded up to a slab.
+  UdpPool(size_t max_requests, size_t datagram_bytes, size_t reply_bytes)
+      : max_requests_(max_requests), datagram_bytes_(datagram_bytes), reply_bytes_(reply_bytes) {}
+
+  // As worker::FreeList wants it: puts up to `count` in front of `head`.
+  Result<void> Take(size_t count, UdpRequest*& head, size_t& taken);
+  void Return(UdpRequest* head, size_t count);
+
+ private:
+  static constexpr size_t kSlab = 64;
+  struct Slab {
+    std::vector<std::unique_ptr<UdpRequest>> requests;
+    std::unique_ptr<std::byte[]> buffers;
+  };
+
+  void AddSlab();
+
+  const size_t max_requests_;
+  const size_t datagram_bytes_;
+  const size_t reply_bytes_;
+  base::SpinLock lock_;  // Guards what follows.
+  UdpRequest* free_ = nullptr;
+  size_t made_ = 0;
+  std::vector<Slab> slabs_;
+};
+
+using UdpStock = worker::FreeList<UdpRequest, &UdpRequest::next_free, UdpPool>;
+
+}  // namespace yamanote::net
