@@ -40,6 +40,8 @@ WaitResult Wait(Waiter& waiter, Instant deadline) {
   const auto result = [&waiter] {
     return static_cast<WaitResult>(waiter.result_.load(std::memory_order_acquire));
   };
+  // Instant::min() means "try"; less the time of day it would overflow.
+  if (deadline < Instant{}) deadline = Instant{};
   if (waiter.thread_ == nullptr) {
     CheckQuiescent();
     while (result() == WaitResult::kPending) {
