@@ -235,6 +235,7 @@ TEST(ScreenTest, TheTableShowsEachLoadAndTheHighestThatMeetsTheObjective) {
   slow.label = "slow";
   slow.points = {PointOf(1000, 1234, 12), PointOf(2000, kInfinite, kInfinite)};
   slow.points[1].valid = false;
+  slow.points[1].valid_undisturbed = false;
   report.results = {fast, slow};
   EXPECT_EQ(ResultTable(report),
             "get: p99 latency (slowdown)\n"
@@ -247,6 +248,32 @@ TEST(ScreenTest, TheTableShowsEachLoadAndTheHighestThatMeetsTheObjective) {
             "highest measured load with get p99 slowdown up to 10×\n"
             "  fast         1k/s\n"
             "  slow         none\n");
+}
+
+// The disturbed figures of one point count for nothing, so all are read
+// without.
+TEST(ScreenTest, UndisturbedSamplesAreShownIfOnlyTheyAreCredible) {
+  load::PointResult disturbed = PointOf(1000, 9000, 90);
+  disturbed.valid = false;
+  disturbed.valid_undisturbed = true;
+  disturbed.why_invalid = "many were late, by a lot";
+  disturbed.classes[0].latency_us_undisturbed.p99 = 85;
+  disturbed.classes[0].slowdown_undisturbed.p99 = 2;
+  EXPECT_EQ(PointLine(disturbed), "get p99 85 µs (2×); undisturbed samples");
+  report::Report report;
+  report.objective = report::Objective{.request_class = "get", .limit = 10};
+  load::LoadResult result;
+  result.label = "only";
+  result.points = {disturbed};
+  report.results = {result};
+  const std::string table = ResultTable(report);
+  EXPECT_THAT(table, HasSubstr("Without the samples"));
+  EXPECT_THAT(table, HasSubstr("85 µs (2×)\n"));
+  EXPECT_THAT(table, HasSubstr("only         1k/s"));
+
+  disturbed.valid_undisturbed = false;
+  EXPECT_EQ(PointLine(disturbed),
+            "get p99 9 ms (90×); not credible: many were late");
 }
 
 }  // namespace

@@ -68,19 +68,41 @@ const load::PointResult* FindPoint(const load::LoadResult& result, double rps) {
   return found == result.points.end() ? nullptr : &*found;
 }
 
+// The figures that count, of all samples or of the undisturbed.
+enum class Samples { kAll, kUndisturbed };
+
+double P99Latency(const load::ClassResult& found, Samples samples) {
+  return samples == Samples::kAll ? found.latency_us.p99
+                                  : found.latency_us_undisturbed.p99;
+}
+
+double P99Slowdown(const load::ClassResult& found, Samples samples) {
+  return samples == Samples::kAll ? found.slowdown.p99
+                                  : found.slowdown_undisturbed.p99;
+}
+
+bool Credible(const load::PointResult& point, Samples samples) {
+  return point.valid ||
+         (samples == Samples::kUndisturbed && point.valid_undisturbed);
+}
+
+std::string Figures(const load::ClassResult& found, Samples samples) {
+  return FormatMicros(P99Latency(found, samples)) +
+         FormatSlowdown(P99Slowdown(found, samples));
+}
+
 std::string Cell(const load::LoadResult& result, double rps,
-                 std::string_view name) {
+                 std::string_view name, Samples samples) {
   const load::PointResult* const point = FindPoint(result, rps);
   const load::ClassResult* const found =
       point == nullptr ? nullptr : FindClass(*point, name);
   if (found == nullptr) return "-";
-  return FormatMicros(found->latency_us.p99) +
-         FormatSlowdown(found->slowdown.p99) + (point->valid ? "" : " !");
+  return Figures(*found, samples) + (Credible(*point, samples) ? "" : " !");
 }
 
 // The highest load up to which each point met the objective; 0 if none.
 double HighestLoad(const load::LoadResult& result,
-                   const report::Objective& objective) {
+                   const report::Objective& objective, Samples samples) {
   std::vector<const load::PointResult*> points;
   for (const load::PointResult& point : result.points) points.push_back(&point);
   std::sort(points.begin(), points.end(),
@@ -90,15 +112,16 @@ double HighestLoad(const load::LoadResult& result,
     const load::ClassResult* const found =
         FindClass(*point, objective.request_class);
     // The demo's objective; NaN fails the comparison as it should.
-    if (!point->valid || found == nullptr ||
-        !(found->slowdown.p99 <= objective.limit))
+    if (!Credible(*point, samples) || found == nullptr ||
+        !(P99Slowdown(*found, samples) <= objective.limit))
       break;
     highest = point->offered_rps;
   }
   return highest;
 }
 
-std::string ClassTable(const report::Report& report, std::string_view name) {
+std::string ClassTable(const report::Report& report, std::string_view name,
+                       Samples samples) {
   std::set<double> loads;
   std::vector<std::string> heads = {"offered"};
   for (const load::LoadResult& result : report.results) {
@@ -110,7 +133,7 @@ std::string ClassTable(const report::Report& report, std::string_view name) {
   for (const double rps : loads) {
     std::vector<std::string> row = {FormatRps(rps)};
     for (const load::LoadResult& result : report.results)
-      row.push_back(Cell(result, rps, name));
+      row.push_back(Cell(result, rps, name, samples));
     rows.push_back(row);
   }
   std::vector<size_t> widths(heads.size(), 0);
@@ -166,24 +189,38 @@ std::string FormatRps(double rps) {
 }
 
 std::string PointLine(const load::PointResult& point) {
+  const Samples samples = !point.valid && point.valid_undisturbed
+                              ? Samples::kUndisturbed
+                              : Samples::kAll;
   std::string text;
   for (const load::ClassResult& found : point.classes) {
-    text += fmt::format("{}{} p99 {}{}", text.empty() ? "" : ", ", found.name,
-                        FormatMicros(found.latency_us.p99),
-                        FormatSlowdown(found.slowdown.p99));
+    text += fmt::format("{}{} p99 {}", text.empty() ? "" : ", ", found.name,
+                        Figures(found, samples));
   }
-  if (!point.valid)
-    text += fmt::format("; not credible: {}", point.why_invalid);
+  if (samples == Samples::kUndisturbed) text += "; undisturbed samples";
+  if (!Credible(point, samples)) {
+    // The rest of the sentence is in the report.
+    text +=
+        fmt::format("; not credible: {}",
+                    point.why_invalid.substr(0, point.why_invalid.find(',')));
+  }
   return text;
 }
 
 std::string ResultTable(const report::Report& report) {
+  const Samples samples =
+      PrefersUndisturbed(report) ? Samples::kUndisturbed : Samples::kAll;
   std::string text;
+  if (samples == Samples::kUndisturbed) {
+    text +=
+        "Without the samples during which the generator's core was taken "
+        "away.\n\n";
+  }
   std::vector<std::string> classes;
   bool invalid = false;
   for (const load::LoadResult& result : report.results) {
     for (const load::PointResult& point : result.points) {
-      invalid = invalid || !point.valid;
+      invalid = invalid || !Credible(point, samples);
       for (const load::ClassResult& found : point.classes) {
         if (std::find(classes.begin(), classes.end(), found.name) ==
             classes.end())
@@ -192,14 +229,14 @@ std::string ResultTable(const report::Report& report) {
     }
   }
   for (const std::string& name : classes)
-    text += ClassTable(report, name) + "\n";
+    text += ClassTable(report, name, samples) + "\n";
   if (invalid) text += "! not credible: the report says why\n\n";
   if (!report.objective) return text;
   text += fmt::format("highest measured load with {} p99 slowdown up to {}×\n",
                       report.objective->request_class,
                       Digits(report.objective->limit));
   for (const load::LoadResult& result : report.results) {
-    const double load = HighestLoad(result, *report.objective);
+    const double load = HighestLoad(result, *report.objective, samples);
     text += fmt::format("  {:<12} {}\n", result.label,
                         load > 0 ? FormatRps(load) : "none");
   }

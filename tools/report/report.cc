@@ -210,13 +210,14 @@ std::string Lead(const Report& report, size_t classes) {
 
 // What the figures themselves oblige us to say.
 std::vector<std::string> OwnNotes(const Report& report) {
-  size_t points = 0, invalid = 0, disturbed = 0;
+  size_t points = 0, invalid = 0, invalid_undisturbed = 0, disturbed = 0;
   uint64_t tagged = 0;
   double gap_us = 0, longest_us = 0;
   for (const LoadResult& result : report.results) {
     for (const PointResult& point : result.points) {
       ++points;
       invalid += point.valid ? 0 : 1;
+      invalid_undisturbed += point.valid || point.valid_undisturbed ? 0 : 1;
       disturbed += point.gaps.count > 0 ? 1 : 0;
       tagged += point.gaps.tagged;
       gap_us += point.gaps.total_us;
@@ -226,17 +227,17 @@ std::vector<std::string> OwnNotes(const Report& report) {
   std::vector<std::string> notes;
   if (invalid > 0) {
     notes.push_back(fmt::format(
-        "{} of {} points are not credible and are drawn hollow, outside the "
+        "{} of {} points are not credible, {} of them not even by their "
+        "undisturbed samples. Such points are drawn hollow, outside the "
         "curves; the table says why.",
-        invalid, points));
+        invalid, points, invalid_undisturbed));
   }
   if (disturbed > 0) {
     notes.push_back(fmt::format(
         "In {} of {} points the kernel or the hypervisor took the load "
         "generator's core away, "
-        "{:.3g} ms in all and {:.3g} ms at most; {} samples were touched. "
-        "“Undisturbed” leaves "
-        "these out.",
+        "{:.3g} ms in all and {:.3g} ms at a time at most; {} samples were "
+        "touched. “Undisturbed” leaves these out.",
         disturbed, points, gap_us / 1000, longest_us / 1000, tagged));
   }
   return notes;
@@ -293,6 +294,7 @@ Result<Json> PageJson(const Report& report) {
                                 "server when nothing else runs."
                               : "Slowdown is latency divided by the service "
                                 "time that the request asked for.";
+  page["samples"] = PrefersUndisturbed(report) ? "undisturbed" : "all";
   page["overall"] = names.size() == 1 ? -1 : static_cast<int>(names.size());
   if (names.size() != 1) names.emplace_back("overall");
   page["classes"] = names;
@@ -383,6 +385,15 @@ std::string Fill(
 }
 
 }  // namespace
+
+bool PrefersUndisturbed(const Report& report) {
+  for (const LoadResult& result : report.results) {
+    for (const PointResult& point : result.points) {
+      if (!point.valid && point.valid_undisturbed) return true;
+    }
+  }
+  return false;
+}
 
 Result<std::string> Render(const Report& report) {
   Result<Json> page = PageJson(report);

@@ -56,6 +56,10 @@ struct Report {
 // names a class, percentile or kind that the results don't have.
 Result<std::string> Render(const Report& report);
 
+// Returns whether the samples that no gap touched are the better reading: some
+// point is credible with them only. The page then starts with these.
+bool PrefersUndisturbed(const Report& report);
+
 // Renders and writes `path` by renaming a complete file. Errors: as Render(),
 // and kPermissionDenied, kNotFound or kInternal from the file system.
 Result<void> Write(const Report& report, const std::string& path);

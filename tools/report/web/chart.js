@@ -144,10 +144,12 @@ class Chart {
       ctx.moveTo(bbox.left, y);
       ctx.lineTo(bbox.left + bbox.width, y);
       ctx.stroke();
-      ctx.font = `600 ${12 * scale}px ${getComputedStyle(document.body).fontFamily}`;
-      ctx.textAlign = "left";
-      ctx.textBaseline = "alphabetic";
-      ctx.fillText(this.view.limit.label, bbox.left + 8 * scale, y - 6 * scale);
+      // On the right: past the knee most curves have left the line. Curves go
+      // over the text, never the text over a figure.
+      ctx.font = `600 ${11.5 * scale}px ${getComputedStyle(document.body).fontFamily}`;
+      ctx.textAlign = "right";
+      ctx.textBaseline = "bottom";
+      ctx.fillText(this.view.limit.label, bbox.left + bbox.width - 6 * scale, y - 3 * scale);
     }
     ctx.restore();
   }
@@ -165,13 +167,14 @@ class Chart {
     const scale = window.devicePixelRatio || 1;
     const card = cssVariable("--card");
     ctx.save();
+    ctx.setLineDash([]);
     for (const curve of this.view.curves) {
       for (const p of curve.points) {
         const at = this.position(plot, p);
         if (!at) continue;
         const hollow = p.invalid || p.y === "inf";
         const shape = p.y === "inf" ? "triangle" : kMarkers[curve.klass % kMarkers.length];
-        const path = markerPath(new Path2D(), shape, at.x, at.y, (p.x === this.xs[this.index] ? 6 : 4) * scale);
+        const path = markerPath(new Path2D(), shape, at.x, at.y, (p.x === this.xs[this.index] ? 6.5 : 4.5) * scale);
         ctx.fillStyle = hollow ? card : curve.colour;
         ctx.strokeStyle = hollow ? curve.colour : card;
         ctx.lineWidth = (hollow ? 2 : 1) * scale;

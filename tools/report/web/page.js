@@ -7,7 +7,7 @@ const $ = (id) => document.getElementById(id);
 const state = {
   kind: report.objective ? report.objective.kind : "latency",
   percentile: report.objective ? report.objective.percentile : "p99",
-  samples: "all",
+  samples: report.samples,
   log: true,
   classes: new Set(),
   hidden: new Set(),  // Of curve ids.
@@ -66,10 +66,17 @@ function curves({ kind, percentile, classes, hidden }) {
   return all;
 }
 
+// Says so if too few samples lie beyond a percentile for it to mean much.
+function fewSamples(point, klass, percentile) {
+  const { count } = point.classes[klass][state.samples];
+  const beyond = { p50: 0.5, p99: 0.01, p999: 0.001 }[percentile];
+  return count * beyond < 5 ? "from " + count.toLocaleString("en") + " samples only" : "";
+}
+
 const mainChart = new Chart($("chart"), {
   height: 440, narrowHeight: 320, endLabels: true,
   label: "Tail against offered load. Left and right arrow keys read the figures, load by load.",
-  describe: (p, curve) => ({ name: curve.name, value: formatMetric(state.kind, p.y), mark: remarks(p.point) }),
+  describe: (p, curve) => ({ name: curve.name, value: formatMetric(state.kind, p.y), mark: [fewSamples(p.point, curve.klass, state.percentile), remarks(p.point)].filter(Boolean).join("; ") }),
 });
 const achievedChart = new Chart($("achieved"), {
   height: 280, narrowHeight: 240, endLabels: false,
@@ -160,8 +167,9 @@ function buildControls() {
     }, "checkbox"));
   }
   if (report.points.some((p) => p.tagged)) {
-    groups.push(segments("Samples", "samples", [{ value: "all", text: "All", checked: true },
-      { value: "undisturbed", text: "Undisturbed", checked: false }],
+    groups.push(segments("Samples", "samples", [
+      { value: "all", text: "All", checked: state.samples === "all" },
+      { value: "undisturbed", text: "Undisturbed", checked: state.samples === "undisturbed" }],
     (value) => { state.samples = value; redrawAll(); }));
   }
   groups.push(segments("Scale", "scale", [
