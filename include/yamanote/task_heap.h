@@ -16,8 +16,6 @@
 
 #pragma once
 
-#include <cstddef>
-
 #include "yamanote/task.h"
 
 namespace yamanote {
@@ -27,7 +25,6 @@ template <typename Before>
 class TaskHeap {
  public:
   bool Empty() const { return root_ == nullptr; }
-  size_t Size() const { return size_; }
 
   // Returns the task that Pop() would return, nullptr if there is none.
   Task* Top() const { return root_; }
@@ -36,7 +33,6 @@ class TaskHeap {
     task.next_ = nullptr;
     task.child_ = nullptr;
     root_ = root_ == nullptr ? &task : Meld(*root_, task);
-    ++size_;
   }
 
   // Returns the first task, removed; nullptr if the heap is empty.
@@ -45,7 +41,6 @@ class TaskHeap {
     if (top == nullptr) return nullptr;
     root_ = MeldChildren(*top);
     top->child_ = nullptr;
-    --size_;
     return top;
   }
 
@@ -102,7 +97,6 @@ class TaskHeap {
   }
 
   Task* root_ = nullptr;
-  size_t size_ = 0;
 };
 
 }  // namespace yamanote

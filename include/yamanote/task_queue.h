@@ -2,10 +2,11 @@
 //
 // Links live in the tasks, so no operation allocates or fails. A task is in at
 // most one queue. Not thread-safe: the domain's lock guards it.
+//
+// It keeps no size: a count that goes up and down with every yield is its longest
+// chain of dependent stores and loads, and the domain counts anyway.
 
 #pragma once
-
-#include <cstddef>
 
 #include "yamanote/task.h"
 
@@ -14,7 +15,6 @@ namespace yamanote {
 class TaskQueue {
  public:
   bool Empty() const { return head_ == nullptr; }
-  size_t Size() const { return size_; }
 
   // Returns the task that PopFront() would return, nullptr if there is none.
   Task* Front() const { return head_; }
@@ -27,14 +27,12 @@ class TaskQueue {
       tail_->next_ = &task;
     }
     tail_ = &task;
-    ++size_;
   }
 
   void PushFront(Task& task) {
     task.next_ = head_;
     if (head_ == nullptr) tail_ = &task;
     head_ = &task;
-    ++size_;
   }
 
   // Returns the front task, removed; nullptr if the queue is empty.
@@ -43,14 +41,12 @@ class TaskQueue {
     if (task == nullptr) return nullptr;
     head_ = task->next_;
     task->next_ = nullptr;
-    --size_;
     return task;
   }
 
  private:
   Task* head_ = nullptr;
   Task* tail_ = nullptr;  // Meaningless while head_ is null.
-  size_t size_ = 0;
 };
 
 }  // namespace yamanote

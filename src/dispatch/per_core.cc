@@ -85,7 +85,7 @@ class PerCore final : public Placement {
         kind_(kind),
         stealing_(stealing),
         shared_(stealing != Stealing::kNone),
-        balanced_(kind == PlacementKind::kTwoLevel && cores > 1),
+        balanced_(kind == PlacementKind::kTwoLevel),
         observes_stops_(order.observes_stops),
         lanes_(std::make_unique<std::unique_ptr<Lane>[]>(cores)) {
     for (CoreId core = 0; core < cores; ++core) {
@@ -188,7 +188,6 @@ class PerCore final : public Placement {
  private:
   // The core whose domain `task` joins.
   CoreId Home(const Task& task, Wake why, uint64_t flow, CoreId from) {
-    if (cores_ == 1) return 0;
     if ((why == Wake::kYield || why == Wake::kPreempted) && from != kNoCore) return from;
     const bool woken = why != Wake::kArrival;
     switch (kind_) {
@@ -250,6 +249,10 @@ class PerCore final : public Placement {
   }
 
   static void DrainInbox(Lane& lane, Instant now) {
+    if (!lane.inbox.Empty()) DrainFullInbox(lane, now);
+  }
+
+  [[gnu::noinline, gnu::cold]] static void DrainFullInbox(Lane& lane, Instant now) {
     lane.inbox.Drain(
         [&lane, now](Task& task, Wake why) { lane.domain.Enqueue(task, why, now); });
   }

@@ -21,10 +21,7 @@ std::unique_ptr<Placement> MakePlacement(const Scheduling& scheduling, unsigned 
                         .rejoin = scheduling.rejoin,
                         .cores = 1,
                         .classes = scheduling.classes};
-  if (cores == 1) {
-    // All placements are the same on one core: its own domain, without a lock.
-    return MakePerCore(*order, options, PlacementKind::kPartitioned, Stealing::kNone, 1);
-  }
+  if (cores == 1) return MakeSingle(*order, options);
   switch (scheduling.placement) {
     case PlacementKind::kCentral: {
       options.cores = cores;

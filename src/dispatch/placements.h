@@ -8,6 +8,9 @@
 
 namespace yamanote::dispatch {
 
+// One core, whatever the placement. single.cc.
+std::unique_ptr<Placement> MakeSingle(const PolicyInfo& order, const PolicyOptions& options);
+
 // One domain that every core calls under its lock. central.cc.
 std::unique_ptr<Placement> MakeCentral(const PolicyInfo& order, const PolicyOptions& options,
                                        unsigned cores);
@@ -21,7 +24,8 @@ std::unique_ptr<Placement> MakeDedicated(const PolicyInfo& order,
 // Who may take from another core's domain, and from which.
 enum class Stealing : uint8_t { kNone, kRandom, kLongest };
 
-// A domain for each core. `kind` is not kCentral. per_core.cc.
+// A domain for each core. `kind` is not kCentral. Requires: cores >= 2.
+// per_core.cc.
 std::unique_ptr<Placement> MakePerCore(const PolicyInfo& order, const PolicyOptions& options,
                                        PlacementKind kind, Stealing stealing,
                                        unsigned cores);

@@ -48,7 +48,7 @@ TEST(TaskHeapTest, PopsInOrderAndEqualsFirstInFirstOut) {
         ASSERT_EQ(heap.Top(), want) << "seed " << seed << " step " << step;
         ASSERT_EQ(heap.Pop(), want) << "seed " << seed << " step " << step;
       }
-      ASSERT_EQ(heap.Size(), expected.size()) << "seed " << seed << " step " << step;
+      ASSERT_EQ(heap.Empty(), expected.empty()) << "seed " << seed << " step " << step;
     }
   }
 }
