@@ -127,8 +127,9 @@ TEST(StoreTest, OldestUnreadItemsMakeRoom) {
   EXPECT_EQ(Get(*store, key(11)), "v");
 }
 
-// What is read all the time survives any number of writes of other keys, as long
-// as no more such items follow each other than one allocation may pass over.
+// What is read all the time survives any number of writes of other keys, as
+// long as no more such items follow each other than one allocation may pass
+// over.
 TEST(StoreTest, HotItemsSurviveAScan) {
   const auto store = MakeStore(OneShard());
   for (int i = 0; i < 50; ++i) Set(*store, "hot:" + std::to_string(i), "v");
