@@ -19,6 +19,7 @@
 #include "yamanote/result.h"
 #include "yamanote/runtime.h"
 #include "yamanote/scheduling.h"
+#include "yamanote/server.h"
 
 namespace yamanote::tools {
 
@@ -35,18 +36,17 @@ struct ClassSetting {
 };
 
 struct ServerSettings {
-  std::string listen = "127.0.0.1:7700";
+  std::string listen = "127.0.0.1:7700";  // One address or several, with commas.
   ServeProtocol protocol = ServeProtocol::kTcp;
-  uint64_t max_connections = 4096;
-  uint64_t max_request_bytes = 2 * 1024 * 1024;
-  uint64_t max_reply_bytes = 64 * 1024 * 1024;
-  Duration idle_timeout = std::chrono::minutes(5);
-  Duration drain_timeout = std::chrono::seconds(5);
   Duration stats_interval{0};  // Zero: never.
+  // All but listen, tcp, udp and classes, which serve fills in from the above.
+  ServerOptions options;
 };
 
 struct KvSettings {
   uint64_t memory_limit = 64 * 1024 * 1024;
+  uint64_t max_value_bytes = 1024 * 1024;
+  uint64_t long_get_keys = 32;
 };
 
 struct SpinSettings {

@@ -8,10 +8,12 @@
 
 namespace yamanote::tools {
 
-void AddConfigFlags(CLI::App& command, const std::shared_ptr<ConfigFlags>& flags) {
+void AddConfigFlags(CLI::App& command, std::string_view service,
+                    const std::shared_ptr<ConfigFlags>& flags) {
   command.add_option("--config", flags->file, "TOML file with any of the keys below")
       ->type_name("FILE");
   for (const OptionSpec& option : Options()) {
+    if (IsService(option.section) && option.section != service) continue;
     const OptionSpec* const spec = &option;
     CLI::Option* const added = command.add_option_function<std::string>(
         option.flag,

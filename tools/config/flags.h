@@ -16,9 +16,10 @@ struct ConfigFlags {
   std::string file;
 };
 
-// Adds --config and every option's flag to `command`. `flags` must live until
-// the command line has been parsed.
-void AddConfigFlags(CLI::App& command, const std::shared_ptr<ConfigFlags>& flags);
+// Adds --config and every option's flag to `command`, but for the sections of
+// services other than `service`.
+void AddConfigFlags(CLI::App& command, std::string_view service,
+                    const std::shared_ptr<ConfigFlags>& flags);
 
 // The file's settings, then the flags', built into a configuration.
 Result<Config> LoadConfig(const ConfigFlags& flags);

@@ -9,6 +9,7 @@
 #include <array>
 
 #include "tools/config/values.h"
+#include "yamanote/address.h"
 #include "yamanote/policy.h"
 
 namespace yamanote::tools {
@@ -219,17 +220,16 @@ OptionSpec Listen() {
   OptionSpec spec;
   spec.section = "server";
   spec.key = "listen";
-  spec.help = "Address and port to accept on; port 0 lets the system choose one";
+  spec.help = "Address and port to accept on, several with commas; port 0 lets the system "
+              "choose one";
   spec.limits = "ADDR:PORT, [ADDR]:PORT for IPv6";
   spec.set = [](const OptionSpec&, Config& config, std::string_view text) -> Result<void> {
-    const size_t colon = text.rfind(':');
-    const std::string_view port =
-        colon == std::string_view::npos ? "" : text.substr(colon + 1);
-    const Result<uint64_t> number = ParseCount(port);
-    if (colon == 0 || !number || *number > 65535) {
-      return Refuse(fmt::format("\"{}\" is not ADDR:PORT with a port of 0 .. 65535; write "
-                                "127.0.0.1:7700 or [::1]:7700",
-                                text));
+    for (std::string_view rest = text;;) {
+      const size_t comma = rest.find(',');
+      const Result<SocketAddress> address = SocketAddress::Parse(rest.substr(0, comma));
+      if (!address) return tl::unexpected(address.error());
+      if (comma == std::string_view::npos) break;
+      rest.remove_prefix(comma + 1);
     }
     config.server.listen = text;
     return {};
@@ -362,21 +362,39 @@ void AddServer(std::vector<OptionSpec>& table) {
   table.push_back(Listen());
   table.push_back(EnumChoice<FIELD(server.protocol), ServeProtocol::kTcp, ServeProtocol::kUdp,
                              ServeProtocol::kBoth>("server", "protocol", "Transport to serve"));
-  table.push_back(Number<FIELD(server.max_connections)>(
-      ValueKind::kCount, "server", "max_connections", "TCP connections at a time; more are "
-      "closed at once and counted", {1, kMiB}));
-  table.push_back(Number<FIELD(server.max_request_bytes)>(
+  table.push_back(Number<FIELD(server.options.max_connections)>(
+      ValueKind::kCount, "server", "max_connections", "TCP connections at a time; more get the "
+      "protocol's refusal and are closed", {1, kMiB}));
+  table.push_back(Number<FIELD(server.options.max_request_bytes)>(
       ValueKind::kBytes, "server", "max_request_bytes", "The largest request; a larger one gets "
       "the protocol's refusal", {64, kGiB}));
-  table.push_back(Number<FIELD(server.max_reply_bytes)>(
+  table.push_back(Number<FIELD(server.options.max_reply_bytes)>(
       ValueKind::kBytes, "server", "max_reply_bytes", "The largest reply that a handler may "
-      "build", {64, 4 * kGiB}));
-  table.push_back(Number<FIELD(server.idle_timeout)>(
-      ValueKind::kDuration, "server", "idle_timeout", "A connection that sent nothing for this "
-      "long is closed", {kSecond / 1000, 24 * kHour}));
-  table.push_back(Number<FIELD(server.drain_timeout)>(
+      "build", {64, kGiB}));
+  table.push_back(Number<FIELD(server.options.max_datagram_bytes)>(
+      ValueKind::kBytes, "server", "max_datagram_bytes", "The largest request over UDP",
+      {64, 65507}));
+  table.push_back(Number<FIELD(server.options.max_datagrams)>(
+      ValueKind::kCount, "server", "max_datagrams", "UDP requests in the server at a time; "
+      "further ones wait in the kernel", {256, 16 * kMiB}));
+  table.push_back(Number<FIELD(server.options.socket_buffer_bytes)>(
+      ValueKind::kBytes, "server", "socket_buffer_bytes", "Kernel buffer asked for each UDP "
+      "socket, per direction", {4 * kKiB, kGiB}));
+  table.push_back(Number<FIELD(server.options.idle_timeout)>(
+      ValueKind::kDuration, "server", "idle_timeout", "A connection that sends no request for "
+      "this long is closed", {kSecond / 1000, 24 * kHour}));
+  table.push_back(Number<FIELD(server.options.request_timeout)>(
+      ValueKind::kDuration, "server", "request_timeout", "From a request's first byte to its "
+      "last; a slower connection is closed", {kSecond / 1000, 24 * kHour}));
+  table.push_back(Number<FIELD(server.options.send_timeout)>(
+      ValueKind::kDuration, "server", "send_timeout", "A connection that takes no byte of its "
+      "reply for this long is closed", {kSecond / 1000, 24 * kHour}));
+  table.push_back(Number<FIELD(server.options.drain_timeout)>(
       ValueKind::kDuration, "server", "drain_timeout", "How long a shutdown waits for requests "
       "in flight", {0, kHour}));
+  table.push_back(Number<FIELD(server.options.reply_delay)>(
+      ValueKind::kDuration, "server", "reply_delay", "How long a UDP reply may wait for others "
+      "to share its system call; 0ns: not at all", {0, kSecond}));
   table.push_back(Number<FIELD(server.stats_interval)>(
       ValueKind::kDuration, "server", "stats_interval", "How often statistics are printed; "
       "SIGUSR1 prints them at once", {kSecond / 10, 24 * kHour, "never", 0}));
@@ -390,13 +408,17 @@ std::vector<OptionSpec> MakeTable() {
   table.push_back(Number<FIELD(kv.memory_limit)>(
       ValueKind::kBytes, "kv", "memory_limit", "Memory for items, their keys and overhead; the "
       "least recently used are evicted", {kMiB, 1024 * kGiB}));
+  table.push_back(Number<FIELD(kv.max_value_bytes)>(
+      ValueKind::kBytes, "kv", "max_value_bytes", "The longest value", {1, kGiB}));
+  table.push_back(Number<FIELD(kv.long_get_keys)>(
+      ValueKind::kCount, "kv", "long_get_keys", "A get of more keys than this is of the class "
+      "\"long\"", {1, kMiB}));
   table.push_back(Number<FIELD(spin.max_service)>(
       ValueKind::kDuration, "spin", "max_service", "The longest service time that a request may "
-      "ask for; more is cut to it", {kMicrosecond, 60 * kSecond}));
+      "ask for; more is malformed", {kMicrosecond, 60 * kSecond}));
   for (OptionSpec& spec : table) {
     // A service's own keys carry its name, so they cannot clash with others'.
-    const bool service = spec.section == "kv" || spec.section == "spin";
-    spec.flag = "--" + (service ? spec.section + "-" : "") + spec.key;
+    spec.flag = "--" + (IsService(spec.section) ? spec.section + "-" : "") + spec.key;
     if (spec.kind == ValueKind::kClass) spec.flag = "--class";
     std::replace(spec.flag.begin(), spec.flag.end(), '_', '-');
   }
@@ -456,6 +478,8 @@ std::span<const SectionInfo> Sections() {
   };
   return kSections;
 }
+
+bool IsService(std::string_view section) { return section == "kv" || section == "spin"; }
 
 const OptionSpec* FindOption(std::string_view section, std::string_view key) {
   for (const OptionSpec& spec : Options()) {

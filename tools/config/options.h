@@ -62,6 +62,9 @@ struct SectionInfo {
 };
 std::span<const SectionInfo> Sections();
 
+// True for the sections that belong to one service: "kv", "spin".
+bool IsService(std::string_view section);
+
 const OptionSpec* FindOption(std::string_view section, std::string_view key);
 
 }  // namespace yamanote::tools

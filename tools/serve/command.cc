@@ -1,0 +1,214 @@
+// command.cc - starts a service, says when it is ready, and ends it cleanly.
+//
+//   configuration -> limits -> signals blocked -> runtime -> server -> "ready"
+//   -> wait for signals -> Stop() (a second signal: at once) -> statistics
+//
+// Standard output: the line that begins with `ready`, then statistics. With
+// --json the statistics are JSON, one document a line.
+
+#include "tools/serve/command.h"
+
+#include <fmt/format.h>
+#include <sys/resource.h>
+#include <unistd.h>
+
+#include <memory>
+#include <thread>
+
+#include "base/topology.h"
+#include "tools/command.h"
+#include "tools/config/flags.h"
+#include "tools/serve/services.h"
+#include "tools/serve/signals.h"
+#include "tools/serve/statistics.h"
+#include "yamanote/runtime.h"
+#include "yamanote/server.h"
+
+namespace yamanote::tools {
+namespace {
+
+struct ServeFlags {
+  std::shared_ptr<ConfigFlags> config = std::make_shared<ConfigFlags>();
+  bool print_config = false;
+  bool as_json = false;
+};
+
+// Makes room for the connections, as far as the hard limit lets us.
+void RaiseFileLimit(Config& config) {
+  constexpr rlim_t kOwnFiles = 64 + 4 * kMaxCores;  // Pollers, listeners, the log.
+  ServerOptions& options = config.server.options;
+  rlimit limit{};
+  getrlimit(RLIMIT_NOFILE, &limit);
+  const rlim_t wanted = options.max_connections + kOwnFiles;
+  if (limit.rlim_cur >= wanted) return;
+  limit.rlim_cur = std::min(wanted, limit.rlim_max);
+  setrlimit(RLIMIT_NOFILE, &limit);
+  getrlimit(RLIMIT_NOFILE, &limit);
+  if (limit.rlim_cur >= wanted) return;
+  const rlim_t possible = limit.rlim_cur > kOwnFiles ? limit.rlim_cur - kOwnFiles : 0;
+  const auto explicitly = config.origins.find("server.max_connections");
+  if (explicitly != config.origins.end() || possible < 16) {
+    Fail(fmt::format("server.max_connections = {}, but at most {} files may be open, which is "
+                     "enough for {} connections; raise `ulimit -n` or lower max_connections",
+                     options.max_connections, limit.rlim_cur, possible),
+         kUsage);
+  }
+  fmt::print(stderr, "yamanote: note: {} connections at most, because {} files may be open; "
+                     "`ulimit -n` raises it\n", possible, limit.rlim_cur);
+  options.max_connections = static_cast<uint32_t>(possible);
+}
+
+// Fills in the parts of ServerOptions that come from other keys.
+void CompleteServerOptions(Config& config) {
+  ServerOptions& options = config.server.options;
+  options.tcp = config.server.protocol != ServeProtocol::kUdp;
+  options.udp = config.server.protocol != ServeProtocol::kTcp;
+  for (std::string_view rest = config.server.listen;;) {
+    const size_t comma = rest.find(',');
+    // Parsed before, when the option was set.
+    options.listen.push_back(SocketAddress::Parse(rest.substr(0, comma)).value());
+    if (comma == std::string_view::npos) break;
+    rest.remove_prefix(comma + 1);
+  }
+}
+
+std::string Addresses(const Server& server) {
+  std::string text;
+  for (const SocketAddress& address : server.tcp_addresses()) {
+    text += fmt::format(" tcp {}", address.ToString());
+  }
+  for (const SocketAddress& address : server.udp_addresses()) {
+    text += fmt::format(" udp {}", address.ToString());
+  }
+  return text;
+}
+
+Statistics Read(const Server& server, const Runtime& runtime, Instant started) {
+  return {Clock::now() - started, server.stats(), runtime.stats()};
+}
+
+// Serves until a signal ends it. Returns the final statistics.
+class Serving {
+ public:
+  Serving(const ServeFlags& flags, const Config& config, Server& server, const Runtime& runtime,
+          Signals& signals)
+      : as_json_(flags.as_json),
+        interval_(config.server.stats_interval == Duration(0) ? Signals::kNoLimit
+                                                              : config.server.stats_interval),
+        server_(server),
+        runtime_(runtime),
+        signals_(signals) {}
+
+  void UntilSignalled() {
+    for (;;) {
+      const Signals::Event event = signals_.Wait(interval_);
+      if (event == Signals::Event::kEnd) return;
+      if (event != Signals::Event::kWoken) Report("statistics");
+    }
+  }
+
+  // Answers what is in flight; a second signal ends the process at once.
+  void Stop() {
+    std::thread stopper([this] {
+      server_.Stop();
+      signals_.Wake();
+    });
+    Signals::Event event = Signals::Event::kTimeout;
+    while (event != Signals::Event::kWoken) {
+      event = signals_.Wait(Signals::kNoLimit);
+      if (event != Signals::Event::kEnd) continue;
+      fmt::print(stderr, "yamanote: second signal: requests in flight are dropped\n");
+      Report("final");
+      _exit(kFailed);
+    }
+    stopper.join();
+    Report("final");
+  }
+
+ private:
+  void Report(std::string_view event) {
+    const Statistics now = Read(server_, runtime_, started_);
+    fmt::print("{}", as_json_ ? StatisticsJson(now, last_, event) : StatisticsText(now, last_));
+    std::fflush(stdout);
+    last_ = now;
+  }
+
+  const bool as_json_;
+  const Duration interval_;
+  Server& server_;
+  const Runtime& runtime_;
+  Signals& signals_;
+  const Instant started_ = Clock::now();
+  Statistics last_;
+};
+
+// The scheduler in the words of the ready line.
+std::string Describe(const Config& config, const Runtime& runtime) {
+  const Scheduling& s = config.runtime.scheduling;
+  return fmt::format("preset {} order {} placement {} cores {}", s.preset, s.order,
+                     ToString(s.placement), runtime.cores());
+}
+
+void Serve(const ServiceInfo& info, const ServeFlags& flags) {
+  Result<Config> config = LoadConfig(*flags.config);
+  if (!config) Fail(config.error().message, kUsage);
+  config->runtime.cores = CoreCount(*config, base::AllowedCpus().size());
+  Result<Served> served = info.make(*config);
+  if (!served) Fail(served.error().message, kUsage);
+  const Result<void> classes = ResolveClasses(info.name, *served->protocol, *config);
+  if (!classes) Fail(classes.error().message, kUsage);
+  if (flags.print_config) {
+    fmt::print("{}", PrintConfig(*config));
+    return;
+  }
+  CompleteServerOptions(*config);
+  RaiseFileLimit(*config);
+
+  Signals signals;
+  Result<std::unique_ptr<Runtime>> runtime = Runtime::Create(config->runtime);
+  if (!runtime) Fail(runtime.error().message, kUsage);
+  Result<std::unique_ptr<Server>> server =
+      Server::Start(config->server.options, *served->protocol, *served->service);
+  if (!server) Fail(server.error().message);
+  served->attach(**server);
+  if (config->runtime.scheduling.slice != kNoPreemption) {
+    fmt::print(stderr, "yamanote: note: slices end at voluntary points only (a handler that "
+                       "blocks, yields or calls CheckPreempt)\n");
+  }
+  fmt::print("ready {}{} {}\n", info.name, Addresses(**server), Describe(*config, **runtime));
+  std::fflush(stdout);
+
+  Serving serving(flags, *config, **server, **runtime, signals);
+  serving.UntilSignalled();
+  serving.Stop();
+}
+
+}  // namespace
+
+void AddServeCommand(CLI::App& app) {
+  CLI::App* const serve =
+      app.add_subcommand("serve", "Run a service under the scheduler of your choice");
+  serve->require_subcommand(1);
+  serve->footer(
+      "Prints a line beginning with `ready` once it accepts. SIGINT and SIGTERM end it after\n"
+      "the requests in flight are answered, a second one at once; SIGUSR1 prints statistics.\n"
+      "Values come from defaults, the preset, the file, the flags; the later one wins.\n"
+      "`yamanote serve kv --help` shows every option.\n"
+      "Examples:\n"
+      "  yamanote serve kv --preset yamanote --listen 127.0.0.1:11211\n"
+      "  yamanote serve spin --preset zygos --protocol udp --cores 0,1\n"
+      "  yamanote serve kv --print-config > serve.toml");
+  for (const ServiceInfo& info : Services()) {
+    CLI::App* const command =
+        serve->add_subcommand(std::string(info.name), std::string(info.help));
+    const auto flags = std::make_shared<ServeFlags>();
+    AddConfigFlags(*command, info.name, flags->config);
+    command->add_flag("--print-config", flags->print_config,
+                      "Print the effective configuration as TOML with comments, and exit");
+    command->add_flag("--json", flags->as_json, "Print statistics as JSON, one document a line");
+    command->footer(std::string(info.example));
+    command->callback([&info, flags] { Serve(info, *flags); });
+  }
+}
+
+}  // namespace yamanote::tools

@@ -1,0 +1,39 @@
+// services.h - the services that `yamanote serve` knows by name.
+
+#pragma once
+
+#include <memory>
+#include <span>
+#include <string_view>
+#include <vector>
+
+#include "tools/config/config.h"
+#include "yamanote/server.h"
+#include "yamanote/service.h"
+
+namespace yamanote::tools {
+
+// A service and the protocol it speaks, ready for Server::Start().
+struct Served {
+  std::unique_ptr<Protocol> protocol;
+  std::unique_ptr<Service> service;
+  // Tells the service about its server, for what it reports to clients. Called
+  // after the start; the server outlives the last request.
+  std::function<void(const Server&)> attach;
+};
+
+struct ServiceInfo {
+  std::string_view name;
+  std::string_view help;
+  std::string_view example;
+  Result<Served> (*make)(const Config& config);
+};
+
+std::span<const ServiceInfo> Services();
+
+// The classes that `config` makes of those the service has: it may change their
+// objectives and limits. Sets them in the configuration, too. Refuses a class
+// that the service does not have; the spin service takes any, in order.
+Result<void> ResolveClasses(std::string_view service, const Protocol& protocol, Config& config);
+
+}  // namespace yamanote::tools
