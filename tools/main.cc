@@ -6,14 +6,19 @@
 #include <CLI/CLI.hpp>
 #include <cstdio>
 #include <exception>
+#include <string>
+#include <string_view>
+#include <vector>
 
 #include "tools/command.h"
 #include "tools/completion/command.h"
+#include "tools/config/values.h"
 #include "tools/doctor/command.h"
 #include "tools/demo/command.h"
 #include "tools/load/command.h"
 #include "tools/policies/command.h"
 #include "tools/report/command.h"
+#include "tools/serve/command.h"
 #include "tools/version/command.h"
 
 namespace yamanote::tools {
@@ -27,10 +32,49 @@ constexpr char kFooter[] =
     "`yamanote COMMAND --help` explains a command and shows examples.\n"
     "Exit status: 0 it worked, 1 it failed, 2 wrong command line or configuration.";
 
+// The subcommand that the command line named, and its names from the first on.
+const CLI::App& Named(const CLI::App& app, std::string& path) {
+  const std::vector<CLI::App*> named = app.get_subcommands();
+  if (named.empty()) return app;
+  path += ' ' + named.front()->get_name();
+  return Named(*named.front(), path);
+}
+
+// What was probably meant by `word`, which `command` does not know; empty if
+// nothing comes close.
+std::string MeantInstead(const CLI::App& command, const std::string& word) {
+  std::vector<std::string> names;
+  for (const CLI::Option* option : command.get_options()) {
+    for (const std::string& name : option->get_lnames()) names.push_back("--" + name);
+  }
+  for (const CLI::App* child : command.get_subcommands([](const CLI::App*) { return true; })) {
+    if (!child->get_group().empty()) names.push_back(child->get_name());
+  }
+  const std::string name = word.substr(0, word.find('='));
+  return std::string(ClosestName(name, std::vector<std::string_view>(names.begin(), names.end())));
+}
+
+int ExplainUsage(const CLI::App& app, const CLI::ParseError& error) {
+  std::string path;
+  const CLI::App& command = Named(app, path);
+  if (dynamic_cast<const CLI::ExtrasError*>(&error) != nullptr) {
+    // The first one; what follows it may be its value.
+    const std::string word = app.remaining(true).front();
+    const std::string meant = MeantInstead(command, word);
+    std::fprintf(stderr, "yamanote: `yamanote%s` does not know '%s'%s\n", path.c_str(),
+                 word.c_str(), meant.empty() ? "" : ("; did you mean " + meant + "?").c_str());
+  } else {
+    std::fprintf(stderr, "yamanote: %s\n", error.what());
+  }
+  std::fprintf(stderr, "Run `yamanote%s --help` for what is accepted.\n", path.c_str());
+  return kUsage;
+}
+
 int Main(int argc, char** argv) {
   CLI::App app(kDescription, "yamanote");
   app.footer(kFooter);
   app.require_subcommand(0, 1);
+  AddServeCommand(app);
   AddDoctorCommand(app);
   AddDemoCommand(app);
   AddLoadCommand(app);
@@ -45,13 +89,7 @@ int Main(int argc, char** argv) {
   } catch (const CLI::RuntimeError& ended) {
     return ended.get_exit_code();
   } catch (const CLI::ParseError& error) {
-    std::fprintf(stderr, "yamanote: %s\n", error.what());
-    std::fprintf(stderr, "Run `yamanote%s%s --help` for what is accepted.\n",
-                 app.get_subcommands().empty() ? "" : " ",
-                 app.get_subcommands().empty()
-                     ? ""
-                     : app.get_subcommands().front()->get_name().c_str());
-    return kUsage;
+    return ExplainUsage(app, error);
   }
   if (app.get_subcommands().empty()) {
     std::fputs(app.help().c_str(), stderr);

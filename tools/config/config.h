@@ -35,12 +35,20 @@ struct ClassSetting {
   std::string origin;
 };
 
+// The server's own defaults, but room for kv's longest value and its command.
+inline ServerOptions DefaultServerOptions() {
+  ServerOptions options;
+  options.max_request_bytes = 2 * 1024 * 1024;
+  options.max_reply_bytes = 16 * 1024 * 1024;
+  return options;
+}
+
 struct ServerSettings {
   std::string listen = "127.0.0.1:7700";  // One address or several, with commas.
   ServeProtocol protocol = ServeProtocol::kTcp;
   Duration stats_interval{0};  // Zero: never.
   // All but listen, tcp, udp and classes, which serve fills in from the above.
-  ServerOptions options;
+  ServerOptions options = DefaultServerOptions();
 };
 
 struct KvSettings {

@@ -12,10 +12,10 @@
 #include <sys/resource.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <memory>
 #include <thread>
 
-#include "base/topology.h"
 #include "tools/command.h"
 #include "tools/config/flags.h"
 #include "tools/serve/services.h"
@@ -152,7 +152,6 @@ std::string Describe(const Config& config, const Runtime& runtime) {
 void Serve(const ServiceInfo& info, const ServeFlags& flags) {
   Result<Config> config = LoadConfig(*flags.config);
   if (!config) Fail(config.error().message, kUsage);
-  config->runtime.cores = CoreCount(*config, base::AllowedCpus().size());
   Result<Served> served = info.make(*config);
   if (!served) Fail(served.error().message, kUsage);
   const Result<void> classes = ResolveClasses(info.name, *served->protocol, *config);

@@ -10,8 +10,10 @@
 
 #include "apps/kv/service.h"
 #include "apps/spin/service.h"
+#include "base/topology.h"
 #include "net/memcached.h"
 #include "net/spin.h"
+#include "tools/config/values.h"
 #include "yamanote/thread.h"
 
 namespace yamanote::tools {
@@ -48,13 +50,14 @@ Result<Served> MakeKv(const Config& config) {
     return MakeError(ErrorCode::kInvalidArgument,
                      fmt::format("kv.max_value_bytes = {} needs server.max_request_bytes of at "
                                  "least {}, which is {}; raise that or lower this",
-                                 config.kv.max_value_bytes,
-                                 config.kv.max_value_bytes + net::memcached::kMaxLineBytes,
-                                 config.server.options.max_request_bytes));
+                                 FormatBytes(config.kv.max_value_bytes),
+                                 FormatBytes(config.kv.max_value_bytes +
+                                             net::memcached::kMaxLineBytes),
+                                 FormatBytes(config.server.options.max_request_bytes)));
   }
   // Set once, after the start, while requests may run already.
   const auto server = std::make_shared<std::atomic<const Server*>>(nullptr);
-  const unsigned threads = config.runtime.cores;
+  const unsigned threads = CoreCount(config, base::AllowedCpus().size());
   kv::KvOptions options;
   options.store.memory_limit = config.kv.memory_limit;
   options.store.max_value_bytes = config.kv.max_value_bytes;
