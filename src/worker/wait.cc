@@ -45,8 +45,12 @@ WaitResult Wait(Waiter& waiter, Instant deadline) {
   if (waiter.thread_ == nullptr) {
     CheckQuiescent();
     while (result() == WaitResult::kPending) {
-      const Duration left = deadline == kNever ? Duration::max() : deadline - Clock::now();
-      if (left <= Duration::zero()) {
+      // Compared first: the difference to a far past would overflow.
+      const Instant now = deadline == kNever ? Instant{} : Clock::now();
+      const Duration left = deadline == kNever ? Duration::max()
+                            : deadline <= now  ? Duration::zero()
+                                               : deadline - now;
+      if (left == Duration::zero()) {
         Notify(waiter, WaitResult::kTimedOut);
       } else {
         FutexWait(waiter.result_, left);
