@@ -182,6 +182,9 @@ Result<void> Measurement::Prepare() {
     const Status status = logs->front().samples.front().status;
     answers = status == Status::kAnswered || status == Status::kRefused;
   }
+  if (stopped()) {
+    return MakeError(ErrorCode::kCancelled, "interrupted before the measurement began");
+  }
   if (!answers) {
     return MakeError(
         ErrorCode::kUnavailable,

@@ -168,7 +168,7 @@ Result<SearchOutcome> Search(const SearchOptions& options, const MeasureAt& meas
     }
   }
   if (!met) return tl::unexpected(met.error());
-  std::stable_sort(out.points.begin(), out.points.end(),
+  std::sort(out.points.begin(), out.points.end(),
                    [](const PointResult& a, const PointResult& b) {
                      return a.offered_rps < b.offered_rps;
                    });
