@@ -68,8 +68,9 @@ class Parking {
   void NotifyTimer(Instant when);
 
   // True while `core` sleeps or is about to.
+  // seq_cst: see Engine::SetPump(), which relies on it.
   bool IsParked(CoreId core) const {
-    return slots_[core].state.load(std::memory_order_relaxed) == State::kParked;
+    return slots_[core].state.load(std::memory_order_seq_cst) == State::kParked;
   }
 
   // A worker that will sleep as the watcher sleeps for all: it must use the

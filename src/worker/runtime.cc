@@ -160,7 +160,9 @@ void Engine::Complete(UserThread& thread) {
 }
 
 void Engine::SetPump(Pump* pump) {
-  pump_.store(pump, std::memory_order_release);
+  // seq_cst, as are the stores of a worker's state: a worker that is seen parked
+  // below looks at pump_ after it woke, hence after this store.
+  pump_.store(pump);
   if (pump != nullptr) return;
   // Every worker that was inside the old pump has passed once its count moves,
   // or it sleeps.
