@@ -273,6 +273,8 @@ UserThread* Worker::Pass() {
     handoff_ = nullptr;
     return thread;
   }
+  // What the poller finds is placed by the load of this core as it is now.
+  placement_.Leave(core_);
   if (Pump* const pump = engine_.pump()) pump->Run(core_, now, Pump::Moment::kPass);
   if (timers_.Next() <= now) timers_.RunExpired(now);
   io::Poller& poller = engine_.parking().poller(core_);
