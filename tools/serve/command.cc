@@ -18,6 +18,7 @@
 
 #include "tools/command.h"
 #include "tools/config/flags.h"
+#include "tools/config/values.h"
 #include "tools/serve/services.h"
 #include "tools/serve/signals.h"
 #include "tools/serve/statistics.h"
@@ -95,6 +96,7 @@ class Serving {
       : as_json_(flags.as_json),
         interval_(config.server.stats_interval == Duration(0) ? Signals::kNoLimit
                                                               : config.server.stats_interval),
+        drain_timeout_(config.server.options.drain_timeout),
         server_(server),
         runtime_(runtime),
         signals_(signals) {}
@@ -109,6 +111,8 @@ class Serving {
 
   // Answers what is in flight; a second signal ends the process at once.
   void Stop() {
+    fmt::print(stderr, "yamanote: ending; requests in flight have {} to finish, a second signal "
+                       "ends at once\n", FormatDuration(drain_timeout_));
     std::thread stopper([this] {
       server_.Stop();
       signals_.Wake();
@@ -135,6 +139,7 @@ class Serving {
 
   const bool as_json_;
   const Duration interval_;
+  const Duration drain_timeout_;
   Server& server_;
   const Runtime& runtime_;
   Signals& signals_;

@@ -65,7 +65,9 @@ Result<Served> MakeKv(const Config& config) {
   options.server_stats = [=] { return ServerStatLines(server->load(), threads); };
   options.server_settings = [=] { return ServerSettingLines(server->load(), threads); };
   Result<std::unique_ptr<kv::KvService>> service = kv::KvService::Create(std::move(options));
-  if (!service) return tl::unexpected(service.error());
+  if (!service) {
+    return MakeError(service.error().code, "kv: " + service.error().message);
+  }
   Served served;
   served.protocol =
       std::make_unique<net::memcached::MemcachedProtocol>(net::memcached::Options{
