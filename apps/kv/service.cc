@@ -372,7 +372,7 @@ void KvService::FlushAll(Tokens tokens, Call& call) {
   if (delay <= 0) {
     store_->Flush();
   } else {
-    store_->FlushAt(options_.clock.Expiry(delay, call.now));
+    store_->FlushAt(options_.clock.Expiry(delay, call.now), call.now);
   }
   call.Say("OK\r\n");
 }

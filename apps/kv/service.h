@@ -27,6 +27,7 @@
 #include "net/memcached.h"
 #include "net/memcached_meta.h"
 #include "yamanote/service.h"
+#include "yamanote/thread.h"
 #include "yamanote/time.h"
 
 namespace yamanote::kv {

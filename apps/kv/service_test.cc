@@ -233,6 +233,15 @@ TEST(KvServiceTest, DelayedFlushTakesWhatWasStoredBefore) {
   EXPECT_EQ(server.Send("get c\r\n"), "VALUE c 0 1\r\n3\r\nEND\r\n");
 }
 
+// The second flush is asked for when the first is due and nobody has asked for
+// the key since.
+TEST(KvServiceTest, FlushThatIsDueIsNotForgotten) {
+  TestServer server;
+  server.Send("set a 0 0 1\r\n1\r\nflush_all 10\r\n");
+  server.Advance(10s);
+  EXPECT_EQ(server.Send("flush_all 10\r\nget a\r\n"), "OK\r\nEND\r\n");
+}
+
 // Hundreds of keys, values of many blocks, found and missing mixed; and the
 // scheduler is asked now and then.
 int preempt_checks = 0;

@@ -243,9 +243,11 @@ void Store::Flush() {
   }
 }
 
-void Store::FlushAt(Seconds at) {
+void Store::FlushAt(Seconds at, Seconds now) {
   for (unsigned i = 0; i < options_.shards; ++i) {
     const Guard guard(shards_[i].lock());
+    // One that is due must not be lost because nobody came by since.
+    shards_[i].Advance(now);
     shards_[i].FlushAt(at);
   }
 }

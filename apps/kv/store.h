@@ -212,7 +212,7 @@ class Store {
   // Drops everything that is stored now.
   void Flush();
   // Drops everything that is stored before second `at`, at that second.
-  void FlushAt(Seconds at);
+  void FlushAt(Seconds at, Seconds now);
 
   StoreStats Stats();
   void ResetStats();
