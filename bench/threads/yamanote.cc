@@ -1,7 +1,9 @@
 // yamanote.cc - the thread benchmarks on Yamanote's user threads.
 //
-// The environment variable PRESET chooses the scheduler; without it, `shenango`
-// (first come, first served, no slices, work stealing): what the peers do.
+// The environment variables PRESET and ORDER choose the scheduler; without them,
+// `shenango` (no slices, work stealing), first come, first served: what the peers
+// do. For fork-join ORDER=lifo is the order to use; run.py measures it as a line
+// of its own.
 
 #include <mutex>
 
@@ -25,6 +27,7 @@ struct Yamanote {
     yamanote::RuntimeOptions options;
     options.cores = static_cast<unsigned>(cores);
     options.scheduling = yamanote::FindPreset(preset == nullptr ? "shenango" : preset).value();
+    if (const char* const order = std::getenv("ORDER")) options.scheduling.order = order;
     yamanote::Runtime::Create(std::move(options)).value()->Run(std::forward<F>(main));
   }
 };

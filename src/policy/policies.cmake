@@ -8,4 +8,5 @@ set(YAMANOTE_POLICIES
     rr
     slo-ratio
     edf
-    las)
+    las
+    lifo)

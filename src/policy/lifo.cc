@@ -1,0 +1,59 @@
+// lifo.cc - last come, first served.
+//
+// The task that became runnable last runs first. Whoever gives way, by itself or
+// because its slice is over, goes behind everything that waits.
+//
+// Use it for fork-join: a parent's newest child is the smallest piece of work and
+// still in the cache, so a tree is walked depth first and few threads are alive
+// at a time, where fifo keeps a whole level of it alive. Do not use it for
+// requests: the oldest may wait for ever while new ones come.
+//
+// Invariant: queue_ holds exactly the tasks enqueued and not yet picked; those
+// that gave way behind all others, in the order in which they did.
+// Work-conserving. Starves.
+//
+// Source: Blumofe and Leiserson, "Scheduling Multithreaded Computations by Work
+// Stealing", Journal of the ACM 46(5), 1999 (depth-first work bounds space).
+
+#include "yamanote/policy.h"
+#include "yamanote/task_queue.h"
+
+namespace yamanote {
+namespace {
+
+class Lifo final : public Policy {
+ public:
+  explicit Lifo(const PolicyOptions& options) : slice_(options.slice) {}
+
+  void Enqueue(Task& task, Wake why, Instant) override {
+    if (why == Wake::kYield || why == Wake::kPreempted) {
+      queue_.PushBack(task);
+    } else {
+      queue_.PushFront(task);
+    }
+  }
+
+  Task* PickNext(CoreId, Instant) override { return queue_.PopFront(); }
+
+  Duration Slice(const Task&) const override { return slice_; }
+
+ private:
+  const Duration slice_;
+  TaskQueue queue_;  // Intrusive: never allocates.
+};
+
+}  // namespace
+
+extern constexpr PolicyInfo kLifo = {
+    .name = "lifo",
+    .summary = "the task that became runnable last runs first",
+    .good_at = "fork-join programs: depth first, few threads alive, warm caches",
+    .bad_at = "requests: the oldest may starve",
+    .source = "Blumofe and Leiserson, Scheduling Multithreaded Computations by Work "
+              "Stealing, 1999",
+    .make = [](const PolicyOptions& options) -> std::unique_ptr<Policy> {
+      return std::make_unique<Lifo>(options);
+    },
+};
+
+}  // namespace yamanote
