@@ -231,7 +231,8 @@ Result<void> Measurement::Preload() {
   return {};
 }
 
-// The median latency of one request at a time. NaN for spin classes that are not
+// The median latency of one request at a time, of those that no gap of the
+// generator touched if there are enough. NaN for spin classes that are not
 // of one service time: each of their requests has its own floor.
 Result<double> Measurement::MeasureFloor(uint8_t request_class) {
   const RequestClass& of = options_.workload.classes()[request_class];
@@ -251,13 +252,19 @@ Result<double> Measurement::MeasureFloor(uint8_t request_class) {
   }
   auto logs = RunSequence(std::move(samples), 0, KvTraffic::kWorkload);
   if (!logs) return tl::unexpected(logs.error());
-  base::Histogram latency_ns;
-  for (const Sample& sample : logs->front().samples) {
+  const ThreadLog& log = logs->front();
+  base::Histogram all_ns, undisturbed_ns;
+  for (const Sample& sample : log.samples) {
     if (sample.status != Status::kAnswered) continue;
-    latency_ns.Record(static_cast<uint64_t>(
-        std::max<int64_t>(sample.received_ns - sample.sent_ns, 0)));
+    const auto latency_ns = static_cast<uint64_t>(
+        std::max<int64_t>(sample.received_ns - sample.sent_ns, 0));
+    all_ns.Record(latency_ns);
+    if (!log.gaps.Overlaps(sample.sent_ns, sample.received_ns)) {
+      undisturbed_ns.Record(latency_ns);
+    }
   }
-  return latency_ns.Quantile(0.5) / 1e3;
+  const bool enough = 10 * undisturbed_ns.count() >= all_ns.count();
+  return (enough ? undisturbed_ns : all_ns).Quantile(0.5) / 1e3;
 }
 
 Result<PointResult> Measurement::Measure(double rate_rps) {
