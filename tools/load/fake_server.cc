@@ -37,6 +37,8 @@ FakeServer::FakeServer(Application application, Transport transport, Manners man
                        (transport == Transport::kTcp ? SOCK_STREAM : SOCK_DGRAM) | SOCK_CLOEXEC,
                        0)),
       stop_(eventfd(0, EFD_CLOEXEC)) {
+  const int bytes = 8 << 20;  // Best effort: a test must not lose by accident.
+  setsockopt(listener_.get(), SOL_SOCKET, SO_RCVBUF, &bytes, sizeof(bytes));
   sockaddr_in address{};
   address.sin_family = AF_INET;
   address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
