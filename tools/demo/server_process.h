@@ -2,8 +2,8 @@
 //
 // The child has its own process group, so Ctrl-C in the terminal reaches only
 // the demo, which then stops the child in order; if the demo itself is killed,
-// the kernel ends the child. Everything the child writes to standard error is
-// kept, to be shown if it fails.
+// the kernel ends the child (not one that has changed its user). Everything the
+// child writes to standard error is kept, to be shown if it fails.
 //
 // Not thread-safe: one thread starts, watches and stops it.
 

@@ -42,7 +42,7 @@ class Chart {
   }
 
   // view = {curves: [{scheduler, klass, name, colour, points: [{x, y, point}]}],
-  //         log, format, yLabel, limit: {value, label} | null, diagonal}
+  //         log, format, yLabel, limit: {value, label, short} | null, diagonal}
   // A y of null breaks the curve; "inf" is drawn at the upper edge.
   draw(view) {
     this.view = view;
@@ -149,7 +149,7 @@ class Chart {
       ctx.font = `600 ${11.5 * scale}px ${getComputedStyle(document.body).fontFamily}`;
       ctx.textAlign = "right";
       ctx.textBaseline = "bottom";
-      ctx.fillText(this.view.limit.label, bbox.left + bbox.width - 6 * scale, y - 3 * scale);
+      ctx.fillText(this.narrow() ? this.view.limit.short : this.view.limit.label, bbox.left + bbox.width - 6 * scale, y - 3 * scale);
     }
     ctx.restore();
   }

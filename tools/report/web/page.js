@@ -92,7 +92,7 @@ function drawMain() {
   mainChart.draw({
     curves: curves(state), log: state.log,
     format: (v) => formatMetric(state.kind, v),
-    limit: matches ? { value: objective.limit, label: objectiveText() } : null,
+    limit: matches ? { value: objective.limit, label: objectiveText(), short: objectiveShort() } : null,
   });
   $("chart-foot").textContent = state.kind === "latency"
     ? "Latency counts from the moment a request was meant to be sent, so a stalled generator hides nothing. " + legendOfMarks()
@@ -159,7 +159,7 @@ function buildControls() {
   groups.push(segments("Percentile", "percentile", Object.entries(kPercentiles).map(([value, text]) =>
     ({ value, text, checked: value === state.percentile })), redraw("percentile")));
   if (report.classes.length > 1) {
-    groups.push(segments("Request class", "class", report.classes.map((text, klass) =>
+    groups.push(segments("Class", "class", report.classes.map((text, klass) =>
       ({ value: klass, text, checked: state.classes.has(klass) })), (klass, on) => {
       if (on) state.classes.add(klass); else state.classes.delete(klass);
       drawLegend();
@@ -183,6 +183,10 @@ function objectiveText() {
   const { klass, kind, percentile, limit } = report.objective;
   return (report.classes.length > 1 ? report.classes[klass] + " " : "") +
     kPercentiles[percentile] + " " + kind + " ≤ " + formatMetric(kind, limit);
+}
+
+function objectiveShort() {
+  return "≤ " + formatMetric(report.objective.kind, report.objective.limit);
 }
 
 // The highest offered load up to which every measured point meets the objective.
