@@ -152,9 +152,14 @@ TEST_F(AccountTest, LostRequestsAreNeverTagged) {
   EXPECT_TRUE(std::isinf(point.latency_us_undisturbed.p99));
 }
 
+// What was not yet due when the user interrupted is not the server's loss.
 TEST_F(AccountTest, InterruptedRunsAreInvalid) {
   log_.stopped = true;
-  EXPECT_FALSE(Point().valid);
+  for (size_t i = 5000; i < log_.samples.size(); ++i) log_.samples[i].status = Status::kPlanned;
+  const PointResult point = Point();
+  EXPECT_FALSE(point.valid);
+  EXPECT_EQ(point.sent, 5000u);
+  EXPECT_EQ(point.lost, 0u);
 }
 
 TEST_F(AccountTest, SeedsAddUp) {
