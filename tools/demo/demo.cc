@@ -26,10 +26,9 @@ constexpr double kFirstProbe =
 constexpr Duration kProbeWindow = 300ms;
 constexpr Duration kProbeWarmup = 100ms;
 constexpr Duration kDrain = 500ms;
-// A load counts as sustained if this share of it is answered ...
-constexpr double kAnsweredShare = 0.97;
-// ... and the median of the first class stays below this. In a probe's 0.4 s an
-// overload of 2% grows it further; being without a core for a moment does not.
+// A load counts as sustained if nothing is lost or refused and the median of
+// the first class stays below this. In a probe's 0.4 s an overload of 2% grows
+// it further; being without a core for a moment does not.
 constexpr double kMedianFloors = 30;
 constexpr double kMedianUs = 3000;
 constexpr double kObjectiveSlowdown = 10;
@@ -53,12 +52,14 @@ std::string FormatDuration(Duration duration) {
 }
 
 bool Sustained(const PointResult& point) {
-  if (point.lost > 0 || point.refused > 0 || point.classes.empty())
+  if (point.lost > 0 || point.refused > 0 || point.classes.empty()) {
     return false;
+  }
   const load::ClassResult& first = point.classes.front();
-  return point.achieved_rps >= kAnsweredShare * point.offered_rps &&
-         first.latency_us.p50 <=
-             std::max(kMedianUs, kMedianFloors * first.floor_us);
+  const double limit = std::max(kMedianUs, kMedianFloors * first.floor_us);
+  // Without a sample both are NaN, which is no proof of anything.
+  return first.latency_us.p50 <= limit ||
+         first.latency_us_undisturbed.p50 <= limit;
 }
 
 class Comparison {

@@ -271,6 +271,12 @@ TEST(ScreenTest, UndisturbedSamplesAreShownIfOnlyTheyAreCredible) {
   EXPECT_THAT(table, HasSubstr("85 µs (2×)\n"));
   EXPECT_THAT(table, HasSubstr("only         1k/s"));
 
+  // Where the core was away most of the time, what is left is too select.
+  report.results[0].points[0].latency_us.samples = 100;
+  report.results[0].points[0].gaps.tagged = 11;
+  EXPECT_THAT(ResultTable(report), HasSubstr("away during 11% of the samples"));
+  EXPECT_THAT(ResultTable(report), HasSubstr("9 ms (90×) !\n"));
+
   disturbed.valid_undisturbed = false;
   EXPECT_EQ(PointLine(disturbed),
             "get p99 9 ms (90×); not credible: many were late");

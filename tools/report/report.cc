@@ -240,6 +240,12 @@ std::vector<std::string> OwnNotes(const Report& report) {
         "touched. “Undisturbed” leaves these out.",
         disturbed, points, gap_us / 1000, longest_us / 1000, tagged));
   }
+  if (const double share = TaggedShare(report); share > kBusyShare) {
+    notes.push_back(fmt::format(
+        "That is {:.0f}% of all samples: the machine was too busy for these "
+        "tails to mean much. Measure again when it is idle.",
+        100 * share));
+  }
   return notes;
 }
 
@@ -386,7 +392,20 @@ std::string Fill(
 
 }  // namespace
 
+double TaggedShare(const Report& report) {
+  double tagged = 0;
+  double samples = 0;
+  for (const LoadResult& result : report.results) {
+    for (const PointResult& point : result.points) {
+      tagged += static_cast<double>(point.gaps.tagged);
+      samples += static_cast<double>(point.latency_us.samples);
+    }
+  }
+  return samples > 0 ? std::min(1.0, tagged / samples) : 0;
+}
+
 bool PrefersUndisturbed(const Report& report) {
+  if (TaggedShare(report) > kBusyShare) return false;
   for (const LoadResult& result : report.results) {
     for (const PointResult& point : result.points) {
       if (!point.valid && point.valid_undisturbed) return true;

@@ -56,8 +56,17 @@ struct Report {
 // names a class, percentile or kind that the results don't have.
 Result<std::string> Render(const Report& report);
 
+// Returns the share of all samples, 0 to 1, during which the generator's core
+// was taken away.
+double TaggedShare(const Report& report);
+
+// Above this share the machine was too busy for its figures to mean much, and
+// what is left without the tagged samples is too select.
+inline constexpr double kBusyShare = 0.1;
+
 // Returns whether the samples that no gap touched are the better reading: some
-// point is credible with them only. The page then starts with these.
+// point is credible with them only, and they are nearly all. The page then
+// starts with these.
 bool PrefersUndisturbed(const Report& report);
 
 // Renders and writes `path` by renaming a complete file. Errors: as Render(),

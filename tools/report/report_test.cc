@@ -138,6 +138,21 @@ TEST(ReportTest, PointsThatAreNotCredibleAreMarkedAndNoted) {
   EXPECT_THAT(data["notes"][2].get<std::string>(), HasSubstr("17 samples"));
 }
 
+TEST(ReportTest, AMachineThatWasTooBusyIsSaidToBeSo) {
+  load::LoadResult result = ResultOf("ix");
+  result.points[0].valid = false;
+  result.points[0].valid_undisturbed = true;
+  result.points[0].gaps.count = 1;
+  result.points[0].gaps.tagged = 100;  // Of 1000.
+  EXPECT_TRUE(PrefersUndisturbed({.results = {result}}));
+  EXPECT_EQ(DataOf(RenderOrDie({.results = {result}}))["samples"],
+            "undisturbed");
+  result.points[0].gaps.tagged = 101;
+  const nlohmann::json data = DataOf(RenderOrDie({.results = {result}}));
+  EXPECT_EQ(data["samples"], "all");
+  EXPECT_THAT(data["notes"].back().get<std::string>(), HasSubstr("too busy"));
+}
+
 TEST(ReportTest, EqualLabelsAreToldApart) {
   const nlohmann::json data =
       DataOf(RenderOrDie({.results = {ResultOf("ix"), ResultOf("ix")}}));
