@@ -61,7 +61,7 @@ void PrintCosts(const Costs& costs) {
     fmt::print("   {:<24} {} of {} pairs of CPUs\n", "cache-line hop by pair",
                costs.hops.size(), costs.pairs);
     for (const Hop& hop : costs.hops) {
-      fmt::print("     {:>4} - {:<4} {:>10}   {}\n", hop.from, hop.to, TimeText(hop.median_ns),
+      fmt::print("     {:>4} - {:<4} {:>10}   {}\n", hop.from, hop.to, TimeText(hop.ns),
                  base::ToString(hop.distance));
     }
   }
@@ -96,7 +96,7 @@ Json ToJson(const Examination& found) {
     hops.push_back({{"from", hop.from},
                     {"to", hop.to},
                     {"distance", base::ToString(hop.distance)},
-                    {"median_ns", hop.median_ns}});
+                    {"ns", hop.ns}});
   }
   document["hops"] = std::move(hops);
   return document;
@@ -118,8 +118,8 @@ void WriteCosts(const Examination& found, const std::string& path) {
                         cost.p99_ns);
   }
   for (const Hop& hop : found.costs.hops) {
-    file << fmt::format("\n[[hops]]\nfrom = {}\nto = {}\nmedian_ns = {:.1f}  # {}\n", hop.from,
-                        hop.to, hop.median_ns, base::ToString(hop.distance));
+    file << fmt::format("\n[[hops]]\nfrom = {}\nto = {}\nns = {:.1f}  # {}\n", hop.from,
+                        hop.to, hop.ns, base::ToString(hop.distance));
   }
   file.close();
   if (!file) Fail(fmt::format("--costs {}: can't be written; name a writable file", path));

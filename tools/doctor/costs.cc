@@ -21,6 +21,8 @@
 #include <thread>
 
 #include "base/cpu.h"
+#include "yamanote/runtime.h"
+#include "yamanote/thread.h"
 
 namespace yamanote::tools {
 namespace {
@@ -167,6 +169,31 @@ void MeasureKernelSwitch(int cpu, Duration limit, std::vector<Cost>& costs) {
                             "futex hand-over on one CPU, one way", std::move(samples)));
 }
 
+// Two user threads on one worker give way to each other: our switch, with the
+// queue between. Needs that the process has no runtime, which is so here.
+void MeasureUserSwitch(int cpu, Duration limit, std::vector<Cost>& costs) {
+  RuntimeOptions options;
+  options.cpus = {cpu};
+  const Result<Scheduling> plain = FindPreset("ix");  // One queue per core, no slice.
+  if (!plain) return;
+  options.scheduling = *plain;
+  Result<std::unique_ptr<Runtime>> runtime = Runtime::Create(options);
+  if (!runtime) return;
+  std::vector<double> samples;
+  (*runtime)->Run([&] {
+    std::atomic<bool> over{false};
+    Thread other([&] {
+      while (!over.load(std::memory_order_relaxed)) this_thread::yield();
+    });
+    samples = TimeBatches(50, limit, [] { this_thread::yield(); });
+    over.store(true);
+    other.join();
+  });
+  for (double& sample : samples) sample /= 2;  // There and back.
+  costs.push_back(Summarise("user_switch", "user thread switch",
+                            "yield to another on one CPU, one way", std::move(samples)));
+}
+
 // ---- two CPUs -------------------------------------------------------------------
 
 // Passes one cache line to and fro; nanoseconds one way.
@@ -201,7 +228,8 @@ double MeasureHop(int from, int to, Duration limit) {
   });
   timing.join();
   responder.join();
-  return Summarise("", "", "", std::move(samples)).median_ns / 2;
+  std::sort(samples.begin(), samples.end());
+  return samples.empty() ? 0 : samples[samples.size() / 10] / 2;
 }
 
 void MeasureHops(const base::Topology& topology, Duration budget, Costs& result) {
@@ -223,7 +251,7 @@ void MeasureHops(const base::Topology& topology, Duration budget, Costs& result)
     result.hops.push_back({from, to, topology.Between(from, to), MeasureHop(from, to, each)});
   }
   std::vector<double> medians;
-  for (const Hop& hop : result.hops) medians.push_back(hop.median_ns);
+  for (const Hop& hop : result.hops) medians.push_back(hop.ns);
   result.costs.push_back(Summarise("cache_line_hop", "cache-line hop",
                                    "one line from core to core, one way, over all pairs",
                                    std::move(medians)));
@@ -327,6 +355,7 @@ Costs MeasureCosts(const base::Topology& topology, Duration budget) {
   MeasureSystemCalls(share / 2, result.costs);
   MeasureUdp(share, result.costs);
   MeasureKernelSwitch(first, share, result.costs);
+  MeasureUserSwitch(first, share, result.costs);
   if (topology.cpus.size() >= 2) {
     const int second = topology.cpus.back().number;
     MeasureHops(topology, 3 * share, result);

@@ -27,7 +27,8 @@ struct Hop {
   int from = 0;
   int to = 0;
   base::Distance distance = base::Distance::kSharedCache;
-  double median_ns = 0;
+  // The first decile: what it costs while nobody else runs on either CPU.
+  double ns = 0;
 };
 
 struct Costs {

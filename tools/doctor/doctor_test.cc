@@ -56,7 +56,8 @@ TEST(DoctorTest, CostsAreMeasuredWithinTheBudgetAndPlausible) {
     EXPECT_LT(cost.median_ns, 1e9) << cost.key;
   }
   EXPECT_THAT(keys, testing::IsSupersetOf({"clock_read", "system_call", "epoll_poll",
-                                           "kernel_switch", "udp_round_trip"}));
+                                           "kernel_switch", "user_switch",
+                                           "udp_round_trip"}));
   const size_t cpus = topology.cpus.size();
   EXPECT_EQ(costs.pairs, cpus * (cpus - 1) / 2);
   if (cpus >= 2) {

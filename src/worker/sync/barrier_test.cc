@@ -1,3 +1,5 @@
+// barrier_test.cc - barrier: on user threads, on kernel threads, and between both.
+
 #include "yamanote/barrier.h"
 
 #include <gtest/gtest.h>

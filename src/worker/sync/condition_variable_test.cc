@@ -1,3 +1,5 @@
+// condition_variable_test.cc - condition variable: on user threads, on kernel threads, and between both.
+
 #include "yamanote/condition_variable.h"
 
 #include <gtest/gtest.h>

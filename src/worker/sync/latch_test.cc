@@ -1,3 +1,5 @@
+// latch_test.cc - latch: on user threads, on kernel threads, and between both.
+
 #include "yamanote/latch.h"
 
 #include <gtest/gtest.h>

@@ -1,3 +1,5 @@
+// mutex_test.cc - mutex: on user threads, on kernel threads, and between both.
+
 #include "yamanote/mutex.h"
 
 #include <gtest/gtest.h>

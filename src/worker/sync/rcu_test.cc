@@ -1,3 +1,5 @@
+// rcu_test.cc - rcu: on user threads, on kernel threads, and between both.
+
 #include "yamanote/rcu.h"
 
 #include <gtest/gtest.h>
