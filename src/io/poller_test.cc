@@ -15,6 +15,8 @@
 #include <thread>
 #include <vector>
 
+#include "base/cpu.h"
+
 namespace yamanote::io {
 namespace {
 
@@ -254,6 +256,7 @@ TEST(PollerStressTest, NoCallAfterRemove) {
   struct Checked final : EventHandler {
     ~Checked() override { alive = 0xdead; }
     void OnEvents(uint32_t) override {
+      for (int i = 0; i < 20; ++i) base::Pause();  // So that Remove() meets it.
       EXPECT_EQ(alive, 0xa11fe);
       // Not atomic: the polls are one at a time, and Remove() orders the
       // reader.

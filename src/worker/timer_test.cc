@@ -1,4 +1,5 @@
-// timer_test.cc - the timer queue in virtual time, against a model and under stress.
+// timer_test.cc - the timer queue in virtual time, against a model and under
+// stress.
 
 #include "worker/timer.h"
 
@@ -10,9 +11,12 @@
 #include <functional>
 #include <memory>
 #include <random>
+#include <semaphore>
 #include <string>
 #include <thread>
 #include <vector>
+
+#include "base/cpu.h"
 
 namespace yamanote::worker {
 namespace {
@@ -126,6 +130,32 @@ TEST(TimerQueueTest, OneThreadRunsAtATime) {
   EXPECT_TRUE(queue.Cancel(second.timer));
 }
 
+// The callback is held open until well after Cancel() has begun: a Cancel()
+// that does not wait returns before it has finished.
+TEST(TimerQueueTest, CancelWaitsForACallbackInProgress) {
+  TimerQueue queue;
+  std::binary_semaphore entered(0), go(0), cancelling(0);
+  bool finished = false;  // Not atomic: Cancel() orders it.
+  TestTimer timer([&] {
+    entered.release();
+    go.acquire();
+    finished = true;
+  });
+  queue.Add(timer.timer, At(1us));
+  std::thread runner([&] { queue.RunExpired(At(1us)); });
+  entered.acquire();
+  std::thread canceller([&] {
+    cancelling.release();
+    EXPECT_FALSE(queue.Cancel(timer.timer));
+    EXPECT_TRUE(finished);
+  });
+  cancelling.acquire();
+  for (int i = 0; i < 1000; ++i) std::this_thread::yield();
+  go.release();
+  runner.join();
+  canceller.join();
+}
+
 // Random operations against a list searched in full. Replay: the printed seed
 // in YAMANOTE_SEED.
 TEST(TimerQueueTest, AgreesWithAModel) {
@@ -183,7 +213,11 @@ TEST(TimerQueueStressTest, FiredOrCancelledNeverBoth) {
     threads.emplace_back([&, owner] {
       for (int round = 0; round < kRounds; ++round) {
         int calls = 0;  // Not atomic: Cancel() orders it.
-        TestTimer timer([&] { ++calls; });
+        TestTimer timer([&] {
+          for (int i = 0; i < 20; ++i)
+            base::Pause();  // So that Cancel() meets it.
+          ++calls;
+        });
         queue.Add(timer.timer, At(Duration(round + owner)));
         for (int spin = 0; spin < round % 32; ++spin) base::Pause();
         const bool removed = queue.Cancel(timer.timer);
