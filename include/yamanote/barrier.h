@@ -9,8 +9,8 @@
 // Memory ordering: everything before an arrival happens before the completion
 // function, and that before everything after the waits of its phase.
 //
-// Any thread, user or kernel; a thread may arrive more than once in a phase. May
-// be destroyed as soon as every wait() of the last phase has returned.
+// Any thread, user or kernel; a thread may arrive more than once in a phase.
+// May be destroyed as soon as every wait() of the last phase has returned.
 //
 // A wait that gives up does not take its arrival back.
 
@@ -48,8 +48,8 @@ class BarrierBase {
   // Waits until the token's phase has ended.
   void wait(arrival_token token) { Wait(token.phase_, kNever, nullptr); }
 
-  // As wait(), but give up (see stop.h); return whether the phase has ended. The
-  // token stays good for another try.
+  // As wait(), but give up (see stop.h); return whether the phase has ended.
+  // The token stays good for another try.
   bool wait(const arrival_token& token, const std::stop_token& stop) {
     return Wait(token.phase_, kNever, &stop);
   }

@@ -7,7 +7,8 @@
 // after the wait() or the successful try_wait() that saw the gate open.
 //
 // Lifetime: whoever returned from wait() may destroy the latch at once, even
-// though the last count_down() has not returned yet. Any thread, user or kernel.
+// though the last count_down() has not returned yet. Any thread, user or
+// kernel.
 //
 // Use WaitGroup where the count is not known beforehand, Barrier where the
 // threads meet again and again.

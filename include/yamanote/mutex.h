@@ -12,12 +12,14 @@
 //
 // Fairness: a thread that finds the mutex free takes it, past the waiters
 // (barging): handing it over at each unlock would cost a context switch per
-// critical section. A waiter that was woken in vain kAttempts times (3) is handed
-// the mutex by the next unlock(), and it stays first in the queue meanwhile; so a
-// waiter with n before it waits for at most 4(n+1) critical sections.
+// critical section. A waiter that was woken in vain kAttempts times (3) is
+// handed the mutex by the next unlock(), and it stays first in the queue
+// meanwhile; so a waiter with n before it waits for at most 4(n+1) critical
+// sections.
 //
-// Waiting: no spinning before the wait. The holder is often a thread of the same
-// core that can't go on while the waiter spins, and an idle worker spins anyway.
+// Waiting: no spinning before the wait. The holder is often a thread of the
+// same core that can't go on while the waiter spins, and an idle worker spins
+// anyway.
 //
 // Lifetime: a thread that locks the mutex last may destroy it right after its
 // unlock(), even though another thread's earlier unlock() has not returned yet.
@@ -78,11 +80,12 @@ class Mutex {
     return TryFast() || LockSlow(DeadlineIn(timeout), nullptr);
   }
 
-  // Gives the mutex back. Requires: the caller holds it; aborts where it can see
-  // that nobody does.
+  // Gives the mutex back. Requires: the caller holds it; aborts where it can
+  // see that nobody does.
   void unlock() {
     uint32_t expected = kLocked;
-    // Release: pairs with the acquire in TryFast(), try_lock() and TakeOrMark().
+    // Release: pairs with the acquire in TryFast(), try_lock() and
+    // TakeOrMark().
     if (!state_.compare_exchange_strong(expected, 0, std::memory_order_release,
                                         std::memory_order_relaxed))
         [[unlikely]] {
@@ -123,7 +126,8 @@ class Mutex {
 using TimedMutex = Mutex;
 
 // A mutex that its holder may lock again; free after as many unlock() calls.
-// Everything else is as with Mutex. Costs about 2 ns more: it looks up who calls.
+// Everything else is as with Mutex. Costs about 2 ns more: it looks up who
+// calls.
 class RecursiveMutex {
  public:
   constexpr RecursiveMutex() = default;

@@ -4,12 +4,13 @@
 //
 //   reader                                   writer (one at a time)
 //   { RcuReader reader;                      const Table* old =
-//     table.load(acquire)->Find(key); }          table.exchange(fresh, acq_rel);
+//     table.load(acquire)->Find(key); }          table.exchange(fresh,
+//     acq_rel);
 //                                            Rcu::retire(old);
 //
-// What a reader finds stays until the end of its read section. Reading costs two
-// calls and two stores to memory of the reader's core, no atomic instruction and
-// no shared cache line; replacing costs microseconds.
+// What a reader finds stays until the end of its read section. Reading costs
+// two calls and two stores to memory of the reader's core, no atomic
+// instruction and no shared cache line; replacing costs microseconds.
 //
 // A read section must not block, yield or sleep: that is checked and aborts. So
 // every reschedule of a core is a quiescent state, and a grace period lasts as
@@ -23,8 +24,8 @@
 //
 // Source: McKenney and Slingwine, "Read-Copy Update: Using Execution History to
 // Solve Concurrency Problems", 1998; Desnoyers et al., "User-Level
-// Implementations of Read-Copy Update", IEEE TPDS 23(2), 2012 (the variant whose
-// readers need no fence). How: src/worker/sync/rcu.cc.
+// Implementations of Read-Copy Update", IEEE TPDS 23(2), 2012 (the variant
+// whose readers need no fence). How: src/worker/sync/rcu.cc.
 
 #pragma once
 
@@ -35,24 +36,25 @@ namespace yamanote {
 
 class Rcu {
  public:
-  // Bounds the memory that waits to be freed: a call() beyond waits (see there).
+  // Bounds the memory that waits to be freed: a call() beyond waits (see
+  // there).
   static constexpr size_t kMaxPending = 65536;
 
   // Begins and ends a read section; must be paired on the same thread. unlock()
-  // aborts if no section is open. Rcu is Lockable but for try_lock(): an RcuReader
-  // is the usual way.
+  // aborts if no section is open. Rcu is Lockable but for try_lock(): an
+  // RcuReader is the usual way.
   static void lock() noexcept;
   static void unlock() noexcept;
 
-  // Waits until all read sections that are open now have ended. Aborts if called
-  // within one. Takes microseconds. Any thread.
+  // Waits until all read sections that are open now have ended. Aborts if
+  // called within one. Takes microseconds. Any thread.
   static void synchronize();
 
   // Runs `function(argument)` after all read sections that are open now have
   // ended, on a kernel thread of Rcu's own: it may take Yamanote's mutexes but
   // should be short, and must not throw. Does not wait, except that beyond
-  // kMaxPending it waits until there is room, unless a read section is open or a
-  // callback calls. What is pending when the process exits is not run. Any
+  // kMaxPending it waits until there is room, unless a read section is open or
+  // a callback calls. What is pending when the process exits is not run. Any
   // thread.
   static void call(void (*function)(void*), void* argument);
 

@@ -75,8 +75,8 @@ class CountingSemaphore : public SemaphoreBase {
   constexpr explicit CountingSemaphore(ptrdiff_t permits)
       : SemaphoreBase(permits, kMax) {}
 
-  // Adds `count` permits, to waiters first. Aborts unless count >= 0 and at most
-  // max() permits are free afterwards.
+  // Adds `count` permits, to waiters first. Aborts unless count >= 0 and at
+  // most max() permits are free afterwards.
   void release(ptrdiff_t count = 1) { Release(count); }
 
   static constexpr ptrdiff_t max() noexcept { return kMax; }

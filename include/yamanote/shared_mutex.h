@@ -4,10 +4,10 @@
 //
 // Order: writers are preferred over readers that come later, and the two take
 // turns. A reader waits if a writer holds the mutex or waits for it. A writer
-// that leaves lets all readers in that wait at that moment, and the last of them
-// the next writer. So nobody starves: a reader waits for at most one writer, a
-// writer for at most one group of readers per writer before it. Writers are
-// served in order of arrival; nobody overtakes.
+// that leaves lets all readers in that wait at that moment, and the last of
+// them the next writer. So nobody starves: a reader waits for at most one
+// writer, a writer for at most one group of readers per writer before it.
+// Writers are served in order of arrival; nobody overtakes.
 //
 // A thread that holds the mutex shared must not take it shared again: a writer
 // that came in between would wait for the first, and the second for the writer.
@@ -15,8 +15,9 @@
 // Good where reading takes microseconds or blocks; for short reads Mutex is
 // faster (all readers write one cache line), and Rcu much faster.
 //
-// Memory ordering: everything before an unlock happens before everything after a
-// lock of either kind that follows it; unlock_shared() likewise before lock().
+// Memory ordering: everything before an unlock happens before everything after
+// a lock of either kind that follows it; unlock_shared() likewise before
+// lock().
 //
 // Satisfies SharedTimedLockable. Any thread, user or kernel.
 //

@@ -7,11 +7,11 @@
 //   a std::stop_token  it gives up when asked:   x.acquire(stop)
 //   both               x.try_acquire_until(stop, deadline)
 //
-// and then returns false if it gave up (ConditionVariable follows the standard's
-// own signatures). A call that does not have to wait succeeds, whatever the
-// deadline and the token say; so a deadline in the past means "try". A token
-// that was triggered already makes a call that would have to wait give up. Ask
-// stop.stop_requested() to tell the two reasons apart.
+// and then returns false if it gave up (ConditionVariable follows the
+// standard's own signatures). A call that does not have to wait succeeds,
+// whatever the deadline and the token say; so a deadline in the past means
+// "try". A token that was triggered already makes a call that would have to
+// wait give up. Ask stop.stop_requested() to tell the two reasons apart.
 //
 // std::stop_source::request_stop() may be called by any thread, user thread or
 // not. It makes the waiters runnable and returns; they give up when they run.

@@ -3,18 +3,18 @@
 //   static yamanote::TaskLocal<int> depth;
 //   ++*depth;
 //
-// "Thread" is the user thread, or the plain kernel thread where there is none; C++
-// thread_local would be shared by all user threads of a core and change under a
-// user thread that moves to another. A request handler has its own too.
+// "Thread" is the user thread, or the plain kernel thread where there is none;
+// C++ thread_local would be shared by all user threads of a core and change
+// under a user thread that moves to another. A request handler has its own too.
 //
 // A thread's value is made at its first use and destroyed when the thread ends,
-// the last made first; destructors may use other TaskLocals (up to 8 rounds; what
-// is made even then aborts) and may block. A kernel thread's are destroyed with
-// its thread_locals.
+// the last made first; destructors may use other TaskLocals (up to 8 rounds;
+// what is made even then aborts) and may block. A kernel thread's are destroyed
+// with its thread_locals.
 //
-// The key must outlive its use, not the values: destroying a TaskLocal leaves the
-// values to their threads' ends. At most kMaxTaskLocals keys per process, ever;
-// constructing one more aborts. So make them static.
+// The key must outlive its use, not the values: destroying a TaskLocal leaves
+// the values to their threads' ends. At most kMaxTaskLocals keys per process,
+// ever; constructing one more aborts. So make them static.
 //
 // Cost: a call and two loads. Any thread; values are not shared, so no locks.
 

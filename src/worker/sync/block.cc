@@ -16,8 +16,8 @@ WaitResult Block(Waiter& waiter, Instant deadline,
                  const std::stop_token* stop) {
   if (stop == nullptr) return Wait(waiter, deadline);
   // A token that was triggered already calls back from the constructor below. A
-  // thread that still runs must not be made runnable: it waits for a deadline in
-  // the past instead, because a notifier may have been faster.
+  // thread that still runs must not be made runnable: it waits for a deadline
+  // in the past instead, because a notifier may have been faster.
   const uintptr_t self = CallerId();
   bool triggered_before = false;
   const std::stop_callback cancel(*stop, [&] {

@@ -12,8 +12,9 @@ namespace yamanote::worker {
 // Wait(), ended by `stop` too, if there is one: kCancelled.
 WaitResult Block(Waiter& waiter, Instant deadline, const std::stop_token* stop);
 
-// Steps 2, 3 and 6 of the protocol. The caller holds `lock` and has put `waiter`
-// into `list`; on return `lock` is released and `waiter` is in no list.
+// Steps 2, 3 and 6 of the protocol. The caller holds `lock` and has put
+// `waiter` into `list`; on return `lock` is released and `waiter` is in no
+// list.
 //
 // A notified caller returns only after its notifier let go of `lock`: it may
 // destroy what `lock` and `list` are part of.

@@ -21,9 +21,10 @@ inline uintptr_t CallerId() {
   return reinterpret_cast<uintptr_t>(LocalsOfCaller());
 }
 
-// Destroys `locals` and what hangs there, and leaves nullptr. The worker calls it
-// on a user thread that ends, while the thread can still block; a kernel thread's
-// end does it by itself. The values' destructors may use `locals` meanwhile.
+// Destroys `locals` and what hangs there, and leaves nullptr. The worker calls
+// it on a user thread that ends, while the thread can still block; a kernel
+// thread's end does it by itself. The values' destructors may use `locals`
+// meanwhile.
 void DestroyTaskLocals(TaskLocals*& locals);
 
 }  // namespace yamanote::worker

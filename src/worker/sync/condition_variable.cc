@@ -1,13 +1,14 @@
 // condition_variable.cc - see the header.
 //
-// A waiter enters the list before it releases the mutex, so a notifier that took
-// the mutex afterwards sees waiting_ set: the mutex's release and acquire order
-// the two, which is why waiting_ needs no ordering of its own.
+// A waiter enters the list before it releases the mutex, so a notifier that
+// took the mutex afterwards sees waiting_ set: the mutex's release and acquire
+// order the two, which is why waiting_ needs no ordering of its own.
 //
-// Rejected: moving waiters from here to the mutex's queue instead of waking them
-// (wait morphing). It spares a woken thread that finds the mutex taken one more
-// block, 20-30 ns here and rare because the notifier's core runs it later; the
-// price is a waiter that may be in either of two lists when its deadline passes.
+// Rejected: moving waiters from here to the mutex's queue instead of waking
+// them (wait morphing). It spares a woken thread that finds the mutex taken one
+// more block, 20-30 ns here and rare because the notifier's core runs it later;
+// the price is a waiter that may be in either of two lists when its deadline
+// passes.
 
 #include "yamanote/condition_variable.h"
 

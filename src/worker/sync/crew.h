@@ -44,10 +44,14 @@ inline void PrintTo(const CrewKind& kind, std::ostream* out) {
 }
 
 inline constexpr CrewKind kCrewKinds[] = {
-    {"Kernel", 0, true},         {"User1", 1, false},
-    {"User2", 2, false},         {"User4", 4, false},
-    {"Mixed1", 1, true},         {"Mixed2", 2, true},
-    {"Stealing2", 2, false, "zygos"}, {"TwoLevel4", 4, true, "tq"},
+    {"Kernel", 0, true},
+    {"User1", 1, false},
+    {"User2", 2, false},
+    {"User4", 4, false},
+    {"Mixed1", 1, true},
+    {"Mixed2", 2, true},
+    {"Stealing2", 2, false, "zygos"},
+    {"TwoLevel4", 4, true, "tq"},
 };
 
 // Threads of one kind or of both, started by a test's body.
@@ -119,7 +123,8 @@ inline std::string CrewName(const testing::TestParamInfo<CrewKind>& info) {
   return info.param.name;
 }
 
-#define YAMANOTE_CREW_TESTS(suite) \
-  INSTANTIATE_TEST_SUITE_P(Crews, suite, testing::ValuesIn(kCrewKinds), CrewName)
+#define YAMANOTE_CREW_TESTS(suite)                                      \
+  INSTANTIATE_TEST_SUITE_P(Crews, suite, testing::ValuesIn(kCrewKinds), \
+                           CrewName)
 
 }  // namespace yamanote

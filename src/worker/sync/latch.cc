@@ -1,5 +1,6 @@
 // latch.cc - see the header. Also under the lock: a look at the count. A waiter
-// that saw zero without it could destroy the latch under the last counter's feet.
+// that saw zero without it could destroy the latch under the last counter's
+// feet.
 
 #include "yamanote/latch.h"
 

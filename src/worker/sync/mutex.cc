@@ -6,13 +6,14 @@
 //   L1 lock the queue                    U1 kWaking set: clear kLocked, done
 //   L2 free now? take it, done           U2 lock the queue
 //   L3 set kWaiters, enter the queue     U3 notify the oldest waiter
-//   L4 unlock the queue, block           U4a it tries: set kWaking, clear kLocked
-//   L5 notified: owner? done             U4b it was woken in vain 3 times: keep
+//   L4 unlock the queue, block           U4a it tries: set kWaking, clear
+//   kLocked L5 notified: owner? done             U4b it was woken in vain 3
+//   times: keep
 //      else L1, clearing kWaking in          kLocked, it is the owner
 //      L2 or L3, at the queue's front    U5 unlock the queue
 //
-// No wake-up is lost: kWaiters is set (L3) before the locker blocks, in the same
-// critical section of the queue and only while kLocked is set, so that the
+// No wake-up is lost: kWaiters is set (L3) before the locker blocks, in the
+// same critical section of the queue and only while kLocked is set, so that the
 // holder's fast unlock fails and U2 finds the waiter. While kWaking is set some
 // locker is between L5 and L2; it takes the mutex or leaves kWaiters behind.
 //
@@ -79,7 +80,8 @@ bool Mutex::LockSlow(Instant deadline, const std::stop_token* stop) {
     const std::lock_guard guard(queue_lock_);
     waiters_.Remove(waiter);
     // Relaxed: only the bit matters, and queue_lock_ orders it.
-    if (waiters_.Empty()) state_.fetch_and(~kWaiters, std::memory_order_relaxed);
+    if (waiters_.Empty())
+      state_.fetch_and(~kWaiters, std::memory_order_relaxed);
     return false;
   }
 }

@@ -1,6 +1,7 @@
 // rcu.cc - grace periods, and the thread that runs what waits for them.
 //
-// Protocol. A reader's record has a counter that is odd while a section is open.
+// Protocol. A reader's record has a counter that is odd while a section is
+// open.
 //
 //   reader                               synchronize()
 //   R1 sections odd                      S1 the caller's stores (publication)
@@ -8,16 +9,16 @@
 //   R3 load the pointer, use it          S3 read all counters
 //   R4 sections even (release)           S4 wait until each odd one has changed
 //
-// S2 is membarrier(2). Either R3 comes after the barrier on its core and sees the
-// publication, or R1 comes before it, is visible in S3, and S4 waits for R4 (or
-// sees a later value: release and acquire order R3 before the return). Where the
-// kernel refuses membarrier, R2 is a full fence (5-10 ns) and S2 too.
+// S2 is membarrier(2). Either R3 comes after the barrier on its core and sees
+// the publication, or R1 comes before it, is visible in S3, and S4 waits for R4
+// (or sees a later value: release and acquire order R3 before the return).
+// Where the kernel refuses membarrier, R2 is a full fence (5-10 ns) and S2 too.
 //
 // Counting reschedules of workers instead (McKenney's quiescent states, as
-// Shenango does) was rejected: reading costs the same, because the check that no
-// section blocks needs the depth anyway; a grace period would last as long as the
-// longest-running task; idle workers would need to be told apart; and plain
-// kernel threads would need this scheme besides.
+// Shenango does) was rejected: reading costs the same, because the check that
+// no section blocks needs the depth anyway; a grace period would last as long
+// as the longest-running task; idle workers would need to be told apart; and
+// plain kernel threads would need this scheme besides.
 
 #include "yamanote/rcu.h"
 
@@ -53,8 +54,8 @@ constinit thread_local RcuRecord* rcu_record = nullptr;
 
 namespace {
 
-using worker::RcuRecord;
 using worker::rcu_record;
+using worker::RcuRecord;
 
 bool RegisterMembarrier() {
 #if defined(__SANITIZE_THREAD__)
@@ -99,9 +100,9 @@ class Registry {
   // S2 and S3: the counters that are odd.
   std::vector<std::pair<RcuRecord*, uint64_t>> OpenSections() {
     if (asymmetric_) {
-      YAMANOTE_CHECK(syscall(SYS_membarrier, MEMBARRIER_CMD_PRIVATE_EXPEDITED,
-                             0, 0) == 0,
-                     "membarrier(2) was granted and then refused");
+      YAMANOTE_CHECK(
+          syscall(SYS_membarrier, MEMBARRIER_CMD_PRIVATE_EXPEDITED, 0, 0) == 0,
+          "membarrier(2) was granted and then refused");
     }
     // Where there is no membarrier: pairs with the fence in Rcu::lock().
     std::atomic_thread_fence(std::memory_order_seq_cst);
@@ -167,8 +168,9 @@ bool Reading() { return rcu_record != nullptr && rcu_record->depth > 0; }
 
 // Runs callbacks after grace periods. Never destroyed.
 //
-// call() is allowed within a read section, so what it needs is under a spin lock:
-// a Mutex could be owned by a user thread that waits for the caller's core.
+// call() is allowed within a read section, so what it needs is under a spin
+// lock: a Mutex could be owned by a user thread that waits for the caller's
+// core.
 class Reclaimer {
  public:
   static Reclaimer& Get() {

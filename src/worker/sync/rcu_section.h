@@ -22,7 +22,7 @@ namespace yamanote::worker {
 struct alignas(base::kNoSharing) RcuRecord {
   // Odd while a section is open. Written by the thread, read by synchronize().
   std::atomic<uint64_t> sections{0};
-  uint32_t depth = 0;         // The thread's own: open sections, nested ones too.
+  uint32_t depth = 0;  // The thread's own: open sections, nested ones too.
   bool needs_fence = false;   // Constant: the kernel has no membarrier.
   bool in_use = false;        // Guarded by the registry's lock.
   RcuRecord* next = nullptr;  // Constant once in the registry.
@@ -30,14 +30,15 @@ struct alignas(base::kNoSharing) RcuRecord {
 
 // The calling kernel thread's; nullptr before its first section. initial-exec:
 // the address is computed anew at each use, so it is right after a switch.
-[[gnu::tls_model("initial-exec")]] extern constinit thread_local RcuRecord*
-    rcu_record;
+[[gnu::tls_model(
+    "initial-exec")]] extern constinit thread_local RcuRecord* rcu_record;
 
 // Aborts if the caller is within a read section. Any thread.
 inline void CheckQuiescent() {
-  YAMANOTE_CHECK(rcu_record == nullptr || rcu_record->depth == 0,
-                 "a thread blocks or yields within an RCU read section; end the "
-                 "section (RcuReader) first");
+  YAMANOTE_CHECK(
+      rcu_record == nullptr || rcu_record->depth == 0,
+      "a thread blocks or yields within an RCU read section; end the "
+      "section (RcuReader) first");
 }
 
 }  // namespace yamanote::worker

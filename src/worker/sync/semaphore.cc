@@ -1,6 +1,6 @@
 // semaphore.cc - see the header. All state is under one spin lock: an
-// uncontended call costs one atomic instruction, as a lock-free count would, and
-// handing permits to waiters in order needs no protocol.
+// uncontended call costs one atomic instruction, as a lock-free count would,
+// and handing permits to waiters in order needs no protocol.
 
 #include "yamanote/semaphore.h"
 

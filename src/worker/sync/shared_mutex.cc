@@ -20,8 +20,8 @@ bool SharedMutex::AdmitReaders() {
   return admitted > 0;
 }
 
-// Lets the first waiting writer in; returns whether there was one. lock_ is held
-// and nobody holds the mutex.
+// Lets the first waiting writer in; returns whether there was one. lock_ is
+// held and nobody holds the mutex.
 bool SharedMutex::AdmitWriter() {
   writer_ = worker::NotifyOldest(waiting_writers_);
   return writer_;

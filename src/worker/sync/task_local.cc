@@ -1,5 +1,5 @@
-// task_local.cc - a table of values per thread, hanging off UserThread or off the
-// kernel thread; made at the thread's first use of a TaskLocal.
+// task_local.cc - a table of values per thread, hanging off UserThread or off
+// the kernel thread; made at the thread's first use of a TaskLocal.
 
 #include "yamanote/task_local.h"
 
