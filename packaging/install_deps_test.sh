@@ -41,7 +41,13 @@ grep -q 'install.* cmake' "$work/calls" || fail "must install cmake"
 grep -q 'install.* ccache' "$work/calls" || fail "must install ccache"
 ! grep -q 'ninja' "$work/calls" || fail "must leave out what is installed"
 
-user_id=1000
+missing="nodejs npm"
+make_tools
+rm "$work/bin/npm"
+run build || fail "must install npm where there is none"
+grep -q 'install.* nodejs npm' "$work/calls" || fail "must install nodejs and npm"
+
+user_id=1000 missing="ccache cmake"
 make_tools
 ! run build || fail "must fail without root and sudo"
 grep -q 'only root can install' "$work/out" || fail "must say that root is needed"
