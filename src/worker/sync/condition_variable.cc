@@ -6,7 +6,7 @@
 //
 // Rejected: moving waiters from here to the mutex's queue instead of waking
 // them (wait morphing). It spares a woken thread that finds the mutex taken one
-// more block, 20-30 ns here and rare because the notifier's core runs it later;
+// more block, rare because the notifier's core runs it later;
 // the price is a waiter that may be in either of two lists when its deadline
 // passes.
 
