@@ -10,6 +10,7 @@
 #include <optional>
 
 #include "tools/load/measure.h"
+#include "tools/version/build_info.h"
 #include "yamanote/scheduling.h"
 
 namespace yamanote::demo {
@@ -216,6 +217,7 @@ Result<load::LoadResult> Comparison::Sweep(const Contender& contender,
   if (!running) return tl::unexpected(running.error());
   Measurement& measurement = *running->measurement;
   load::LoadResult result = measurement.Describe();
+  result.version = tools::GetBuildInfo().version;
   int behind = 0;
   for (const double rps : loads) {
     ++step_;

@@ -95,6 +95,7 @@ Json PointJson(const PointResult& point, size_t scheduler,
           {"closed", point.closed_connections},
           {"gaps", point.gaps.count},
           {"tagged", point.gaps.tagged},
+          {"samples", point.latency_us.samples},
           {"seeds", point.seeds.size()},
           {"classes", classes}};
 }
@@ -120,14 +121,21 @@ Json FactsJson(const std::vector<Fact>& facts) {
   return list;
 }
 
+// Three significant digits in the unit that suits.
+std::string FormatMicros(double us) {
+  if (us < 1e3) return fmt::format("{:.3g} µs", us);
+  if (us < 1e6) return fmt::format("{:.3g} ms", us / 1e3);
+  return us < 1e9 ? fmt::format("{:.3g} s", us / 1e6)
+                  : fmt::format("{:.0f} s", us / 1e6);
+}
+
 // What the class's requests take when nothing else runs, as this server did.
 std::vector<Fact> Floors(const LoadResult& result) {
   std::vector<Fact> facts;
   if (result.points.empty()) return facts;
   for (const ClassResult& found : result.points.front().classes) {
     if (!std::isfinite(found.floor_us)) continue;
-    facts.emplace_back("unloaded " + found.name,
-                       fmt::format("{:.4g} µs", found.floor_us));
+    facts.emplace_back("unloaded " + found.name, FormatMicros(found.floor_us));
   }
   return facts;
 }
@@ -185,7 +193,7 @@ Json WorkloadJson(const Report& report) {
     return fmt::format("{} thread{}", r.threads, r.threads == 1 ? "" : "s");
   });
   AddWorkload(list, report, "Each run", [](const LoadResult& r) {
-    return fmt::format("{:g} s, the first {:g} s cut", r.duration_s,
+    return fmt::format("{:.3g} s after a warm-up of {:.2g} s", r.duration_s,
                        r.warmup_s);
   });
   return list;
@@ -236,9 +244,10 @@ std::vector<std::string> OwnNotes(const Report& report) {
     notes.push_back(fmt::format(
         "In {} of {} points the kernel or the hypervisor took the load "
         "generator's core away, "
-        "{:.3g} ms in all and {:.3g} ms at a time at most; {} samples were "
+        "{} in all and {} at a time at most; {} samples were "
         "touched. “Undisturbed” leaves these out.",
-        disturbed, points, gap_us / 1000, longest_us / 1000, tagged));
+        disturbed, points, FormatMicros(gap_us), FormatMicros(longest_us),
+        tagged));
   }
   if (const double share = TaggedShare(report); share > kBusyShare) {
     notes.push_back(fmt::format(

@@ -43,10 +43,9 @@ function remarks(point) {
   if (invalid(point)) words.push("not credible: " + invalid(point));
   count(point.lost, "unanswered");
   count(point.refused, "refused by the server");
-  count(point.late, "sent late");
   count(point.misses, "keys missing");
   count(point.closed, "connections closed by the server");
-  count(point.tagged, "samples during gaps");
+  if (point.tagged) words.push(digits(100 * point.tagged / Math.max(point.tagged, point.samples)) + "% of samples during gaps");
   return words.join("; ");
 }
 
