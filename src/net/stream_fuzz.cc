@@ -27,7 +27,8 @@ class Run {
   // Each step consumes input, sends bytes or ends a request, so the number of
   // steps is bounded by the input; beyond, it goes in circles.
   void ToTheEnd() {
-    for (size_t step = 0; step < 64 * (input_.size() + 16); ++step) {
+    const size_t most_steps = 64 * (input_.size() + 16);
+    for (size_t step = 0; step < most_steps; ++step) {
       now_ += std::chrono::milliseconds(1);
       if (stream_.Unsent().size() > Stream::kReplyBatchBytes + kMaxReply) abort();
       switch (stream_.Advance(counters_)) {
