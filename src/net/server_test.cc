@@ -240,6 +240,21 @@ TEST_F(ServerTest, ARuntimeHasOneServerAtATimeAndAnotherAfterIt) {
   EXPECT_EQ(client.Receive(5), "<six\n");
 }
 
+TEST_F(ServerTest, SeveralAddressesOfBothFamiliesAndTransports) {
+  StartWith("zygos", {.listen = {SocketAddress::Loopback(AddressFamily::kIpv4, 0),
+                                 SocketAddress::Loopback(AddressFamily::kIpv6, 0)},
+                      .udp = true});
+  ASSERT_EQ(server_->tcp_addresses().size(), 2u);
+  EXPECT_EQ(server_->udp_addresses(), server_->tcp_addresses());  // The same ports.
+  for (const SocketAddress& address : server_->tcp_addresses()) {
+    TestClient stream(address, SOCK_STREAM), datagram(address, SOCK_DGRAM);
+    ASSERT_TRUE(stream.Send("s\n"));
+    EXPECT_EQ(stream.Receive(3), "<s\n");
+    ASSERT_TRUE(datagram.Send("d\n"));
+    EXPECT_EQ(datagram.ReceiveDatagram(), "<d\n");
+  }
+}
+
 TEST_F(ServerTest, AHandlerThatOutlivesTheDrainTimeoutIsWaitedForAndItsReplyDropped) {
   StartWith("yamanote", {.drain_timeout = 0s});
   TestClient client = Tcp();
