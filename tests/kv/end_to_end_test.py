@@ -13,6 +13,7 @@ import socket
 import struct
 import subprocess
 import sys
+import threading
 
 import cases
 from servers import Failure, Server, exchange, memcached, require, tool
@@ -197,6 +198,37 @@ def check_bad_clients(server):
     require(exchange(server.port, keys) == whole, "others got another answer afterwards")
 
 
+def check_overload(yamanote, preset):
+    """One request at a time is admitted; the rest is refused, in order, in step."""
+    value = b"x" * 1000
+    stream = b"".join(b"set k%d 0 0 1000\r\n%s\r\nget k%d\r\n" % (i, value, i)
+                      for i in range(300)) + b"quit\r\n"
+    answers = []
+
+    def client(port):
+        with socket.create_connection(("127.0.0.1", port), timeout=20) as connection:
+            sender = threading.Thread(target=connection.sendall, args=(stream,))
+            sender.start()
+            answer = b""
+            while data := connection.recv(1 << 16):
+                answer += data
+            sender.join()
+        lines = answer.replace(value + b"\r\n", b"").split(b"\r\n")[:-1]
+        answers.append([line for line in lines if not line.startswith(b"VALUE k")])
+
+    with Server(yamanote, preset, "--class", "short:limit=1") as server:
+        clients = [threading.Thread(target=client, args=(server.port,)) for _ in range(16)]
+        for each in clients:
+            each.start()
+        for each in clients:
+            each.join()
+    require(len(answers) == 16, f"{16 - len(answers)} of 16 clients got no answers")
+    known = {b"STORED", b"END", b"SERVER_ERROR out of capacity"}
+    for lines in answers:
+        require(len(lines) == 600, f"600 requests, {len(lines)} answers")
+        require(set(lines) <= known, f"answers {set(lines) - known}")
+
+
 CHECKS = [check_memccapable, check_memcslap, check_python_client, check_same_as_memcached,
           check_udp, check_bad_clients]
 
@@ -216,6 +248,8 @@ def main():
                 except Failure as failure:
                     raise Failure(f"{check.__name__}: {failure}") from None
                 print(f"{check.__name__}: passed", flush=True)
+        check_overload(arguments.yamanote, arguments.preset)
+        print("check_overload: passed", flush=True)
     except Failure as failure:
         print(f"preset {arguments.preset}: {failure}", file=sys.stderr)
         return 1
