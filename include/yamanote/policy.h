@@ -88,6 +88,9 @@ struct PolicyInfo {
   ClockUse clock = ClockUse::kNone;
   // False: PickNext() may return nullptr while tasks wait.
   bool work_conserving = true;
+  // True: Slice() may be finite although PolicyOptions::slice is not. The engine
+  // keeps time only if this is true or a slice is configured.
+  bool sets_slices = false;
   // True: OnStop() does something, so the engine must call it.
   bool observes_stops = false;
   std::unique_ptr<Policy> (*make)(const PolicyOptions&) = nullptr;

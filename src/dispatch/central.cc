@@ -17,7 +17,7 @@ namespace {
 class Central final : public Placement {
  public:
   Central(const PolicyInfo& order, const PolicyOptions& options, unsigned cores)
-      : Placement(order.clock),
+      : Placement(order, options),
         observes_stops_(order.observes_stops),
         domain_(order, options, /*shared=*/true),
         cores_(std::make_unique<Core[]>(cores)) {}

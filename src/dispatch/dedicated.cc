@@ -82,7 +82,7 @@ class Dedicated final : public Placement {
  public:
   Dedicated(const PolicyInfo& order, const PolicyOptions& options, unsigned slots,
             unsigned cores)
-      : Placement(order.clock),
+      : Placement(order, options),
         cores_(cores),
         slots_(slots),
         observes_stops_(order.observes_stops),
@@ -137,6 +137,11 @@ class Dedicated final : public Placement {
     domain_.OnStop(task, core, why, ran);
   }
   bool ObservesStops() const override { return observes_stops_; }
+
+  // The dispatcher's own tasks always have one.
+  bool HasSlices(CoreId core) const override {
+    return core == kDispatcher || Placement::HasSlices(core);
+  }
 
   Duration Slice(const Task& task, CoreId core) override {
     if (core != kDispatcher) return workers_[core].slice;

@@ -80,7 +80,7 @@ class PerCore final : public Placement {
  public:
   PerCore(const PolicyInfo& order, const PolicyOptions& options, PlacementKind kind,
           Stealing stealing, unsigned cores)
-      : Placement(order.clock),
+      : Placement(order, options),
         cores_(cores),
         kind_(kind),
         stealing_(stealing),

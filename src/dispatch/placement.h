@@ -87,6 +87,10 @@ class Placement {
   virtual void OnStop(Task& task, CoreId core, Stop why, Duration ran) = 0;
   virtual bool ObservesStops() const = 0;
 
+  // False: Slice() is kNoPreemption for every task on `core`, so nobody needs to
+  // keep time there. Constant.
+  virtual bool HasSlices(CoreId /*core*/) const { return has_slices_; }
+
   // Returns how long `task`, just picked for `core`, may run there.
   virtual Duration Slice(const Task& task, CoreId core) = 0;
 
@@ -100,10 +104,13 @@ class Placement {
   ClockUse clock_use() const { return clock_use_; }
 
  protected:
-  explicit Placement(ClockUse clock_use) : clock_use_(clock_use) {}
+  Placement(const PolicyInfo& order, const PolicyOptions& options)
+      : clock_use_(order.clock),
+        has_slices_(order.sets_slices || options.slice != kNoPreemption) {}
 
  private:
   const ClockUse clock_use_;
+  const bool has_slices_;
 };
 
 // Returns the placement that `scheduling` asks for, on `cores` cores. Requires:

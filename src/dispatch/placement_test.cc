@@ -258,6 +258,18 @@ TEST(DedicatedTest, TheDispatcherRunsTasksInSlicesOfItsOwn) {
   const auto placement = MakePlacement(
       {.placement = PlacementKind::kCentral, .dispatcher = DispatcherKind::kDedicated}, 2);
   EXPECT_EQ(placement->Slice(Task(), 0), 5us);
+  EXPECT_TRUE(placement->HasSlices(0));
+  EXPECT_FALSE(placement->HasSlices(1));
+}
+
+// Whoever keeps time asks this first: an order with slices of its own counts.
+TEST(PlacementTest, HasSlicesIfConfiguredOrIfTheOrderSetsThem) {
+  for (const unsigned cores : {1u, 2u}) {
+    EXPECT_FALSE(MakePlacement({.order = "fifo"}, cores)->HasSlices(0));
+    EXPECT_TRUE(MakePlacement({.order = "fifo", .slice = 5us}, cores)->HasSlices(0));
+    EXPECT_TRUE(MakePlacement({.order = "rr"}, cores)->HasSlices(0));
+    EXPECT_TRUE(MakePlacement({.order = "las"}, cores)->HasSlices(0));
+  }
 }
 
 TEST(DedicatedTest, StaysAwakeWhileAWorkerHasATask) {

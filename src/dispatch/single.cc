@@ -19,7 +19,7 @@ namespace {
 class Single final : public Placement {
  public:
   Single(const PolicyInfo& order, const PolicyOptions& options)
-      : Placement(order.clock),
+      : Placement(order, options),
         observes_stops_(order.observes_stops),
         policy_(order.make(options)) {}
 

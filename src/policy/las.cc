@@ -57,6 +57,7 @@ extern constexpr PolicyInfo kLas = {
     .bad_at = "service times that are all alike, and long-lived threads",
     .source = "Nuyens and Wierman, The Foreground-Background Queue, 2008",
     .clock = ClockUse::kRunTime,
+    .sets_slices = true,
     .make = [](const PolicyOptions& options) -> std::unique_ptr<Policy> {
       return std::make_unique<LeastAttained>(options);
     },

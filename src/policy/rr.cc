@@ -47,6 +47,7 @@ extern constexpr PolicyInfo kRr = {
     .good_at = "short requests among long ones of unknown length",
     .bad_at = "service times that are all alike: every one finishes late",
     .source = "Kleinrock, Analysis of a Time-Shared Processor, 1964",
+    .sets_slices = true,
     .make = [](const PolicyOptions& options) -> std::unique_ptr<Policy> {
       return std::make_unique<RoundRobin>(options);
     },

@@ -42,7 +42,7 @@ Worker::Worker(Engine& engine, CoreId core)
       order_wants_now_(placement_.clock_use() != ClockUse::kNone),
       order_wants_run_time_(placement_.clock_use() == ClockUse::kRunTime),
       observes_stops_(placement_.ObservesStops()),
-      has_slices_(engine.options().scheduling.slice != kNoPreemption),
+      has_slices_(placement_.HasSlices(core)),
       random_(0x9e3779b97f4a7c15ULL * (core + 1)),
       threads_(engine.threads()),
       stacks_(engine.stacks()) {}

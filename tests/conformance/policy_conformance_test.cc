@@ -6,7 +6,7 @@
 //   - nothing is lost and nothing runs twice, with steals between the domains;
 //   - PickNext() returns a task whenever one waits, if declared work-conserving;
 //   - no call allocates or frees, so the policy's state is bounded;
-//   - every slice is positive;
+//   - every slice is positive, and finite only if configured or declared;
 //   - what PolicyInfo declares is true: the order of two runs of the same events
 //     is the same if what the policy says it does not use is changed;
 //   - a class beyond the configuration is class 0.
@@ -48,6 +48,24 @@ thread_local uint64_t allocations = 0;
   std::free(memory);
 }
 [[gnu::noinline]] void operator delete(void* memory, std::size_t) noexcept {
+  ++allocations;
+  std::free(memory);
+}
+// Over-aligned types have their own.
+[[gnu::noinline]] void* operator new(std::size_t size, std::align_val_t alignment) {
+  ++allocations;
+  const auto bytes = static_cast<std::size_t>(alignment);
+  // aligned_alloc() wants a multiple of the alignment.
+  if (void* const memory = std::aligned_alloc(bytes, (size + bytes - 1) / bytes * bytes)) {
+    return memory;
+  }
+  throw std::bad_alloc();
+}
+[[gnu::noinline]] void operator delete(void* memory, std::align_val_t) noexcept {
+  ++allocations;
+  std::free(memory);
+}
+[[gnu::noinline]] void operator delete(void* memory, std::size_t, std::align_val_t) noexcept {
   ++allocations;
   std::free(memory);
 }
@@ -97,6 +115,7 @@ class Machine {
     }
     classes_ = std::max<size_t>(classes, 1);
     if (random_() % 2 == 0) options.slice = Duration(1 + random_() % 50'000);
+    has_slice_ = options.slice != kNoPreemption;
     if (random_() % 2 == 0) options.rejoin = Rejoin::kHead;
     for (auto& policy : policies_) policy = info.make(options);
     // Room in advance: what the machine itself allocates must not be counted.
@@ -207,6 +226,9 @@ class Machine {
       Duration slice{0};
       Counted([&] { slice = policies_[domain]->Slice(*task); });
       EXPECT_GT(slice, Duration::zero()) << "Slice() must be positive";
+      if (!has_slice_ && !info_.sets_slices) {
+        EXPECT_EQ(slice, kNoPreemption) << "none is configured: declare sets_slices";
+      }
       return job.get();
     }
     ADD_FAILURE() << "PickNext() returned a task that does not wait in this domain: it "
@@ -252,6 +274,7 @@ class Machine {
   std::mt19937 random_;
   std::unique_ptr<Policy> policies_[2];
   size_t classes_ = 1;
+  bool has_slice_ = false;
 
   Instant now_{1ms};
   uint64_t last_id_ = 0;
