@@ -1,6 +1,7 @@
 # Build options and the flags that every target shares.
 
 option(YAMANOTE_BUILD_TESTS "Build the tests" ON)
+option(YAMANOTE_BUILD_COMMAND "Build the `yamanote` command, and the tests that run it" ON)
 option(YAMANOTE_BUILD_BENCHMARKS "Build bench/ (needs the peers' packages)" OFF)
 option(YAMANOTE_BUILD_FUZZERS "Build the libFuzzer targets (clang only)" OFF)
 set(YAMANOTE_SANITIZE "" CACHE STRING "Sanitizer: empty, address or thread")
