@@ -80,6 +80,7 @@ class alignas(base::kNoSharing) Worker {
  private:
   static constexpr Duration kPassInterval = std::chrono::microseconds(10);
   static constexpr uint32_t kMostStopsPerPass = 256;
+  static constexpr Instant kSliceNotStarted = Instant::min();
 
   // A counter written by this thread alone and read by any.
   using Counter = std::atomic<uint64_t>;
@@ -98,6 +99,7 @@ class alignas(base::kNoSharing) Worker {
   void SwitchToBase(UserThread& from);
   void RunFromBase(UserThread& to);
 
+  void StartSlice(Instant now);
   void Stopping(UserThread& thread, Stop why);
   void Entering(UserThread& thread);
   bool AttachStack(UserThread& thread);
