@@ -7,6 +7,7 @@
 #include "base/check.h"
 #include "worker/engine.h"
 #include "worker/spawn.h"
+#include "worker/sync/block.h"
 #include "worker/wait.h"
 
 namespace yamanote {
@@ -59,20 +60,15 @@ void Thread::join() {
 bool Thread::join_until(Instant deadline, std::stop_token stop) {
   YAMANOTE_CHECK(joinable(), "join() of a thread that is not joinable");
   UserThread& thread = *thread_;
-  Waiter waiter;
+  const std::stop_token* const stops = stop.stop_possible() ? &stop : nullptr;
+  Waiter waiter(worker::EndsOf(deadline, stops));
   // Acquire: pairs with the exchange in Engine::Complete(), so that what the
   // thread wrote is visible here.
   uintptr_t expected = UserThread::kRunning;
   if (thread.completion.load(std::memory_order_acquire) != UserThread::kFinished &&
       thread.completion.compare_exchange_strong(expected, reinterpret_cast<uintptr_t>(&waiter),
                                                 std::memory_order_acq_rel)) {
-    WaitResult result;
-    {
-      const std::stop_callback on_stop(
-          stop, [&waiter] { worker::Notify(waiter, WaitResult::kCancelled); });
-      result = worker::Wait(waiter, deadline);
-    }
-    if (result != WaitResult::kNotified) {
+    if (worker::Block(waiter, deadline, stops) != WaitResult::kNotified) {
       expected = reinterpret_cast<uintptr_t>(&waiter);
       if (thread.completion.compare_exchange_strong(expected, UserThread::kRunning,
                                                     std::memory_order_acq_rel)) {
@@ -118,9 +114,8 @@ void yield() {
 
 bool sleep_until(Instant when, std::stop_token stop) {
   Waiter waiter;
-  const std::stop_callback on_stop(
-      stop, [&waiter] { worker::Notify(waiter, WaitResult::kCancelled); });
-  return worker::Wait(waiter, when) == WaitResult::kTimedOut;
+  return worker::Block(waiter, when, stop.stop_possible() ? &stop : nullptr) ==
+         WaitResult::kTimedOut;
 }
 
 const char* name() {

@@ -43,7 +43,14 @@ enum class WaitResult : uint32_t {
 // it is in, guarded by that list's lock.
 class Waiter {
  public:
-  Waiter();  // For the calling thread.
+  // Whether anything but the primitive's own notifier may end the wait.
+  enum class Ends : uint8_t {
+    kRaced,       // Also a deadline, a stop token or a second notifier.
+    kByNotifier,  // One notifier, once. Then no compare-exchange is needed.
+  };
+
+  // For the calling thread.
+  explicit Waiter(Ends ends = Ends::kRaced);
   Waiter(const Waiter&) = delete;
   Waiter& operator=(const Waiter&) = delete;
 
@@ -57,11 +64,19 @@ class Waiter {
   friend bool Notify(Waiter& waiter, WaitResult result);
 
   UserThread* const thread_;  // nullptr: a plain kernel thread.
+  const Ends ends_;
   // Release in Notify() pairs with acquire in Wait().
   std::atomic<uint32_t> result_{static_cast<uint32_t>(WaitResult::kPending)};
 };
 
-// Blocks the calling thread until Notify(waiter) or until `deadline`.
+// How a wait with this deadline and stop token (nullptr: none) may end.
+inline Waiter::Ends EndsOf(Instant deadline, const void* stop) {
+  return deadline == kNever && stop == nullptr ? Waiter::Ends::kByNotifier
+                                               : Waiter::Ends::kRaced;
+}
+
+// Blocks the calling thread until Notify(waiter) or until `deadline`, which is
+// kNever for a Waiter that ends kByNotifier.
 WaitResult Wait(Waiter& waiter, Instant deadline = kNever);
 
 // Ends the wait with `result` and makes the thread runnable. Returns false if it

@@ -45,7 +45,7 @@ bool BarrierBase::Wait(uint64_t phase, Instant deadline,
     lock_.unlock();
     return true;
   }
-  Waiter waiter;
+  Waiter waiter(worker::EndsOf(deadline, stop));
   waiters_.PushBack(waiter);
   return BlockInList(lock_, waiters_, waiter, deadline, stop) ==
          WaitResult::kNotified;

@@ -25,7 +25,7 @@ bool ConditionVariable::Wait(Lock& lock, Instant deadline,
   YAMANOTE_CHECK(lock.owns_lock(),
                  "a ConditionVariable's wait needs the mutex locked");
   Mutex& mutex = *lock.mutex();
-  Waiter waiter;
+  Waiter waiter(worker::EndsOf(deadline, stop));
   lock_.lock();
   waiters_.PushBack(waiter);
   waiting_.store(true, std::memory_order_relaxed);

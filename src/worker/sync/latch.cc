@@ -33,7 +33,7 @@ bool Latch::Wait(Instant deadline, const std::stop_token* stop) const {
     lock_.unlock();
     return true;
   }
-  Waiter waiter;
+  Waiter waiter(worker::EndsOf(deadline, stop));
   waiters_.PushBack(waiter);
   return BlockInList(lock_, waiters_, waiter, deadline, stop) ==
          WaitResult::kNotified;

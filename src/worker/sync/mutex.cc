@@ -64,7 +64,7 @@ bool Mutex::LockSlow(Instant deadline, const std::stop_token* stop) {
       queue_lock_.unlock();
       return true;
     }
-    Waiter waiter;
+    Waiter waiter(worker::EndsOf(deadline, stop));
     waiter.tag = attempts < kAttempts ? kTry : kWantsHandOff;
     if (attempts == 0) {
       waiters_.PushBack(waiter);

@@ -28,7 +28,7 @@ bool SemaphoreBase::Acquire(Instant deadline, const std::stop_token* stop) {
     lock_.unlock();
     return true;
   }
-  Waiter waiter;
+  Waiter waiter(worker::EndsOf(deadline, stop));
   waiters_.PushBack(waiter);
   return BlockInList(lock_, waiters_, waiter, deadline, stop) ==
          WaitResult::kNotified;
