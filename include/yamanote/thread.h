@@ -23,6 +23,7 @@
 #include <utility>
 
 #include "yamanote/result.h"
+#include "yamanote/stop.h"
 #include "yamanote/task.h"
 #include "yamanote/time.h"
 
@@ -133,7 +134,7 @@ class Thread {
 
   // As join(), but returns false, the thread still joinable, if it has not
   // finished at `deadline` or when `stop` is requested.
-  bool join_until(Instant deadline, std::stop_token stop = {});
+  bool join_until(Instant deadline, const std::stop_token& stop = {});
 
   // Lets the thread run on its own. Requires joinable().
   void detach();
@@ -200,9 +201,9 @@ void yield();
 
 // Blocks the caller; other threads run meanwhile. Returns false if `stop` was
 // requested before the time was over.
-bool sleep_until(Instant when, std::stop_token stop = {});
-inline bool sleep_for(Duration duration, std::stop_token stop = {}) {
-  return sleep_until(Clock::now() + duration, std::move(stop));
+bool sleep_until(Instant when, const std::stop_token& stop = {});
+inline bool sleep_for(Duration duration, const std::stop_token& stop = {}) {
+  return sleep_until(DeadlineIn(duration), stop);
 }
 
 // The name and id that the thread was started with; "" and 0 on a kernel thread.

@@ -100,7 +100,7 @@ class Server::Impl {
  private:
   Result<void> Listen(const SocketAddress& address);
   Result<void> AddUdp(const SocketAddress& address);
-  void SweepLoop(std::stop_token stop);
+  void SweepLoop(const std::stop_token& stop);
   void Drain();
 
   Service& service_;
@@ -171,7 +171,7 @@ Result<void> Server::Impl::Start() {
   return {};
 }
 
-void Server::Impl::SweepLoop(std::stop_token stop) {
+void Server::Impl::SweepLoop(const std::stop_token& stop) {
   const Duration shortest =
       std::min({options_.idle_timeout, options_.request_timeout, options_.send_timeout});
   const Duration interval = std::clamp(shortest / 8, kShortestSweep, kLongestSweep);

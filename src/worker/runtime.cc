@@ -154,6 +154,7 @@ void Engine::Complete(UserThread& thread) {
   }
   // Somebody joins. It frees the block after its Notify(); if it gave up just
   // now, it waits for kFinished instead, until which its Waiter lives.
+  // NOLINTNEXTLINE(performance-no-int-to-ptr): a state or a pointer in one word.
   if (!Notify(*reinterpret_cast<Waiter*>(seen))) {
     thread.completion.store(UserThread::kFinished, std::memory_order_release);
   }

@@ -57,7 +57,7 @@ void Thread::join() {
   YAMANOTE_CHECK(joined, "a join without a deadline ended early");
 }
 
-bool Thread::join_until(Instant deadline, std::stop_token stop) {
+bool Thread::join_until(Instant deadline, const std::stop_token& stop) {
   YAMANOTE_CHECK(joinable(), "join() of a thread that is not joinable");
   UserThread& thread = *thread_;
   const std::stop_token* const stops = stop.stop_possible() ? &stop : nullptr;
@@ -112,7 +112,7 @@ void yield() {
   Worker::Yield(current, Wake::kYield);
 }
 
-bool sleep_until(Instant when, std::stop_token stop) {
+bool sleep_until(Instant when, const std::stop_token& stop) {
   Waiter waiter;
   return worker::Block(waiter, when, stop.stop_possible() ? &stop : nullptr) ==
          WaitResult::kTimedOut;
