@@ -1,7 +1,10 @@
 // barrier.h - a meeting point where a fixed number of threads meet repeatedly.
 //
 //   yamanote::Barrier barrier(4, []() noexcept { SwapBuffers(); });
-//   each thread, each round:  Work();  barrier.arrive_and_wait();
+//   for (int round = 0; round < rounds; ++round) {  // In each of 4 threads.
+//     Work();
+//     barrier.arrive_and_wait();
+//   }
 //
 // A phase ends when the expected number of arrivals has been made: the last
 // arriver runs the completion function, then all who wait go on.

@@ -1,9 +1,10 @@
 // condition_variable.h - waiting until a condition that a Mutex guards holds.
 //
-//   consumer                                   producer
-//   std::unique_lock lock(mutex);              { std::lock_guard lock(mutex);
-//   cv.wait(lock, [&] { return !q.empty(); });   q.push(x); }
-//                                              cv.notify_one();
+//   std::unique_lock lock(mutex);  // The consumer.
+//   condition.wait(lock, [&] { return !queue.empty(); });
+//
+//   { std::lock_guard lock(mutex); queue.push(item); }  // The producer.
+//   condition.notify_one();
 //
 // Waiters are woken in the order in which they began to wait; wake-ups are not
 // remembered. There are no spurious wake-ups of the plain wait(), yet use the

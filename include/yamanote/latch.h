@@ -1,7 +1,8 @@
 // latch.h - a gate that opens once, when a count reaches zero.
 //
-//   yamanote::Latch ready(workers);     // each worker: ready.count_down();
-//   ready.wait();
+//   yamanote::Latch ready(workers);
+//   ready.count_down();  // Each worker, once.
+//   ready.wait();        // Whoever needs them all.
 //
 // Memory ordering: everything before a count_down() happens before everything
 // after the wait() or the successful try_wait() that saw the gate open.

@@ -1,12 +1,11 @@
 // rcu.h - read-copy-update: data that is read often and replaced rarely.
 //
-//   std::atomic<const Table*> table;
+//   { yamanote::RcuReader reader;  // Reads `std::atomic<const Table*> table`.
+//     table.load(std::memory_order_acquire)->Find(key); }
 //
-//   reader                                   writer (one at a time)
-//   { RcuReader reader;                      const Table* old =
-//     table.load(acquire)->Find(key); }          table.exchange(fresh,
-//     acq_rel);
-//                                            Rcu::retire(old);
+//   // Replaces it; one writer at a time.
+//   const Table* old = table.exchange(fresh, std::memory_order_acq_rel);
+//   yamanote::Rcu::retire(old);
 //
 // What a reader finds stays until the end of its read section. Reading costs
 // two calls and two stores to memory of the reader's core, no atomic

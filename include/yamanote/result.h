@@ -3,7 +3,7 @@
 // A Result<T> holds a T or an Error; it is tl::expected, which C++23 adopted as
 // std::expected. Broken invariants are not errors: they CHECK and abort.
 //
-//   Result<TcpStream> stream = TcpStream::Connect(address, deadline);
+//   Result<TcpStream> stream = TcpStream::Connect(address);
 //   if (!stream) return tl::unexpected(stream.error());
 
 #pragma once

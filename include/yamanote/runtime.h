@@ -1,7 +1,8 @@
 // runtime.h - starts the workers that run user threads and requests.
 //
-//   yamanote::Runtime runtime(*yamanote::Runtime::Create({.cores = 2}));
-//   runtime.Run([] { ... user threads, sockets, services ... });
+//   auto runtime = yamanote::Runtime::Create({.cores = 2});
+//   if (!runtime) return tl::unexpected(runtime.error());
+//   (*runtime)->Run([] { /* user threads, sockets, a server */ });
 //
 // A process has at most one runtime at a time.
 
@@ -21,12 +22,12 @@ namespace yamanote {
 struct RuntimeOptions {
   // Operating-system CPU numbers, one worker each, pinned. Empty: the first
   // `cores` CPUs that the process may use.
-  std::vector<int> cpus;
+  std::vector<int> cpus = {};
   // Workers if `cpus` is empty. 0: as many as the process may use. 1 .. 256.
   unsigned cores = 0;
   // False: workers are not pinned; the kernel moves them.
   bool pin = true;
-  Scheduling scheduling;
+  Scheduling scheduling = {};
   // Usable bytes of a user thread's stack. 16 KiB .. 64 MiB.
   size_t stack_bytes = 64 * 1024;
   // User threads alive at a time; Spawn beyond is refused. 1 .. 16 Mi.

@@ -1,7 +1,9 @@
 // semaphore.h - a count of permits: CountingSemaphore, BinarySemaphore.
 //
 //   yamanote::CountingSemaphore<8> connections(8);
-//   connections.acquire();  ...  connections.release();
+//   connections.acquire();
+//   Work();
+//   connections.release();
 //
 // Permits go to waiters in the order in which they began to wait; a newcomer
 // never overtakes one. A waiter that gives up takes no permit.

@@ -1,15 +1,13 @@
 // server.h - serves a Service to clients over TCP and UDP.
 //
-//   class Echo final : public yamanote::Service { ... };       // service.h
-//   class Lines final : public yamanote::Protocol { ... };     // service.h
-//
 //   auto runtime = yamanote::Runtime::Create({.cores = 2});
-//   Echo echo;
-//   Lines lines;
+//   if (!runtime) return tl::unexpected(runtime.error());
+//   Echo echo;    // A Service and
+//   Lines lines;  // a Protocol: service.h has both.
 //   auto server = yamanote::Server::Start(
-//       {.listen = {yamanote::SocketAddress::Loopback(AddressFamily::kIpv4, 7)}},
-//       lines, echo);
-//   ...
+//       {.listen = {*yamanote::SocketAddress::Parse("127.0.0.1:7777")}}, lines, echo);
+//   if (!server) return tl::unexpected(server.error());
+//   WaitForSignal();  // The workers serve meanwhile.
 //   (*server)->Stop();
 //
 // How requests are ordered and where they run is the runtime's scheduling
@@ -32,7 +30,7 @@ namespace yamanote {
 struct ServerOptions {
   // Where to listen. Port 0: the kernel picks one (Server::tcp_addresses()); with
   // TCP and UDP both, the same for both. 1 .. 64 addresses.
-  std::vector<SocketAddress> listen;
+  std::vector<SocketAddress> listen = {};
   bool tcp = true;
   bool udp = false;
 
@@ -66,7 +64,7 @@ struct ServerOptions {
   Duration reply_delay = std::chrono::microseconds(5);
 
   // By ClassId: names, objectives and limits. Empty: Protocol::Classes().
-  std::vector<ClassOptions> classes;
+  std::vector<ClassOptions> classes = {};
 };
 
 // Counts since the start, summed over cores.

@@ -6,8 +6,25 @@
 // mutexes, and call CheckPreempt() in long loops.
 //
 //   class Echo final : public yamanote::Service {
-//     void Handle(const Request& request, Reply& reply) override {
+//     void Handle(const yamanote::Request& request, yamanote::Reply& reply) override {
 //       reply.Append(request.bytes);
+//     }
+//   };
+//
+//   // One line, one request.
+//   class Lines final : public yamanote::Protocol {
+//     using Frame = yamanote::Frame;
+//     Frame Next(yamanote::Bytes input, yamanote::Transport) const override {
+//       const auto end = std::find(input.begin(), input.end(), std::byte{'\n'});
+//       if (end == input.end()) return {.status = Frame::Status::kNeedMore};
+//       return {.status = Frame::Status::kRequest,
+//               .size = static_cast<size_t>(end - input.begin()) + 1};
+//     }
+//     void Refuse(yamanote::Bytes, yamanote::Transport, yamanote::Refusal why,
+//                 yamanote::Reply& reply) const override {
+//       reply.Append("refused\n");
+//       // What is too large has no end to go on from.
+//       if (why != yamanote::Refusal::kOverloaded) reply.CloseAfterSend();
 //     }
 //   };
 //

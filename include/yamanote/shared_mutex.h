@@ -1,6 +1,8 @@
 // shared_mutex.h - many readers or one writer.
 //
-//   std::shared_lock reader(mutex);   or   std::unique_lock writer(mutex);
+//   yamanote::SharedMutex mutex;
+//   { std::shared_lock reader(mutex); Read(); }
+//   { std::unique_lock writer(mutex); Write(); }
 //
 // Order: writers are preferred over readers that come later, and the two take
 // turns. A reader waits if a writer holds the mutex or waits for it. A writer

@@ -1,8 +1,9 @@
 // socket.h - blocking TCP and UDP sockets, IPv4 and IPv6, and name resolution.
 //
-//   Result<TcpStream> stream = TcpStream::Connect(address, {.deadline =
-//   DeadlineIn(1s)}); if (!stream) return tl::unexpected(stream.error());
-//   Result<void> sent = stream->WriteAll(bytes);
+//   Until soon{.deadline = DeadlineIn(1s)};
+//   Result<TcpStream> stream = TcpStream::Connect(address, soon);
+//   if (!stream) return tl::unexpected(stream.error());
+//   Result<void> sent = stream->WriteAll("hello", soon);
 //
 // Every call may be made on a user thread, which leaves its core to others
 // while it waits, and on a plain kernel thread, which sleeps in poll(2). A call

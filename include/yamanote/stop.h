@@ -22,6 +22,7 @@
 
 #include <chrono>
 #include <stop_token>
+#include <type_traits>
 
 #include "yamanote/time.h"
 

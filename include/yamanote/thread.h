@@ -4,7 +4,7 @@
 // runtime was configured with decide when it runs, and where. It may block in
 // any call of Yamanote's; a call that blocks in the kernel holds its core.
 //
-//   yamanote::Thread worker([&] { ... });
+//   yamanote::Thread worker([&] { Work(); });
 //   worker.join();
 //
 // Not carried from one core to another: errno and thread_local variables. Read

@@ -3,7 +3,7 @@
 //   yamanote::WaitGroup jobs;
 //   for (Item& item : items) {
 //     jobs.add();
-//     Spawn([&] { Work(item); jobs.done(); });
+//     yamanote::Thread([&] { Work(item); jobs.done(); }).detach();
 //   }
 //   jobs.wait();
 //
