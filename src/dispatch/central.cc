@@ -43,6 +43,7 @@ class Central final : public Placement {
   void Leave(CoreId core) override { cores_[core].busy = false; }
 
   bool HasWork(CoreId) const override { return domain_.Waiting() != 0; }
+  bool SharesWork() const override { return true; }
 
   void OnStop(Task& task, CoreId core, Stop why, Duration ran) override {
     domain_.OnStop(task, core, why, ran);

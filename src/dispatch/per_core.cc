@@ -176,6 +176,8 @@ class PerCore final : public Placement {
     return false;
   }
 
+  bool SharesWork() const override { return shared_; }
+
   void OnStop(Task& task, CoreId core, Stop why, Duration ran) override {
     lanes_[core]->domain.OnStop(task, core, why, ran);
   }

@@ -82,6 +82,10 @@ class Placement {
   // core about to park (after a full fence) and by whoever keeps slices.
   virtual bool HasWork(CoreId core) const = 0;
 
+  // True if what waits for one core may be taken by another. Constant. Default:
+  // every task has its core, or somebody who sends it there.
+  virtual bool SharesWork() const { return false; }
+
   // Reports that `task` left `core`. Before the Enqueue() or Exchange() that
   // follows a yield or preemption. Called only if ObservesStops().
   virtual void OnStop(Task& task, CoreId core, Stop why, Duration ran) = 0;

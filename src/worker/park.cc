@@ -12,11 +12,13 @@
 namespace yamanote::worker {
 namespace {
 
-void FutexWait(std::atomic<uint32_t>& word, uint32_t expected) {
+template <typename Word>
+void FutexWait(std::atomic<Word>& word, Word expected) {
   syscall(SYS_futex, &word, FUTEX_WAIT_PRIVATE, expected, nullptr, nullptr, 0);
 }
 
-void FutexWake(std::atomic<uint32_t>& word) {
+template <typename Word>
+void FutexWake(std::atomic<Word>& word) {
   syscall(SYS_futex, &word, FUTEX_WAKE_PRIVATE, 1, nullptr, nullptr, 0);
 }
 
@@ -75,8 +77,7 @@ bool Parking::TryWake(CoreId core) {
   if (slot.watching.load()) {
     (work_moves_ ? watch_ : *slot.poller).Wake();
   } else {
-    slot.wake_word.store(1);
-    FutexWake(slot.wake_word);
+    FutexWake(slot.state);
   }
   return true;
 }
@@ -89,13 +90,14 @@ void Parking::BeginSpin(CoreId core) {
 bool Parking::EndSpinWithWork(CoreId core) {
   slots_[core].state.store(State::kRunning);
   const bool last = spinning_.fetch_sub(1) == 1;
-  return last && parked_.load(std::memory_order_relaxed) != 0 &&
-         (!work_moves_ || !watched_.load(std::memory_order_relaxed));
+  if (!last) return false;
+  // Pairs with E2: what an enqueuer left to this spinner is visible to the caller.
+  std::atomic_thread_fence(std::memory_order_seq_cst);
+  return parked_.load(std::memory_order_relaxed) != 0;
 }
 
 void Parking::BeginPark(CoreId core) {
   Slot& slot = slots_[core];
-  slot.wake_word.store(0);
   parked_.fetch_add(1);
   slot.state.store(State::kParked);  // W2
   spinning_.fetch_sub(1);            // W3; seq_cst, so a full fence.
@@ -112,7 +114,8 @@ void Parking::CancelPark(CoreId core) {
 }
 
 void Parking::SleepOnWord(Slot& slot) {
-  while (slot.state.load() == State::kParked) FutexWait(slot.wake_word, 0);
+  // On the state itself: the call of a waker that comes late spoils nothing.
+  while (slot.state.load() == State::kParked) FutexWait(slot.state, State::kParked);
 }
 
 void Parking::Sleep(CoreId core, const std::function<Instant()>& earliest) {
@@ -126,7 +129,8 @@ void Parking::Sleep(CoreId core, const std::function<Instant()>& earliest) {
     Instant until;
     do {
       until = earliest();
-      watch_until_.store(ToNanos(until));  // seq_cst; see NotifyTimer().
+      watch_until_.store(ToNanos(until));
+      std::atomic_thread_fence(std::memory_order_seq_cst);  // See NotifyTimer().
     } while (earliest() < until);
     const Duration wait = until == kNever ? Duration::max() : until - Clock::now();
     if (wait > Duration::zero()) (work_moves_ ? watch_ : *slot.poller).Poll(wait);
@@ -140,7 +144,7 @@ void Parking::Sleep(CoreId core, const std::function<Instant()>& earliest) {
 }
 
 // Either the watcher's second look at the timers finds the new one, or its
-// watch_until_ is visible here (store-load on both sides, seq_cst).
+// watch_until_ is visible here (store, full fence, load on both sides).
 void Parking::NotifyTimer(Instant when) {
   if (!work_moves_) return;
   std::atomic_thread_fence(std::memory_order_seq_cst);

@@ -12,7 +12,8 @@
 // Either E3 sees the spinner gone and E4 sees it Parked, or W4 sees the task
 // (store-load pairs E1/E3 and W2-W3/W4). A woken worker starts as Spinning, so
 // a burst of tasks wakes workers one after another, not all at once; one that
-// finds work and was the last spinner wakes the next if more waits.
+// finds work and was the last spinner (count -1; full fence) looks whether more
+// waits, as in W4, and if so wakes the next: E3 left those tasks to it.
 //
 // Events of file descriptors: where work may move between cores, one sleeper
 // (the watcher) sleeps on all cores' pollers, so that a core held by a long task
@@ -52,9 +53,12 @@ class Parking {
   // EndSpinWithWork(), or BeginPark (W2, W3), the look of W4, and CancelPark()
   // or Sleep().
   void BeginSpin(CoreId core);
-  // Returns true if the caller should wake another worker: it was the last that
-  // looked or watched, and others sleep.
+  // Returns true if it was the last that looked and others sleep: the caller wakes
+  // another if more work waits that others can take, or if NeedsWatcher(). Then
+  // it is a full fence.
   bool EndSpinWithWork(CoreId core);
+  // Nobody would see an event of a core that is busy.
+  bool NeedsWatcher() const { return work_moves_ && !watched_.load(std::memory_order_relaxed); }
   void BeginPark(CoreId core);
   // The look found work: the caller is Spinning again.
   void CancelPark(CoreId core);
@@ -86,9 +90,8 @@ class Parking {
   enum class State : uint32_t { kRunning, kSpinning, kParked };
 
   struct alignas(base::kNoSharing) Slot {
-    std::atomic<State> state{State::kRunning};
+    std::atomic<State> state{State::kRunning};  // Futex of one that does not watch.
     std::atomic<bool> watching{false};   // It sleeps (or is about to) in a poller.
-    std::atomic<uint32_t> wake_word{0};  // Futex of one that does not.
     std::unique_ptr<io::Poller> poller;
   };
 

@@ -66,7 +66,10 @@ class TokenWorkers {
     int looks = 0;
     while (!stopping_) {
       if (TakeToken()) {
-        if (parking_.EndSpinWithWork(core)) parking_.Notify({Notify::kAnyone, kNoCore});
+        if (parking_.EndSpinWithWork(core) &&
+            (parking_.NeedsWatcher() || tokens_.load(std::memory_order_relaxed) > 0)) {
+          parking_.Notify({Notify::kAnyone, kNoCore});
+        }
         parking_.BeginSpin(core);
         looks = 0;
         continue;

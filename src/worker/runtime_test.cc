@@ -11,6 +11,7 @@
 #include <numeric>
 #include <stdexcept>
 #include <string>
+#include <thread>
 #include <vector>
 
 #include "worker/spawn.h"
@@ -298,6 +299,33 @@ std::string SetupName(const testing::TestParamInfo<Setup>& setup) {
 
 INSTANTIATE_TEST_SUITE_P(Presets, RuntimeTest, testing::ValuesIn(Setups()),
                          SetupName);
+
+// Threads that wait for each other without blocking need a core each, at once:
+// every sleeper that could run one of them must have been woken.
+TEST(RuntimeParallelTest, ABurstReachesEverySleepingCore) {
+  constexpr unsigned kCores = 4;
+  for (const char* preset : {"zygos", "shenango", "yamanote"}) {
+    const auto runtime = Make(preset, kCores);
+    for (int round = 0; round < 100; ++round) {
+      std::atomic<unsigned> arrived{0};
+      std::atomic<unsigned> gave_up{0};
+      const auto meet = [&] {
+        arrived.fetch_add(1);
+        const Instant until = Clock::now() + 5s;
+        while (arrived.load() < kCores && Clock::now() < until) std::this_thread::yield();
+        if (arrived.load() < kCores) gave_up.fetch_add(1);
+      };
+      runtime->Run([&] {
+        std::vector<Thread> threads;
+        for (unsigned i = 1; i < kCores; ++i) threads.emplace_back(meet);
+        meet();
+        for (Thread& thread : threads) thread.join();
+      });
+      ASSERT_EQ(gave_up.load(), 0u) << preset << ", round " << round;
+      std::this_thread::sleep_for(200us);  // Spread over the workers' way to sleep.
+    }
+  }
+}
 
 TEST(RuntimeLimitsTest, ThreadsBeyondTheLimitAreRefused) {
   RuntimeOptions options;

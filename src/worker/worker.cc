@@ -334,9 +334,11 @@ Instant Worker::EarliestTimer() const {
 }
 
 UserThread* Worker::Found(UserThread* thread) {
-  if (engine_.parking().EndSpinWithWork(core_)) {
+  Parking& parking = engine_.parking();
+  if (parking.EndSpinWithWork(core_) &&
+      (parking.NeedsWatcher() || (placement_.SharesWork() && placement_.HasWork(core_)))) {
     // The last one that looked or watched now works: another takes over.
-    engine_.parking().Notify({dispatch::Notify::kAnyone, core_ + 1 < engine_.cores() ? core_ + 1 : 0});
+    parking.Notify({dispatch::Notify::kAnyone, core_ + 1 < engine_.cores() ? core_ + 1 : 0});
   }
   return thread;
 }
