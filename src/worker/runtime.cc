@@ -130,6 +130,9 @@ void Engine::Resume(UserThread& thread) {
   if (placement_->ObservesStops() || placement_->clock_use() == ClockUse::kRunTime) {
     // The thread may still be on its way from registering its wait to reporting
     // that it blocks; the policy must hear of that first. Tens of nanoseconds.
+    const Worker* const caller = Worker::This();
+    YAMANOTE_CHECK(caller == nullptr || caller->current() != &thread,
+                   "a thread notifies its own Waiter before it waits");
     while (!thread.stop_reported.load(std::memory_order_acquire)) base::Pause();
   }
   Worker* const worker = Worker::This();

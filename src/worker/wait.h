@@ -80,7 +80,8 @@ inline Waiter::Ends EndsOf(Instant deadline, const void* stop) {
 WaitResult Wait(Waiter& waiter, Instant deadline = kNever);
 
 // Ends the wait with `result` and makes the thread runnable. Returns false if it
-// had ended already. Any thread. See the protocol for what must be held.
+// had ended already. Any thread but the waiter's own, which is not waiting yet.
+// See the protocol for what must be held.
 bool Notify(Waiter& waiter, WaitResult result = WaitResult::kNotified);
 
 // WaitList's operations; the class is in yamanote/detail/wait_list.h, because
