@@ -121,13 +121,15 @@ class ReplyQueue {
   // push to other queues.
   template <typename Send>
   size_t Drain(size_t budget, Send&& send) {
-    if (Empty() || !draining_.try_lock()) return 0;
-    const std::lock_guard draining(draining_, std::adopt_lock);
     size_t sent = 0;
-    T reply;
-    while (sent < budget && Pop(reply)) {
-      send(std::move(reply));
-      ++sent;
+    while (sent < budget && !Empty() && draining_.try_lock()) {
+      const std::lock_guard draining(draining_, std::adopt_lock);
+      T reply;
+      while (sent < budget && Pop(reply)) {
+        send(std::move(reply));
+        ++sent;
+      }
+      // And again: who pushed since may have found the lock taken.
     }
     return sent;
   }

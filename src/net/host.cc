@@ -82,7 +82,7 @@ Result<void> Host::InitCores() {
     init.waiter = &waiter;
   }
   initialising_.store(true);  // The pump sees it at each core's next pass.
-  engine_.parking().NotifyAll();
+  for (CoreId core = 0; core < cores_; ++core) engine_.AskForPump(core);
   worker::Wait(waiter);
   initialising_.store(false);
   const std::lock_guard guard(init.lock);
@@ -138,11 +138,13 @@ bool Host::NothingElseWaits() {
 bool Host::SendHome(Connection& connection) {
   if (!replies_go_home_) return false;
   const CoreId home = connection.home();
-  // A core that sleeps is not woken for a reply that this core can send. Should
-  // it fall asleep just now: this core drains its queue when it idles itself.
+  // A core that sleeps is not woken for a reply that this core can send.
   if (worker::CurrentCore() == home || engine_.parking().IsParked(home)) return false;
   Connection* pointer = &connection;
-  return home_replies_[home]->TryPush(pointer) != dispatch::Pushed::kFull;
+  const dispatch::Pushed pushed = home_replies_[home]->TryPush(pointer);
+  // It may have fallen asleep meanwhile.
+  if (pushed == dispatch::Pushed::kFirst) engine_.AskForPump(home);
+  return pushed != dispatch::Pushed::kFull;
 }
 
 bool Host::DrainHome(CoreId core) {

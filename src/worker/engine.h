@@ -58,6 +58,9 @@ class Engine {
   // ensures that no worker is inside the old one when it goes away:
   // SetPump(nullptr) waits for every worker to have passed.
   void SetPump(Pump* pump);
+  // Makes sure that `core` runs the pump soon, even if it is about to sleep. What
+  // the pump is to find comes first. Any thread.
+  void AskForPump(CoreId core);
   // Acquire; pairs with SetPump().
   Pump* pump() const { return pump_.load(std::memory_order_acquire); }
 

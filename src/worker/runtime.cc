@@ -163,11 +163,17 @@ void Engine::Complete(UserThread& thread) {
   }
 }
 
+void Engine::AskForPump(CoreId core) {
+  workers_[core]->AskForPump();  // E1 of park.h; Notify() has E2.
+  parking_.Notify({dispatch::Notify::kCore, core});
+}
+
 void Engine::SetPump(Pump* pump) {
   // seq_cst, as are the stores of a worker's state: a worker that is seen parked
   // below looks at pump_ after it woke, hence after this store.
   pump_.store(pump);
   if (pump != nullptr) return;
+  std::atomic_thread_fence(std::memory_order_seq_cst);  // Pairs with RunPump().
   // Every worker that was inside the old pump has passed once its count moves,
   // or it sleeps.
   for (CoreId core = 0; core < cores(); ++core) {

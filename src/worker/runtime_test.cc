@@ -14,6 +14,8 @@
 #include <thread>
 #include <vector>
 
+#include "base/cpu.h"
+#include "worker/engine.h"
 #include "worker/spawn.h"
 #include "worker/wait.h"
 #include "yamanote/thread.h"
@@ -325,6 +327,41 @@ TEST(RuntimeParallelTest, ABurstReachesEverySleepingCore) {
       std::this_thread::sleep_for(200us);  // Spread over the workers' way to sleep.
     }
   }
+}
+
+// What the pump is asked for meets the worker at every stage of falling asleep.
+TEST(RuntimePumpTest, AWorkerThatIsAskedDoesNotSleepOverIt) {
+  struct CountingPump final : worker::Pump {
+    std::atomic<int> posted{0};
+    std::atomic<int> seen{0};
+    bool Run(CoreId core, Instant, Moment) override {
+      if (core != 1 || posted.load(std::memory_order_relaxed) == 0) return false;
+      posted.store(0, std::memory_order_relaxed);
+      seen.fetch_add(1);
+      return true;
+    }
+  } pump;
+  RuntimeOptions options;
+  options.cores = 2;
+  options.pin = false;
+  options.spin = 0us;
+  options.scheduling = FindPreset("ix").value();
+  const auto runtime = Runtime::Create(std::move(options)).value();
+  worker::Engine& engine = *worker::Engine::Current();
+  engine.SetPump(&pump);
+  for (int i = 1; i <= 50000; ++i) {
+    pump.posted.store(1, std::memory_order_relaxed);
+    engine.AskForPump(1);
+    const Instant until = Clock::now() + 5s;
+    // No system call while it goes on: the next post must meet the way to sleep.
+    for (int look = 1; pump.seen.load() < i; ++look) {
+      if (look % 1024 != 0) continue;
+      ASSERT_LT(Clock::now(), until) << "post " << i;
+      std::this_thread::yield();
+    }
+    for (int wait = 0; wait < i % 64; ++wait) std::atomic_signal_fence(std::memory_order_seq_cst);
+  }
+  engine.SetPump(nullptr);
 }
 
 TEST(RuntimeLimitsTest, ThreadsBeyondTheLimitAreRefused) {

@@ -272,6 +272,20 @@ void Worker::AdaptPassCount(Instant now) {
   stops_until_pass_ = stops_per_pass_;
 }
 
+bool Worker::RunPump(Instant now, bool idle) {
+  // Acquire: pairs with AskForPump(), so that the pump finds what it was asked for.
+  if (pump_asked_.load(std::memory_order_relaxed)) {
+    pump_asked_.exchange(false, std::memory_order_acquire);
+  }
+  if (engine_.pump() == nullptr) return false;
+  // After the count of passes went up and before pump_ is read for good; pairs
+  // with the fence in SetPump(): either that sees the count, or this sees nullptr.
+  std::atomic_thread_fence(std::memory_order_seq_cst);
+  Pump* const pump = engine_.pump();
+  return pump != nullptr &&
+         pump->Run(core_, now, idle ? Pump::Moment::kIdle : Pump::Moment::kPass);
+}
+
 UserThread* Worker::Pass() {
   const Instant now = Clock::now();
   AdaptPassCount(now);
@@ -283,7 +297,7 @@ UserThread* Worker::Pass() {
   }
   // What the poller finds is placed by the load of this core as it is now.
   placement_.Leave(core_);
-  if (Pump* const pump = engine_.pump()) pump->Run(core_, now, Pump::Moment::kPass);
+  RunPump(now, /*idle=*/false);
   if (timers_.Next() <= now) timers_.RunExpired(now);
   io::Poller& poller = engine_.parking().poller(core_);
   if (!poller.Empty()) poller.Poll(Duration::zero());
@@ -350,15 +364,14 @@ UserThread* Worker::Idle() {
   Instant idle_since = Clock::now();
   while (!engine_.stopping()) {
     if (UserThread* const thread = Pass()) return Found(thread);
-    if (Pump* const pump = engine_.pump()) {
-      if (pump->Run(core_, last_pass_, Pump::Moment::kIdle)) continue;
-    }
+    if (RunPump(last_pass_, /*idle=*/true)) continue;
     if (last_pass_ - idle_since < engine_.options().spin) {
       base::Pause();
       continue;
     }
     parking.BeginPark(core_);
-    if (placement_.HasWork(core_) || engine_.stopping() || EarliestTimer() <= last_pass_) {
+    if (placement_.HasWork(core_) || pump_asked_.load(std::memory_order_relaxed) ||
+        engine_.stopping() || EarliestTimer() <= last_pass_) {
       parking.CancelPark(core_);
       continue;
     }

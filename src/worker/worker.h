@@ -74,6 +74,11 @@ class alignas(base::kNoSharing) Worker {
   }
   void AddStats(RuntimeStats& stats) const;
 
+  // The next pass runs the pump, and there is one before this worker sleeps. To
+  // be followed by a wake-up. Any thread.
+  // Release: pairs with RunPump().
+  void AskForPump() { pump_asked_.store(true, std::memory_order_release); }
+
   // Statistics that others count on this core's behalf; this thread only.
   void CountSpawn() { Bump(spawned_); }
 
@@ -110,6 +115,7 @@ class alignas(base::kNoSharing) Worker {
 
   // One pass; returns a task to run or nullptr.
   UserThread* Pass();
+  bool RunPump(Instant now, bool idle);
   UserThread* HelpOthers(Instant now);
   UserThread* Idle();
   UserThread* Found(UserThread* thread);
@@ -146,6 +152,8 @@ class alignas(base::kNoSharing) Worker {
   ThreadStock threads_;
   StackStock stacks_;
   TimerQueue timers_;
+
+  alignas(base::kNoSharing) std::atomic<bool> pump_asked_{false};
 
   Counter steals_{0};
   Counter parks_{0};
