@@ -45,8 +45,11 @@ namespace detail {
 
 // The seam between the templates below and the engine.
 inline constexpr size_t kInlineBytes = 96;
-worker::UserThread* NewThread();  // nullptr: max_threads are alive, or no runtime.
-void* StorageOf(worker::UserThread& thread);
+struct Fresh {
+  worker::UserThread* thread;
+  void* storage;  // kInlineBytes.
+};
+Fresh NewThread();  // nullptr: max_threads are alive, or no runtime.
 void Launch(worker::UserThread& thread, const ThreadOptions& options,
             void (*run)(void* storage));
 Error CannotSpawn();
@@ -68,9 +71,8 @@ void RunBoxed(void* storage) {
 template <typename F>
 worker::UserThread* Spawn(const ThreadOptions& options, F&& function) {
   using Function = std::decay_t<F>;
-  worker::UserThread* const thread = NewThread();
+  const auto [thread, storage] = NewThread();
   if (thread == nullptr) return nullptr;
-  void* const storage = StorageOf(*thread);
   if constexpr (sizeof(Function) <= kInlineBytes && alignof(Function) <= 16) {
     ::new (storage) Function(std::forward<F>(function));
     Launch(*thread, options, &RunInline<Function>);
@@ -90,19 +92,22 @@ class Thread {
   Thread() noexcept = default;
 
   // Starts `function` as a user thread. Throws std::system_error
-  // (resource_unavailable_try_again) if max_threads are alive or the process has
-  // no Runtime; Spawn() is the same without the exception. Any thread.
+  // (resource_unavailable_try_again) if max_threads are alive or the process
+  // has no Runtime; Spawn() is the same without the exception. Any thread.
   template <typename F>
-    requires std::is_invocable_v<std::decay_t<F>&> && (!std::is_same_v<std::decay_t<F>, Thread>)
-  explicit Thread(F&& function) : Thread(ThreadOptions{}, std::forward<F>(function)) {}
+    requires std::is_invocable_v<std::decay_t<F>&> &&
+             (!std::is_same_v<std::decay_t<F>, Thread>)
+  explicit Thread(F&& function)
+      : Thread(ThreadOptions{}, std::forward<F>(function)) {}
 
   template <typename F>
     requires std::is_invocable_v<std::decay_t<F>&>
   Thread(const ThreadOptions& options, F&& function)
       : thread_(detail::Spawn(options, std::forward<F>(function))) {
     if (thread_ == nullptr) {
-      throw std::system_error(std::make_error_code(std::errc::resource_unavailable_try_again),
-                              detail::CannotSpawn().message);
+      throw std::system_error(
+          std::make_error_code(std::errc::resource_unavailable_try_again),
+          detail::CannotSpawn().message);
     }
   }
 
@@ -115,7 +120,8 @@ class Thread {
     return thread;
   }
 
-  Thread(Thread&& other) noexcept : thread_(std::exchange(other.thread_, nullptr)) {}
+  Thread(Thread&& other) noexcept
+      : thread_(std::exchange(other.thread_, nullptr)) {}
   Thread& operator=(Thread&& other) noexcept {
     if (joinable()) std::terminate();
     thread_ = std::exchange(other.thread_, nullptr);
@@ -128,8 +134,8 @@ class Thread {
 
   bool joinable() const noexcept { return thread_ != nullptr; }
 
-  // Waits until the thread has finished. Requires joinable(), and not on itself.
-  // Callable on user threads and on kernel threads.
+  // Waits until the thread has finished. Requires joinable(), and not on
+  // itself. Callable on user threads and on kernel threads.
   void join();
 
   // As join(), but returns false, the thread still joinable, if it has not
@@ -153,12 +159,14 @@ class JThread {
   JThread() noexcept = default;
   template <typename F>
     requires(!std::is_same_v<std::decay_t<F>, JThread>)
-  explicit JThread(F&& function) : JThread(ThreadOptions{}, std::forward<F>(function)) {}
+  explicit JThread(F&& function)
+      : JThread(ThreadOptions{}, std::forward<F>(function)) {}
   template <typename F>
   JThread(const ThreadOptions& options, F&& function) {
     if constexpr (std::is_invocable_v<std::decay_t<F>&, std::stop_token>) {
-      thread_ = Thread(options, [function = std::forward<F>(function),
-                                 token = stop_.get_token()]() mutable { function(token); });
+      thread_ = Thread(
+          options, [function = std::forward<F>(function),
+                    token = stop_.get_token()]() mutable { function(token); });
     } else {
       thread_ = Thread(options, std::forward<F>(function));
     }
@@ -206,7 +214,8 @@ inline bool sleep_for(Duration duration, const std::stop_token& stop = {}) {
   return sleep_until(DeadlineIn(duration), stop);
 }
 
-// The name and id that the thread was started with; "" and 0 on a kernel thread.
+// The name and id that the thread was started with; "" and 0 on a kernel
+// thread.
 const char* name();
 Thread::id get_id();
 

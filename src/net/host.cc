@@ -153,13 +153,7 @@ bool Host::DrainHome(CoreId core) {
 
 bool Host::Run(CoreId core, Instant now, Moment moment) {
   if (initialising_.load(std::memory_order_acquire)) core_init_->RunOn(core, service_);
-  bool worked = false;
-  if (replies_go_home_) {
-    worked = DrainHome(core);
-    if (moment == Moment::kIdle) {
-      for (CoreId other = 0; other < cores_; ++other) worked |= DrainHome(other);
-    }
-  }
+  bool worked = replies_go_home_ && DrainHome(core);
   UdpReplies& replies = udp_replies_[core];
   worked |= moment == Moment::kIdle ? replies.Flush() : replies.FlushOld(now);
   return worked;

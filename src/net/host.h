@@ -44,6 +44,7 @@ class Host final : public ConnectionHost, public worker::Pump {
 
   // worker::Pump.
   bool Run(CoreId core, Instant now, Moment moment) override;
+  bool Help(CoreId core) override { return replies_go_home_ && DrainHome(core); }
 
   // Runs `entry(argument)` on a user thread and counts it, so that Stop() can
   // wait for it; `entry` ends with Finished(). False if there are too many.

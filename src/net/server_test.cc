@@ -12,6 +12,7 @@
 #include <semaphore>
 #include <thread>
 
+#include "base/cpu.h"
 #include "net/line_protocol.h"
 #include "net/test_client.h"
 #include "yamanote/runtime.h"
@@ -22,8 +23,8 @@ namespace {
 
 using namespace std::chrono_literals;
 
-// Answers "<" + request. Lines that begin with 'W' wait for the test, 'B' are
-// answered with 100,000 bytes.
+// Answers "<" + request. Lines that begin with 'W' wait for the test, 'H' do so
+// without leaving their core, 'B' are answered with 100,000 bytes.
 class LineService final : public Service {
  public:
   Result<void> Init(unsigned cores) override {
@@ -39,6 +40,10 @@ class LineService final : public Service {
     if (kind == 'W') {
       waiting_.fetch_add(1);
       while (!go_) this_thread::sleep_for(100us);  // Gives way to everybody.
+    }
+    if (kind == 'H') {
+      waiting_.fetch_add(1);
+      while (!go_) base::Pause();
     }
     if (kind == 'B') {
       reply.Append(std::string(100'000, 'b'));
@@ -179,6 +184,38 @@ INSTANTIATE_TEST_SUITE_P(Presets, EveryPresetTest, testing::ValuesIn(PresetNames
                            std::ranges::replace(name, '-', '_');
                            return name;
                          });
+
+// A request that never gives way holds up neither the input nor the replies of the
+// connections whose home is its core, though no other core is ever idle. (With
+// partitioned placement it does, and with tq, which steals no work, it may.)
+class SharingPresetTest : public ServerTest, public testing::WithParamInterface<std::string> {};
+
+TEST_P(SharingPresetTest, ATaskThatHoldsItsCoreDelaysNobody) {
+  StartWith(GetParam());
+  std::atomic<bool> done{false};
+  std::vector<Thread> busy;
+  for (int i = 0; i < 2; ++i) {
+    busy.emplace_back([&] {
+      while (!done) this_thread::yield();
+    });
+  }
+  TestClient holder = Tcp();
+  ASSERT_TRUE(holder.Send("H\n"));
+  ASSERT_TRUE(Eventually([&] { return service_.waiting_ == 1; }));
+  // Homes are given in turn, so both cores have some of them.
+  for (int i = 0; i < 4; ++i) {
+    TestClient other = Tcp();
+    ASSERT_TRUE(other.Send("x\n"));
+    EXPECT_EQ(other.Receive(3), "<x\n") << i;
+  }
+  service_.go_ = true;
+  EXPECT_EQ(holder.Receive(3), "<H\n");
+  done = true;
+  for (Thread& thread : busy) thread.join();
+}
+
+INSTANTIATE_TEST_SUITE_P(Presets, SharingPresetTest,
+                         testing::Values("zygos", "shenango", "yamanote", "shinjuku", "concord"));
 
 // ---- Start and stop ---------------------------------------------------------------
 

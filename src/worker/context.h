@@ -7,7 +7,8 @@
 //
 // Protocol (why a task may be made runnable before it has left its core):
 //   1. A context that runs has sp == nullptr.
-//   2. YamanoteSwitch() saves the registers, then publishes `from->sp` (release)
+//   2. YamanoteSwitch() saves the registers, then publishes `from->sp`
+//   (release)
 //      and does not touch that stack again.
 //   3. It waits until `to->sp` is set (acquire), clears it and continues there.
 // So a waker may enqueue a task whose core is still on its way from deciding to
@@ -27,15 +28,15 @@ struct Context {
 extern "C" {
 
 // Suspends the caller in `from` and continues `to`, where its own call returns
-// `message`. So it returns what whoever continues the caller one day passes: its
-// worker, which saves reading a thread-local.
+// `message`. So it returns what whoever continues the caller one day passes:
+// its worker, which saves reading a thread-local.
 void* YamanoteSwitch(Context* from, Context* to, void* message) noexcept;
 
 // Suspends the caller in `from` and calls `entry(argument)` on the stack that
 // ends at `stack_top` (16-byte aligned). `entry` must not return. Returns the
 // message of whoever continues the caller.
 void* YamanoteStart(Context* from, void* stack_top, void (*entry)(void*),
-                   void* argument) noexcept;
+                    void* argument) noexcept;
 
 // Continues `to`, where its call returns `message`; the caller's stack is
 // abandoned.

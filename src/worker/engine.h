@@ -31,6 +31,9 @@ class Pump {
   // On `core`'s worker, on the scheduler's stack: must not block; may Spawn.
   // `now` is exact. Returns true if it did something.
   virtual bool Run(CoreId core, Instant now, Moment moment) = 0;
+  // As Run(), on another core's worker while `core` is held by a task: what
+  // need not be done on `core` itself.
+  virtual bool Help(CoreId core) = 0;
 };
 
 class Engine {
@@ -58,8 +61,8 @@ class Engine {
   // ensures that no worker is inside the old one when it goes away:
   // SetPump(nullptr) waits for every worker to have passed.
   void SetPump(Pump* pump);
-  // Makes sure that `core` runs the pump soon, even if it is about to sleep. What
-  // the pump is to find comes first. Any thread.
+  // Makes sure that `core` runs the pump soon, even if it is about to sleep.
+  // What the pump is to find comes first. Any thread.
   void AskForPump(CoreId core);
   // Acquire; pairs with SetPump().
   Pump* pump() const { return pump_.load(std::memory_order_acquire); }
@@ -74,11 +77,21 @@ class Engine {
   ThreadPool& threads() { return threads_; }
   RuntimeStats stats() const;
 
-  // The process's engine, nullptr if there is none.
-  static Engine* Current();
+  // Takes `count` thread ids that nobody else gets; returns the first. Any
+  // thread.
+  uint64_t TakeIds(uint64_t count) {
+    return next_id_.fetch_add(count, std::memory_order_relaxed);
+  }
+
+  // The process's engine, nullptr if there is none. Acquire: pairs with the
+  // release in the constructor, so that who sees the pointer sees the engine.
+  static Engine* Current() { return current_.load(std::memory_order_acquire); }
 
  private:
   void RunWorker(CoreId core, int cpu);
+
+  static inline std::atomic<Engine*> current_{nullptr};
+  static inline std::atomic<uint64_t> next_id_{1};
 
   const RuntimeOptions options_;
   const std::unique_ptr<dispatch::Placement> placement_;

@@ -1,7 +1,7 @@
 // free_list.h - a core's private stock of pooled objects.
 //
-// Takes from and returns to a shared pool in batches, so that the pool's lock is
-// taken once per kBatch objects. Used by one core; not thread-safe.
+// Takes from and returns to a shared pool in batches, so that the pool's lock
+// is taken once per kBatch objects. Used by one core; not thread-safe.
 //
 // Pool: Result<void> Take(size_t count, T*& head, size_t& taken);
 //       void Return(T* head, size_t count);
@@ -12,7 +12,7 @@
 
 namespace yamanote::worker {
 
-template <typename T, T* T::*kNext, typename Pool>
+template <typename T, T* T::* kNext, typename Pool>
 class FreeList {
  public:
   static constexpr size_t kBatch = 32;

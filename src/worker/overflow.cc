@@ -2,11 +2,12 @@
 
 #include "worker/overflow.h"
 
+#include <unistd.h>
+
 #include <csignal>
 #include <cstdio>
 #include <cstring>
 #include <mutex>
-#include <unistd.h>
 
 #include "worker/engine.h"
 
@@ -34,19 +35,23 @@ void ReportIfOverflow(const void* address) {
   char number[24];
   char* digit = number + sizeof(number) - 1;
   *digit = '\0';
-  for (size_t left = worker->engine().stacks().stack_bytes(); left != 0; left /= 10) {
+  for (size_t left = worker->engine().stacks().stack_bytes(); left != 0;
+       left /= 10) {
     *--digit = static_cast<char>('0' + left % 10);
   }
   Write("yamanote: stack overflow in user thread '");
   Write(thread->name);
   Write("': it used more than stack_bytes = ");
   Write(digit);
-  Write("; raise RuntimeOptions::stack_bytes (runtime.stack_bytes in the configuration)\n");
+  Write(
+      "; raise RuntimeOptions::stack_bytes (runtime.stack_bytes in the "
+      "configuration)\n");
 }
 
 void OnFault(int signal, siginfo_t* info, void* context) {
   ReportIfOverflow(info->si_addr);
-  if ((g_before.sa_flags & SA_SIGINFO) != 0 && g_before.sa_sigaction != nullptr) {
+  if ((g_before.sa_flags & SA_SIGINFO) != 0 &&
+      g_before.sa_sigaction != nullptr) {
     g_before.sa_sigaction(signal, info, context);
     return;
   }
@@ -62,7 +67,7 @@ OverflowReporter::OverflowReporter() : stack_(new char[kSignalStackBytes]) {
   alternate.ss_size = kSignalStackBytes;
   sigaltstack(&alternate, nullptr);
   std::call_once(g_installed, [] {
-    struct sigaction action {};
+    struct sigaction action{};
     action.sa_sigaction = &OnFault;
     action.sa_flags = SA_SIGINFO | SA_ONSTACK;
     sigemptyset(&action.sa_mask);

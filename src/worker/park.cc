@@ -42,8 +42,7 @@ Parking::~Parking() {
   }
 }
 
-void Parking::Notify(dispatch::Placed placed) {
-  if (placed.notify == dispatch::Notify::kNobody) return;
+void Parking::NotifySomebody(dispatch::Placed placed) {
   std::atomic_thread_fence(std::memory_order_seq_cst);  // E2; pairs with W3.
   if (placed.notify == dispatch::Notify::kCore) {
     TryWake(placed.core);
@@ -91,7 +90,8 @@ bool Parking::EndSpinWithWork(CoreId core) {
   slots_[core].state.store(State::kRunning);
   const bool last = spinning_.fetch_sub(1) == 1;
   if (!last) return false;
-  // Pairs with E2: what an enqueuer left to this spinner is visible to the caller.
+  // Pairs with E2: what an enqueuer left to this spinner is visible to the
+  // caller.
   std::atomic_thread_fence(std::memory_order_seq_cst);
   return parked_.load(std::memory_order_relaxed) != 0;
 }
@@ -115,7 +115,8 @@ void Parking::CancelPark(CoreId core) {
 
 void Parking::SleepOnWord(Slot& slot) {
   // On the state itself: the call of a waker that comes late spoils nothing.
-  while (slot.state.load() == State::kParked) FutexWait(slot.state, State::kParked);
+  while (slot.state.load() == State::kParked)
+    FutexWait(slot.state, State::kParked);
 }
 
 void Parking::Sleep(CoreId core, const std::function<Instant()>& earliest) {
@@ -130,10 +131,13 @@ void Parking::Sleep(CoreId core, const std::function<Instant()>& earliest) {
     do {
       until = earliest();
       watch_until_.store(ToNanos(until));
-      std::atomic_thread_fence(std::memory_order_seq_cst);  // See NotifyTimer().
+      std::atomic_thread_fence(
+          std::memory_order_seq_cst);  // See NotifyTimer().
     } while (earliest() < until);
-    const Duration wait = until == kNever ? Duration::max() : until - Clock::now();
-    if (wait > Duration::zero()) (work_moves_ ? watch_ : *slot.poller).Poll(wait);
+    const Duration wait =
+        until == kNever ? Duration::max() : until - Clock::now();
+    if (wait > Duration::zero())
+      (work_moves_ ? watch_ : *slot.poller).Poll(wait);
   }
   slot.watching.store(false);
   if (work_moves_) {

@@ -16,10 +16,10 @@
 // waits, as in W4, and if so wakes the next: E3 left those tasks to it.
 //
 // Events of file descriptors: where work may move between cores, one sleeper
-// (the watcher) sleeps on all cores' pollers, so that a core held by a long task
-// does not delay its connections; the others sleep on a word of their own. The
-// watcher hands the role on when it finds work. Where work may not move, each
-// worker sleeps in its own poller.
+// (the watcher) sleeps on all cores' pollers, so that a core held by a long
+// task does not delay its connections; the others sleep on a word of their own.
+// The watcher hands the role on when it finds work. Where work may not move,
+// each worker sleeps in its own poller.
 
 #pragma once
 
@@ -44,7 +44,9 @@ class Parking {
   Parking& operator=(const Parking&) = delete;
 
   // E2-E4 for what the placement asked. Any thread.
-  void Notify(dispatch::Placed placed);
+  void Notify(dispatch::Placed placed) {
+    if (placed.notify != dispatch::Notify::kNobody) NotifySomebody(placed);
+  }
 
   // Wakes every parked worker; for shutdown. Any thread.
   void NotifyAll();
@@ -53,12 +55,14 @@ class Parking {
   // EndSpinWithWork(), or BeginPark (W2, W3), the look of W4, and CancelPark()
   // or Sleep().
   void BeginSpin(CoreId core);
-  // Returns true if it was the last that looked and others sleep: the caller wakes
-  // another if more work waits that others can take, or if NeedsWatcher(). Then
-  // it is a full fence.
+  // Returns true if it was the last that looked and others sleep: the caller
+  // wakes another if more work waits that others can take, or if
+  // NeedsWatcher(). Then it is a full fence.
   bool EndSpinWithWork(CoreId core);
   // Nobody would see an event of a core that is busy.
-  bool NeedsWatcher() const { return work_moves_ && !watched_.load(std::memory_order_relaxed); }
+  bool NeedsWatcher() const {
+    return work_moves_ && !watched_.load(std::memory_order_relaxed);
+  }
   void BeginPark(CoreId core);
   // The look found work: the caller is Spinning again.
   void CancelPark(CoreId core);
@@ -67,8 +71,8 @@ class Parking {
   // whenever it may have changed). The caller is Spinning afterwards.
   void Sleep(CoreId core, const std::function<Instant()>& earliest);
 
-  // After a timer was added: makes the watcher, if it sleeps longer than `when`,
-  // sleep anew. Any thread.
+  // After a timer was added: makes the watcher, if it sleeps longer than
+  // `when`, sleep anew. Any thread.
   void NotifyTimer(Instant when);
 
   // True while `core` sleeps or is about to.
@@ -90,8 +94,10 @@ class Parking {
   enum class State : uint32_t { kRunning, kSpinning, kParked };
 
   struct alignas(base::kNoSharing) Slot {
-    std::atomic<State> state{State::kRunning};  // Futex of one that does not watch.
-    std::atomic<bool> watching{false};   // It sleeps (or is about to) in a poller.
+    std::atomic<State> state{
+        State::kRunning};  // Futex of one that does not watch.
+    std::atomic<bool> watching{
+        false};  // It sleeps (or is about to) in a poller.
     std::unique_ptr<io::Poller> poller;
   };
 
@@ -105,6 +111,7 @@ class Parking {
     io::Poller& poller_;
   };
 
+  void NotifySomebody(dispatch::Placed placed);
   bool TryWake(CoreId core);  // Parked -> Spinning, and end its sleep.
   void SleepOnWord(Slot& slot);
 
@@ -117,7 +124,7 @@ class Parking {
   alignas(base::kNoSharing) std::atomic<uint32_t> spinning_{0};
   std::atomic<uint32_t> parked_{0};
   std::atomic<uint64_t> wakes_{0};
-  std::atomic<bool> watched_{false};          // Somebody is the watcher.
+  std::atomic<bool> watched_{false};             // Somebody is the watcher.
   std::atomic<int64_t> watch_until_{INT64_MIN};  // When it wakes by itself, ns.
 };
 

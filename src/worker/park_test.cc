@@ -53,7 +53,8 @@ class TokenWorkers {
   bool TakeToken() {
     int have = tokens_.load(std::memory_order_relaxed);
     while (have > 0) {
-      if (tokens_.compare_exchange_weak(have, have - 1, std::memory_order_relaxed)) {
+      if (tokens_.compare_exchange_weak(have, have - 1,
+                                        std::memory_order_relaxed)) {
         taken_.fetch_add(1);
         return true;
       }
@@ -67,7 +68,8 @@ class TokenWorkers {
     while (!stopping_) {
       if (TakeToken()) {
         if (parking_.EndSpinWithWork(core) &&
-            (parking_.NeedsWatcher() || tokens_.load(std::memory_order_relaxed) > 0)) {
+            (parking_.NeedsWatcher() ||
+             tokens_.load(std::memory_order_relaxed) > 0)) {
           parking_.Notify({Notify::kAnyone, kNoCore});
         }
         parking_.BeginSpin(core);
@@ -139,7 +141,8 @@ TEST(ParkTest, NotifyOfACoreWakesThatCore) {
       parking.EndSpinWithWork(1);
       while (woken.load() != i + 1) std::this_thread::yield();
       woken.store(-(i + 1));  // Answer.
-      while (woken.load() != i + 1 && woken.load() <= 0) std::this_thread::yield();
+      while (woken.load() != i + 1 && woken.load() <= 0)
+        std::this_thread::yield();
     }
   });
   for (int i = 0; i < 1000; ++i) {
@@ -162,10 +165,12 @@ TEST(ParkTest, TheWatcherSeesEventsOfBusyCores) {
   {
     TokenWorkers workers(3, true, 1);
     // Core 0's poller; whichever worker watches serves it.
-    ASSERT_TRUE(workers.parking().poller(0).Add(event, EPOLLIN | EPOLLET, handler));
+    ASSERT_TRUE(
+        workers.parking().poller(0).Add(event, EPOLLIN | EPOLLET, handler));
     for (int i = 1; i <= 200; ++i) {
       const uint64_t one = 1;
-      ASSERT_EQ(write(event, &one, sizeof(one)), static_cast<ssize_t>(sizeof(one)));
+      ASSERT_EQ(write(event, &one, sizeof(one)),
+                static_cast<ssize_t>(sizeof(one)));
       while (handler.events.load() < i) std::this_thread::yield();
     }
     workers.parking().poller(0).Remove(event, handler);

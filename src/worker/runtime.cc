@@ -15,26 +15,6 @@
 
 namespace yamanote {
 namespace worker {
-namespace {
-
-// Release in the Runtime's creation pairs with acquire in Current(): a thread
-// that sees the pointer sees the engine.
-std::atomic<Engine*> g_engine{nullptr};
-std::atomic<uint64_t> g_next_id{1};
-constexpr uint64_t kIdsPerBlock = 1024;
-
-// Unique, from blocks so that cores do not share a counter.
-uint64_t NewId() {
-  thread_local uint64_t next = 0;
-  thread_local uint64_t end = 0;
-  if (next == end) {
-    next = g_next_id.fetch_add(kIdsPerBlock, std::memory_order_relaxed);
-    end = next + kIdsPerBlock;
-  }
-  return next++;
-}
-
-}  // namespace
 
 bool WorkMoves(const Scheduling& scheduling, unsigned cores) {
   return cores > 1 && scheduling.placement != PlacementKind::kPartitioned;
@@ -42,27 +22,30 @@ bool WorkMoves(const Scheduling& scheduling, unsigned cores) {
 
 Engine::Engine(RuntimeOptions options, std::vector<int> cpus)
     : options_(std::move(options)),
-      placement_(dispatch::MakePlacement(options_.scheduling, static_cast<unsigned>(cpus.size()))),
+      placement_(dispatch::MakePlacement(options_.scheduling,
+                                         static_cast<unsigned>(cpus.size()))),
       stacks_(options_.stack_bytes, options_.max_threads),
       threads_(options_.max_threads),
-      parking_(static_cast<unsigned>(cpus.size()),
-               WorkMoves(options_.scheduling, static_cast<unsigned>(cpus.size()))) {
+      parking_(
+          static_cast<unsigned>(cpus.size()),
+          WorkMoves(options_.scheduling, static_cast<unsigned>(cpus.size()))) {
   for (CoreId core = 0; core < cpus.size(); ++core) {
     workers_.push_back(std::make_unique<Worker>(*this, core));
   }
-  g_engine.store(this, std::memory_order_release);
+  current_.store(this, std::memory_order_release);
   for (CoreId core = 0; core < cpus.size(); ++core) {
-    kernel_threads_.emplace_back([this, core, cpu = cpus[core]] { RunWorker(core, cpu); });
+    kernel_threads_.emplace_back(
+        [this, core, cpu = cpus[core]] { RunWorker(core, cpu); });
   }
 }
 
 Engine::~Engine() {
   stopping_.store(true);
-  // A worker that was about to park re-reads stopping_ after it said so, and one
-  // that said so earlier is woken here: as for E2-E4 in park.h.
+  // A worker that was about to park re-reads stopping_ after it said so, and
+  // one that said so earlier is woken here: as for E2-E4 in park.h.
   parking_.NotifyAll();
   for (std::thread& thread : kernel_threads_) thread.join();
-  g_engine.store(nullptr, std::memory_order_release);
+  current_.store(nullptr, std::memory_order_release);
   workers_.clear();  // Gives their stock back to the pools.
 }
 
@@ -79,19 +62,19 @@ void Engine::RunWorker(CoreId core, int cpu) {
   workers_[core]->Loop();
 }
 
-Engine* Engine::Current() { return g_engine.load(std::memory_order_acquire); }
-
 UserThread* Engine::NewThread() {
   Worker* const worker = Worker::This();
   UserThread* thread = nullptr;
   if (worker != nullptr) {
     thread = worker->threads().Take();
+    if (thread == nullptr) return nullptr;
+    thread->id = worker->NextThreadId();
   } else {
     size_t taken = 0;
     if (!threads_.Take(1, thread, taken)) return nullptr;
+    thread->id = TakeIds(1);
+    foreign_spawned_.fetch_add(1, std::memory_order_relaxed);
   }
-  if (thread == nullptr) return nullptr;
-  thread->id = NewId();
   thread->arrival = {};
   thread->deadline = kNever;
   thread->last_core = kNoCore;
@@ -114,20 +97,17 @@ void Engine::Free(UserThread& thread) {
 
 void Engine::Launch(UserThread& thread) {
   Worker* const worker = Worker::This();
-  if (worker != nullptr) {
-    worker->CountSpawn();
-  } else {
-    foreign_spawned_.fetch_add(1, std::memory_order_relaxed);
-  }
   const bool wants_now = placement_->clock_use() != ClockUse::kNone;
   const Instant now = wants_now ? Clock::now() : Instant{};
   if (wants_now && thread.arrival == Instant{}) thread.arrival = now;
-  parking_.Notify(placement_->Enqueue(thread, Wake::kArrival, thread.flow,
-                                      worker == nullptr ? kNoCore : worker->core(), now));
+  parking_.Notify(
+      placement_->Enqueue(thread, Wake::kArrival, thread.flow,
+                          worker == nullptr ? kNoCore : worker->core(), now));
 }
 
 void Engine::Resume(UserThread& thread) {
-  if (placement_->ObservesStops() || placement_->clock_use() == ClockUse::kRunTime) {
+  if (placement_->ObservesStops() ||
+      placement_->clock_use() == ClockUse::kRunTime) {
     // The thread may still be on its way from registering its wait to reporting
     // that it blocks; the policy must hear of that first. Tens of nanoseconds.
     const Worker* const caller = Worker::This();
@@ -138,16 +118,37 @@ void Engine::Resume(UserThread& thread) {
   Worker* const worker = Worker::This();
   const Instant now =
       placement_->clock_use() != ClockUse::kNone ? Clock::now() : Instant{};
-  parking_.Notify(placement_->Enqueue(thread, Wake::kWakeup, thread.flow,
-                                      worker == nullptr ? kNoCore : worker->core(), now));
+  parking_.Notify(
+      placement_->Enqueue(thread, Wake::kWakeup, thread.flow,
+                          worker == nullptr ? kNoCore : worker->core(), now));
 }
 
+namespace {
+
+Waiter* JoinerOf(uintptr_t completion) {
+  // NOLINTNEXTLINE(performance-no-int-to-ptr): a state or a pointer in one
+  // word.
+  return reinterpret_cast<Waiter*>(completion & ~UserThread::kJoinsForGood);
+}
+
+}  // namespace
+
 void Engine::Complete(UserThread& thread) {
-  // All acq_rel: pairs with the joiner's and the detacher's compare-exchanges.
-  // From kRunning straight to kFinished: the joiner may free the block at once.
-  uintptr_t seen = UserThread::kRunning;
+  // Acquire, here and below: pairs with the joiner's and the detacher's
+  // compare-exchanges, which publish the Waiter.
+  uintptr_t seen = thread.completion.load(std::memory_order_acquire);
+  if ((seen & UserThread::kJoinsForGood) != 0) {
+    // Nobody but this call changes it any more, and Notify() publishes the
+    // rest.
+    Notify(*JoinerOf(seen));
+    return;
+  }
+  // All acq_rel. From kRunning straight to kFinished: the joiner may free the
+  // block at once.
   while (!thread.completion.compare_exchange_weak(
-      seen, seen == UserThread::kRunning ? UserThread::kFinished : UserThread::kCompleting,
+      seen,
+      seen == UserThread::kRunning ? UserThread::kFinished
+                                   : UserThread::kCompleting,
       std::memory_order_acq_rel, std::memory_order_acquire)) {
   }
   if (seen == UserThread::kRunning) return;
@@ -157,8 +158,7 @@ void Engine::Complete(UserThread& thread) {
   }
   // Somebody joins. It frees the block after its Notify(); if it gave up just
   // now, it waits for kFinished instead, until which its Waiter lives.
-  // NOLINTNEXTLINE(performance-no-int-to-ptr): a state or a pointer in one word.
-  if (!Notify(*reinterpret_cast<Waiter*>(seen))) {
+  if (!Notify(*JoinerOf(seen))) {
     thread.completion.store(UserThread::kFinished, std::memory_order_release);
   }
 }
@@ -169,8 +169,8 @@ void Engine::AskForPump(CoreId core) {
 }
 
 void Engine::SetPump(Pump* pump) {
-  // seq_cst, as are the stores of a worker's state: a worker that is seen parked
-  // below looks at pump_ after it woke, hence after this store.
+  // seq_cst, as are the stores of a worker's state: a worker that is seen
+  // parked below looks at pump_ after it woke, hence after this store.
   pump_.store(pump);
   if (pump != nullptr) return;
   std::atomic_thread_fence(std::memory_order_seq_cst);  // Pairs with RunPump().
@@ -180,7 +180,8 @@ void Engine::SetPump(Pump* pump) {
     const uint64_t before = workers_[core]->reschedules();
     Worker* const self = Worker::This();
     if (self == workers_[core].get()) continue;
-    while (workers_[core]->reschedules() == before && !parking_.IsParked(core)) {
+    while (workers_[core]->reschedules() == before &&
+           !parking_.IsParked(core)) {
       sched_yield();
     }
   }
@@ -202,15 +203,18 @@ Result<std::vector<int>> ChooseCpus(const RuntimeOptions& options) {
   cpu_set_t allowed;
   CPU_ZERO(&allowed);
   if (sched_getaffinity(0, sizeof(allowed), &allowed) != 0) {
-    return MakeError(ErrorCode::kInternal,
-                     std::string("can't read the CPU affinity: ") + std::strerror(errno), errno);
+    return MakeError(
+        ErrorCode::kInternal,
+        std::string("can't read the CPU affinity: ") + std::strerror(errno),
+        errno);
   }
   if (!options.cpus.empty()) {
     for (const int cpu : options.cpus) {
       if (cpu < 0 || cpu >= CPU_SETSIZE || !CPU_ISSET(cpu, &allowed)) {
-        return MakeError(ErrorCode::kInvalidArgument,
-                         "cpus: CPU " + std::to_string(cpu) +
-                             " is not one that this process may use; see `taskset -p $$`");
+        return MakeError(
+            ErrorCode::kInvalidArgument,
+            "cpus: CPU " + std::to_string(cpu) +
+                " is not one that this process may use; see `taskset -p $$`");
       }
     }
     return options.cpus;
@@ -220,8 +224,9 @@ Result<std::vector<int>> ChooseCpus(const RuntimeOptions& options) {
   const unsigned wanted = options.cores == 0 ? count : options.cores;
   if (wanted > count && options.pin) {
     return MakeError(ErrorCode::kInvalidArgument,
-                     "cores = " + std::to_string(wanted) + ", but this process may use " +
-                         std::to_string(count) + " CPUs; lower cores or set pin = false");
+                     "cores = " + std::to_string(wanted) +
+                         ", but this process may use " + std::to_string(count) +
+                         " CPUs; lower cores or set pin = false");
   }
   for (int cpu = 0; cpu < CPU_SETSIZE && cpus.size() < wanted; ++cpu) {
     if (CPU_ISSET(cpu, &allowed)) cpus.push_back(cpu);
@@ -234,10 +239,12 @@ Result<void> CheckLimits(const RuntimeOptions& options) {
   constexpr size_t kLeastStack = 16 * 1024;
   constexpr size_t kMostStack = 64 * 1024 * 1024;
   constexpr size_t kMostThreads = 16 * 1024 * 1024;
-  const auto outside = [](const char* key, size_t value, size_t low, size_t high) {
+  const auto outside = [](const char* key, size_t value, size_t low,
+                          size_t high) {
     return MakeError(ErrorCode::kInvalidArgument,
-                     std::string(key) + " = " + std::to_string(value) + " is outside " +
-                         std::to_string(low) + " .. " + std::to_string(high));
+                     std::string(key) + " = " + std::to_string(value) +
+                         " is outside " + std::to_string(low) + " .. " +
+                         std::to_string(high));
   };
   if (options.stack_bytes < kLeastStack || options.stack_bytes > kMostStack) {
     return outside("stack_bytes", options.stack_bytes, kLeastStack, kMostStack);
@@ -245,7 +252,8 @@ Result<void> CheckLimits(const RuntimeOptions& options) {
   if (options.max_threads < 1 || options.max_threads > kMostThreads) {
     return outside("max_threads", options.max_threads, 1, kMostThreads);
   }
-  const size_t cores = options.cpus.empty() ? options.cores : options.cpus.size();
+  const size_t cores =
+      options.cpus.empty() ? options.cores : options.cpus.size();
   if (cores > 256) return outside("cores", cores, 1, 256);
   if (options.spin < Duration::zero()) {
     return MakeError(ErrorCode::kInvalidArgument,
@@ -264,7 +272,8 @@ std::atomic<bool> g_taken{false};
 }  // namespace
 
 Result<std::unique_ptr<Runtime>> Runtime::Create(RuntimeOptions options) {
-  if (auto checked = CheckLimits(options); !checked) return tl::unexpected(checked.error());
+  if (auto checked = CheckLimits(options); !checked)
+    return tl::unexpected(checked.error());
   Result<std::vector<int>> cpus = ChooseCpus(options);
   if (!cpus) return tl::unexpected(cpus.error());
   const auto cores = static_cast<unsigned>(cpus->size());
@@ -292,7 +301,8 @@ Runtime::~Runtime() {
 }
 
 void Runtime::Run(std::function<void()> main) {
-  YAMANOTE_CHECK(!this_thread::is_user_thread(), "Runtime::Run() on a user thread");
+  YAMANOTE_CHECK(!this_thread::is_user_thread(),
+                 "Runtime::Run() on a user thread");
   Thread thread(ThreadOptions{.name = "main"}, std::move(main));
   thread.join();
 }
@@ -302,6 +312,8 @@ RuntimeStats Runtime::stats() const { return impl_->stats(); }
 const RuntimeOptions& Runtime::options() const { return impl_->options(); }
 
 // Acquire: pairs with the release store in Create().
-Runtime* Runtime::Current() { return g_runtime.load(std::memory_order_acquire); }
+Runtime* Runtime::Current() {
+  return g_runtime.load(std::memory_order_acquire);
+}
 
 }  // namespace yamanote

@@ -1,4 +1,5 @@
-// runtime_test.cc - user threads start, block, move and end under every placement.
+// runtime_test.cc - user threads start, block, move and end under every
+// placement.
 
 #include "yamanote/runtime.h"
 
@@ -30,7 +31,8 @@ struct Setup {
   unsigned cores;
 };
 
-// Beside the presets: an order for which a waker waits until the block is reported.
+// Beside the presets: an order for which a waker waits until the block is
+// reported.
 constexpr const char* kLas = "yamanote with las";
 
 std::unique_ptr<Runtime> Make(const std::string& preset, unsigned cores) {
@@ -76,7 +78,8 @@ TEST_P(RuntimeTest, EveryThreadRunsOnceAndJoinSeesItsWrites) {
   std::vector<int> written(kThreads, 0);
   runtime_->Run([&] {
     std::vector<Thread> threads;
-    for (int i = 0; i < kThreads; ++i) threads.emplace_back([&written, i] { written[i] += i; });
+    for (int i = 0; i < kThreads; ++i)
+      threads.emplace_back([&written, i] { written[i] += i; });
     for (Thread& thread : threads) thread.join();
   });
   for (int i = 0; i < kThreads; ++i) ASSERT_EQ(written[i], i);
@@ -129,7 +132,8 @@ TEST_P(RuntimeTest, PingPongLosesNoWakeUp) {
     std::atomic<int> tokens{0};
     void Put() {
       tokens.fetch_add(1);
-      if (worker::Waiter* const waiter = waiting.exchange(nullptr)) worker::Notify(*waiter);
+      if (worker::Waiter* const waiter = waiting.exchange(nullptr))
+        worker::Notify(*waiter);
     }
     void Take() {
       while (true) {
@@ -138,7 +142,8 @@ TEST_P(RuntimeTest, PingPongLosesNoWakeUp) {
         worker::Waiter waiter;
         waiting.store(&waiter);
         if (tokens.load() > 0) {
-          // Whoever takes the waiter out ends the wait; ourselves: there is none.
+          // Whoever takes the waiter out ends the wait; ourselves: there is
+          // none.
           if (waiting.exchange(nullptr) != nullptr) continue;
         }
         worker::Wait(waiter);
@@ -180,7 +185,8 @@ TEST_P(RuntimeTest, SleepEndsNotBeforeItsTime) {
 }
 
 TEST_P(RuntimeTest, SleepInThePastReturns) {
-  runtime_->Run([] { EXPECT_TRUE(this_thread::sleep_until(Clock::now() - 1s)); });
+  runtime_->Run(
+      [] { EXPECT_TRUE(this_thread::sleep_until(Clock::now() - 1s)); });
 }
 
 TEST_P(RuntimeTest, StopEndsASleepThatNeverEnds) {
@@ -192,8 +198,8 @@ TEST_P(RuntimeTest, StopEndsASleepThatNeverEnds) {
   });
 }
 
-// Also under orders that are told of stops: the thread is still running when the
-// callback of a token that was triggered before comes.
+// Also under orders that are told of stops: the thread is still running when
+// the callback of a token that was triggered before comes.
 TEST_P(RuntimeTest, ATokenTriggeredBeforeEndsSleepAndJoinAtOnce) {
   runtime_->Run([&] {
     std::stop_source source;
@@ -257,7 +263,8 @@ TEST_P(RuntimeTest, ExceptionsInFlightTravelWithTheirThread) {
             throw;
           }
         } catch (const std::runtime_error& error) {
-          if (error.what() == expected && std::uncaught_exceptions() == 0) ++right;
+          if (error.what() == expected && std::uncaught_exceptions() == 0)
+            ++right;
         }
       });
     }
@@ -273,7 +280,8 @@ TEST_P(RuntimeTest, RequestsSpawnedByOtherRoomsRun) {
       worker::SpawnOptions options;
       options.flow = static_cast<uint64_t>(i) * 7919 + 1;
       const auto spawned = worker::Spawn(
-          options, [](void* count) { --*static_cast<std::atomic<int>*>(count); }, &left);
+          options,
+          [](void* count) { --*static_cast<std::atomic<int>*>(count); }, &left);
       ASSERT_TRUE(spawned.has_value());
     }
     while (left.load() != 0) this_thread::yield();
@@ -286,7 +294,9 @@ TEST_P(RuntimeTest, LargeCallablesAndDestructorsWork) {
     std::array<uint64_t, 64> large;
     std::iota(large.begin(), large.end(), 0);
     uint64_t sum = 0;
-    Thread thread([shared, large, &sum] { sum = std::accumulate(large.begin(), large.end(), 0ull); });
+    Thread thread([shared, large, &sum] {
+      sum = std::accumulate(large.begin(), large.end(), 0ull);
+    });
     thread.join();
     EXPECT_EQ(sum, 63u * 64 / 2);
     EXPECT_EQ(shared.use_count(), 1);
@@ -294,7 +304,8 @@ TEST_P(RuntimeTest, LargeCallablesAndDestructorsWork) {
 }
 
 std::string SetupName(const testing::TestParamInfo<Setup>& setup) {
-  std::string name = setup.param.preset + "_" + std::to_string(setup.param.cores);
+  std::string name =
+      setup.param.preset + "_" + std::to_string(setup.param.cores);
   for (char& c : name) c = c == '-' || c == ' ' ? '_' : c;
   return name;
 }
@@ -314,7 +325,8 @@ TEST(RuntimeParallelTest, ABurstReachesEverySleepingCore) {
       const auto meet = [&] {
         arrived.fetch_add(1);
         const Instant until = Clock::now() + 5s;
-        while (arrived.load() < kCores && Clock::now() < until) std::this_thread::yield();
+        while (arrived.load() < kCores && Clock::now() < until)
+          std::this_thread::yield();
         if (arrived.load() < kCores) gave_up.fetch_add(1);
       };
       runtime->Run([&] {
@@ -324,7 +336,8 @@ TEST(RuntimeParallelTest, ABurstReachesEverySleepingCore) {
         for (Thread& thread : threads) thread.join();
       });
       ASSERT_EQ(gave_up.load(), 0u) << preset << ", round " << round;
-      std::this_thread::sleep_for(200us);  // Spread over the workers' way to sleep.
+      std::this_thread::sleep_for(
+          200us);  // Spread over the workers' way to sleep.
     }
   }
 }
@@ -335,11 +348,13 @@ TEST(RuntimePumpTest, AWorkerThatIsAskedDoesNotSleepOverIt) {
     std::atomic<int> posted{0};
     std::atomic<int> seen{0};
     bool Run(CoreId core, Instant, Moment) override {
-      if (core != 1 || posted.load(std::memory_order_relaxed) == 0) return false;
+      if (core != 1 || posted.load(std::memory_order_relaxed) == 0)
+        return false;
       posted.store(0, std::memory_order_relaxed);
       seen.fetch_add(1);
       return true;
     }
+    bool Help(CoreId) override { return false; }
   } pump;
   RuntimeOptions options;
   options.cores = 2;
@@ -353,13 +368,15 @@ TEST(RuntimePumpTest, AWorkerThatIsAskedDoesNotSleepOverIt) {
     pump.posted.store(1, std::memory_order_relaxed);
     engine.AskForPump(1);
     const Instant until = Clock::now() + 5s;
-    // No system call while it goes on: the next post must meet the way to sleep.
+    // No system call while it goes on: the next post must meet the way to
+    // sleep.
     for (int look = 1; pump.seen.load() < i; ++look) {
       if (look % 1024 != 0) continue;
       ASSERT_LT(Clock::now(), until) << "post " << i;
       std::this_thread::yield();
     }
-    for (int wait = 0; wait < i % 64; ++wait) std::atomic_signal_fence(std::memory_order_seq_cst);
+    for (int wait = 0; wait < i % 64; ++wait)
+      std::atomic_signal_fence(std::memory_order_seq_cst);
   }
   engine.SetPump(nullptr);
 }
@@ -379,7 +396,8 @@ TEST(RuntimeLimitsTest, ThreadsBeyondTheLimitAreRefused) {
       });
       if (!thread) {
         EXPECT_EQ(thread.error().code, ErrorCode::kResourceExhausted);
-        EXPECT_NE(thread.error().message.find("max_threads = 128"), std::string::npos);
+        EXPECT_NE(thread.error().message.find("max_threads = 128"),
+                  std::string::npos);
         break;
       }
       threads.push_back(std::move(*thread));
@@ -397,11 +415,15 @@ TEST(RuntimeLimitsTest, ImpossibleOptionsAreRefused) {
     const auto runtime = Runtime::Create(std::move(options));
     return runtime ? std::string("accepted") : runtime.error().message;
   };
-  EXPECT_NE(message({.stack_bytes = 100}).find("stack_bytes = 100"), std::string::npos);
+  EXPECT_NE(message({.stack_bytes = 100}).find("stack_bytes = 100"),
+            std::string::npos);
   EXPECT_NE(message({.cpus = {4000}}).find("CPU 4000"), std::string::npos);
-  EXPECT_NE(message({.cores = 100000, .pin = false}).find("cores"), std::string::npos);
-  EXPECT_NE(message({.cores = 1, .max_threads = 0}).find("max_threads = 0"), std::string::npos);
-  EXPECT_NE(message({.cores = 1, .spin = -1us}).find("spin"), std::string::npos);
+  EXPECT_NE(message({.cores = 100000, .pin = false}).find("cores"),
+            std::string::npos);
+  EXPECT_NE(message({.cores = 1, .max_threads = 0}).find("max_threads = 0"),
+            std::string::npos);
+  EXPECT_NE(message({.cores = 1, .spin = -1us}).find("spin"),
+            std::string::npos);
 }
 
 TEST(RuntimeLimitsTest, OneRuntimeAtATime) {

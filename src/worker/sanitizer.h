@@ -55,11 +55,12 @@ struct Fiber {
 // stack that is left will not be continued. `from` and `to` are null for the
 // worker's own stack, whose fiber is `base`.
 [[gnu::always_inline]] inline void StartSwitch(
-    [[maybe_unused]] Saved* saved, [[maybe_unused]] Fiber* from, [[maybe_unused]] Fiber* to,
-    [[maybe_unused]] Fiber& base, [[maybe_unused]] const void* bottom,
-    [[maybe_unused]] size_t size) {
+    [[maybe_unused]] Saved* saved, [[maybe_unused]] Fiber* from,
+    [[maybe_unused]] Fiber* to, [[maybe_unused]] Fiber& base,
+    [[maybe_unused]] const void* bottom, [[maybe_unused]] size_t size) {
 #if defined(YAMANOTE_ASAN)
-  __sanitizer_start_switch_fiber(saved == nullptr ? nullptr : &saved->fake_stack, bottom, size);
+  __sanitizer_start_switch_fiber(
+      saved == nullptr ? nullptr : &saved->fake_stack, bottom, size);
 #endif
 #if defined(YAMANOTE_TSAN)
   // By way of the base, because a fiber must be left before another core enters
@@ -81,13 +82,14 @@ struct Fiber {
 // First thing on the stack that was switched to; `saved` null on a new stack.
 inline void FinishSwitch([[maybe_unused]] Saved* saved) {
 #if defined(YAMANOTE_ASAN)
-  __sanitizer_finish_switch_fiber(saved == nullptr ? nullptr : saved->fake_stack, nullptr,
-                                  nullptr);
+  __sanitizer_finish_switch_fiber(
+      saved == nullptr ? nullptr : saved->fake_stack, nullptr, nullptr);
 #endif
 }
 
 // Forgets what earlier, abandoned frames poisoned.
-inline void ResetStack([[maybe_unused]] void* bottom, [[maybe_unused]] size_t size) {
+inline void ResetStack([[maybe_unused]] void* bottom,
+                       [[maybe_unused]] size_t size) {
 #if defined(YAMANOTE_ASAN)
   __asan_unpoison_memory_region(bottom, size);
 #endif

@@ -29,7 +29,8 @@ Error SystemError(const char* what, int error) {
   message += std::strerror(error);
   if (error == ENOMEM) {
     message +=
-        "; raise vm.max_map_count (sysctl), lower max_threads or stack_bytes, or "
+        "; raise vm.max_map_count (sysctl), lower max_threads or stack_bytes, "
+        "or "
         "use a kernel with light guards (6.13 or later)";
   }
   return Error{ErrorCode::kResourceExhausted, std::move(message), error};
@@ -50,12 +51,14 @@ StackPool::~StackPool() {
 
 Result<void> StackPool::AddSlab() {
   if ((slabs_.size() + 1) * kStacksPerSlab > max_stacks_ + kStacksPerSlab - 1) {
-    return MakeError(ErrorCode::kResourceExhausted,
-                     "stacks in use: " + std::to_string(slabs_.size() * kStacksPerSlab) +
-                         ", the limit; raise max_threads");
+    return MakeError(
+        ErrorCode::kResourceExhausted,
+        "stacks in use: " + std::to_string(slabs_.size() * kStacksPerSlab) +
+            ", the limit; raise max_threads");
   }
-  void* const memory = mmap(nullptr, slab_bytes(), PROT_READ | PROT_WRITE,
-                            MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE | MAP_STACK, -1, 0);
+  void* const memory =
+      mmap(nullptr, slab_bytes(), PROT_READ | PROT_WRITE,
+           MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE | MAP_STACK, -1, 0);
   if (memory == MAP_FAILED) return tl::unexpected(SystemError("mmap", errno));
   // A huge page would commit the memory of thirty stacks at the first touch.
   madvise(memory, slab_bytes(), MADV_NOHUGEPAGE);
@@ -107,7 +110,8 @@ void StackPool::Return(Stack* head, size_t count) {
     const std::lock_guard guard(lock_);
     warm = free_count_;
   }
-  // The system calls are made outside of the lock; `warm` may be a little stale.
+  // The system calls are made outside of the lock; `warm` may be a little
+  // stale.
   for (Stack* stack = head; stack != nullptr; stack = stack->next) {
     if (warm++ < kWarmStacks || !stack->touched) continue;
     madvise(stack->bottom, stack_bytes_, MADV_DONTNEED);

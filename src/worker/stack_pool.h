@@ -3,7 +3,8 @@
 // Stacks are cut from slabs of address space, each with a guard below it. Where
 // the kernel has light guards (MADV_GUARD_INSTALL, Linux 6.13) a million stacks
 // are a handful of mappings; elsewhere each guard is a mapping of its own and
-// vm.max_map_count (65,530 by default) bounds the number of stacks to half of it.
+// vm.max_map_count (65,530 by default) bounds the number of stacks to half of
+// it.
 //
 // Memory is committed by first touch, one page for a thread that calls little.
 // A free stack keeps its pages while at most kWarmStacks are free; pages of
@@ -21,13 +22,14 @@
 
 namespace yamanote::worker {
 
-// One stack: usable memory is [bottom, top). The descriptor lives outside of it.
+// One stack: usable memory is [bottom, top). The descriptor lives outside of
+// it.
 struct Stack {
   char* bottom = nullptr;
-  char* top = nullptr;        // 16-byte aligned.
-  Stack* next = nullptr;      // In a free list.
+  char* top = nullptr;    // 16-byte aligned.
+  Stack* next = nullptr;  // In a free list.
   [[no_unique_address]] sanitizer::Fiber fiber;
-  bool touched = false;       // Has run since its pages were last given back.
+  bool touched = false;  // Has run since its pages were last given back.
 };
 
 // Bytes below `bottom` that fault when touched.
@@ -55,7 +57,7 @@ class StackPool {
 
  private:
   static constexpr size_t kStacksPerSlab = 64;
-  static constexpr size_t kWarmStacks = 4096;
+  static constexpr size_t kWarmStacks = 16384;  // Some 64-128 MiB.
 
   struct Slab {
     explicit Slab(char* slab_memory) : memory(slab_memory) {}
@@ -64,7 +66,9 @@ class StackPool {
   };
 
   Result<void> AddSlab();  // Under lock_.
-  size_t slab_bytes() const { return kStacksPerSlab * (stack_bytes_ + kGuardBytes); }
+  size_t slab_bytes() const {
+    return kStacksPerSlab * (stack_bytes_ + kGuardBytes);
+  }
 
   const size_t stack_bytes_;
   const size_t max_stacks_;

@@ -36,12 +36,15 @@ TEST(StackPoolTest, StacksAreAlignedUsableAndApart) {
   for (const Stack* stack : stacks) {
     EXPECT_EQ(reinterpret_cast<uintptr_t>(stack->top) % 16, 0u);
     // At most 7 colours of 192 bytes are lost to staggering.
-    EXPECT_GE(stack->top - stack->bottom, static_cast<ptrdiff_t>(kStackBytes - 7 * 192));
-    std::memset(stack->bottom, 0x5a, static_cast<size_t>(stack->top - stack->bottom));
+    EXPECT_GE(stack->top - stack->bottom,
+              static_cast<ptrdiff_t>(kStackBytes - 7 * 192));
+    std::memset(stack->bottom, 0x5a,
+                static_cast<size_t>(stack->top - stack->bottom));
     EXPECT_TRUE(bottoms.insert(stack->bottom).second);
   }
   for (auto it = bottoms.begin(); std::next(it) != bottoms.end(); ++it) {
-    EXPECT_GE(*std::next(it) - *it, static_cast<ptrdiff_t>(kStackBytes + kGuardBytes));
+    EXPECT_GE(*std::next(it) - *it,
+              static_cast<ptrdiff_t>(kStackBytes + kGuardBytes));
   }
 }
 
@@ -101,7 +104,8 @@ TEST(FreeListTest, SpillsTheOldestAndKeepsTheNewest) {
   ThreadPool pool(1024);
   ThreadStock stock(pool);
   std::vector<UserThread*> taken;
-  for (size_t i = 0; i < 2 * ThreadStock::kMost; ++i) taken.push_back(stock.Take());
+  for (size_t i = 0; i < 2 * ThreadStock::kMost; ++i)
+    taken.push_back(stock.Take());
   for (UserThread* thread : taken) {
     ASSERT_NE(thread, nullptr);
     stock.Return(thread);

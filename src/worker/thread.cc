@@ -22,14 +22,14 @@ namespace detail {
 
 static_assert(kInlineBytes == UserThread::kInlineBytes);
 
-UserThread* NewThread() {
+Fresh NewThread() {
   Engine* const engine = Engine::Current();
-  return engine == nullptr ? nullptr : engine->NewThread();
+  UserThread* const thread = engine == nullptr ? nullptr : engine->NewThread();
+  return {thread, thread == nullptr ? nullptr : thread->storage};
 }
 
-void* StorageOf(UserThread& thread) { return thread.storage; }
-
-void Launch(UserThread& thread, const ThreadOptions& options, void (*run)(void*)) {
+void Launch(UserThread& thread, const ThreadOptions& options,
+            void (*run)(void*)) {
   thread.run = run;
   thread.name = options.name;
   thread.request_class = options.request_class;
@@ -41,45 +41,69 @@ void Launch(UserThread& thread, const ThreadOptions& options, void (*run)(void*)
 Error CannotSpawn() {
   Engine* const engine = Engine::Current();
   if (engine == nullptr) {
-    return Error{ErrorCode::kUnavailable,
-                 "no Runtime in this process: create one before the first user thread", 0};
+    return Error{
+        ErrorCode::kUnavailable,
+        "no Runtime in this process: create one before the first user thread",
+        0};
   }
-  return Error{ErrorCode::kResourceExhausted,
-               "max_threads = " + std::to_string(engine->options().max_threads) +
-                   " user threads are alive; raise it or wait for threads to end",
-               0};
+  return Error{
+      ErrorCode::kResourceExhausted,
+      "max_threads = " + std::to_string(engine->options().max_threads) +
+          " user threads are alive; raise it or wait for threads to end",
+      0};
 }
 
 }  // namespace detail
 
+namespace {
+
+// False if the wait ended before the thread did.
+[[gnu::always_inline]] inline bool Join(UserThread& thread, Instant deadline,
+                                        const std::stop_token* stop) {
+  const bool for_good = deadline == kNever && stop == nullptr;
+  Waiter waiter(worker::EndsOf(deadline, stop));
+  const uintptr_t joining = reinterpret_cast<uintptr_t>(&waiter) |
+                            (for_good ? UserThread::kJoinsForGood : 0);
+  // Acquire: pairs with the exchange in Engine::Complete(), so that what the
+  // thread wrote is visible here.
+  uintptr_t expected = UserThread::kRunning;
+  if (thread.completion.load(std::memory_order_acquire) ==
+          UserThread::kFinished ||
+      !thread.completion.compare_exchange_strong(expected, joining,
+                                                 std::memory_order_acq_rel)) {
+    return true;
+  }
+  if (worker::Block(waiter, deadline, stop) == WaitResult::kNotified)
+    return true;
+  expected = joining;
+  if (thread.completion.compare_exchange_strong(expected, UserThread::kRunning,
+                                                std::memory_order_acq_rel)) {
+    return false;
+  }
+  // It finished meanwhile and its Complete() holds `waiter`: see there.
+  while (thread.completion.load(std::memory_order_acquire) !=
+         UserThread::kFinished) {
+    base::Pause();
+  }
+  return true;
+}
+
+}  // namespace
+
 void Thread::join() {
-  const bool joined = join_until(kNever);
+  YAMANOTE_CHECK(joinable(), "join() of a thread that is not joinable");
+  UserThread& thread = *thread_;
+  const bool joined = Join(thread, kNever, nullptr);
   YAMANOTE_CHECK(joined, "a join without a deadline ended early");
+  thread_ = nullptr;
+  Engine::Current()->Free(thread);
 }
 
 bool Thread::join_until(Instant deadline, const std::stop_token& stop) {
   YAMANOTE_CHECK(joinable(), "join() of a thread that is not joinable");
   UserThread& thread = *thread_;
-  const std::stop_token* const stops = stop.stop_possible() ? &stop : nullptr;
-  Waiter waiter(worker::EndsOf(deadline, stops));
-  // Acquire: pairs with the exchange in Engine::Complete(), so that what the
-  // thread wrote is visible here.
-  uintptr_t expected = UserThread::kRunning;
-  if (thread.completion.load(std::memory_order_acquire) != UserThread::kFinished &&
-      thread.completion.compare_exchange_strong(expected, reinterpret_cast<uintptr_t>(&waiter),
-                                                std::memory_order_acq_rel)) {
-    if (worker::Block(waiter, deadline, stops) != WaitResult::kNotified) {
-      expected = reinterpret_cast<uintptr_t>(&waiter);
-      if (thread.completion.compare_exchange_strong(expected, UserThread::kRunning,
-                                                    std::memory_order_acq_rel)) {
-        return false;
-      }
-      // It finished meanwhile and its Complete() holds `waiter`: see there.
-      while (thread.completion.load(std::memory_order_acquire) != UserThread::kFinished) {
-        base::Pause();
-      }
-    }
-  }
+  if (!Join(thread, deadline, stop.stop_possible() ? &stop : nullptr))
+    return false;
   thread_ = nullptr;
   Engine::Current()->Free(thread);
   return true;
@@ -89,15 +113,19 @@ void Thread::detach() {
   YAMANOTE_CHECK(joinable(), "detach() of a thread that is not joinable");
   UserThread& thread = *std::exchange(thread_, nullptr);
   uintptr_t expected = UserThread::kRunning;
-  if (!thread.completion.compare_exchange_strong(expected, UserThread::kDetached,
-                                                 std::memory_order_acq_rel)) {
+  if (!thread.completion.compare_exchange_strong(
+          expected, UserThread::kDetached, std::memory_order_acq_rel)) {
     Engine::Current()->Free(thread);
   }
 }
 
-Thread::id Thread::get_id() const noexcept { return thread_ == nullptr ? 0 : thread_->id; }
+Thread::id Thread::get_id() const noexcept {
+  return thread_ == nullptr ? 0 : thread_->id;
+}
 
-io::Poller& PollerOf(CoreId core) { return Engine::Current()->parking().poller(core); }
+io::Poller& PollerOf(CoreId core) {
+  return Engine::Current()->parking().poller(core);
+}
 
 void CheckPreempt() { Worker::CheckPreempt(); }
 
@@ -120,12 +148,16 @@ bool sleep_until(Instant when, const std::stop_token& stop) {
 
 const char* name() {
   Worker* const current = Worker::This();
-  return current == nullptr || current->current() == nullptr ? "" : current->current()->name;
+  return current == nullptr || current->current() == nullptr
+             ? ""
+             : current->current()->name;
 }
 
 Thread::id get_id() {
   Worker* const current = Worker::This();
-  return current == nullptr || current->current() == nullptr ? 0 : current->current()->id;
+  return current == nullptr || current->current() == nullptr
+             ? 0
+             : current->current()->id;
 }
 
 bool is_user_thread() {
@@ -151,7 +183,8 @@ void RunEntry(void* storage) {
 
 }  // namespace
 
-Result<void> Spawn(const SpawnOptions& options, void (*entry)(void*), void* argument) {
+Result<void> Spawn(const SpawnOptions& options, void (*entry)(void*),
+                   void* argument) {
   Engine* const engine = Engine::Current();
   UserThread* const thread = engine == nullptr ? nullptr : engine->NewThread();
   if (thread == nullptr) return tl::unexpected(detail::CannotSpawn());
@@ -174,7 +207,9 @@ CoreId CurrentCore() {
   return current == nullptr ? kNoCore : current->core();
 }
 
-io::Poller& PollerOf(CoreId core) { return Engine::Current()->parking().poller(core); }
+io::Poller& PollerOf(CoreId core) {
+  return Engine::Current()->parking().poller(core);
+}
 
 void CheckPreempt() { Worker::CheckPreempt(); }
 

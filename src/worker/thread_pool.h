@@ -1,7 +1,8 @@
 // thread_pool.h - the control blocks of user threads, reused.
 //
 // Bounded by max_threads, rounded up to a slab. Blocks are never given back to
-// the system before the runtime ends: a stale pointer finds a block, not a hole.
+// the system before the runtime ends: a stale pointer finds a block, not a
+// hole.
 
 #pragma once
 
@@ -36,8 +37,9 @@ class ThreadPool {
     }
     if (taken > 0) return {};
     return MakeError(ErrorCode::kResourceExhausted,
-                     "user threads alive: " + std::to_string(made_) + ", max_threads is " +
-                         std::to_string(max_threads_) + "; raise it or wait for threads to end");
+                     "user threads alive: " + std::to_string(made_) +
+                         ", max_threads is " + std::to_string(max_threads_) +
+                         "; raise it or wait for threads to end");
   }
 
   void Return(UserThread* head, size_t /*count*/) {

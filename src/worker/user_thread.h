@@ -1,4 +1,5 @@
-// user_thread.h - what a core runs: a task with code, and a stack while it runs.
+// user_thread.h - what a core runs: a task with code, and a stack while it
+// runs.
 //
 // States, by what is set:
 //   fresh      in a domain, stack == nullptr: it gets a stack when first run
@@ -35,25 +36,29 @@ class alignas(base::kCacheLine) UserThread final : public Task {
 
   // UserThread::completion beside a Waiter's address.
   static constexpr uintptr_t kRunning = 0;
-  static constexpr uintptr_t kFinished = 1;
-  static constexpr uintptr_t kDetached = 2;
-  static constexpr uintptr_t kCompleting = 3;
+  static constexpr uintptr_t kFinished = 2;
+  static constexpr uintptr_t kDetached = 4;
+  static constexpr uintptr_t kCompleting = 6;
+  // Set in a Waiter's address: it will not give up.
+  static constexpr uintptr_t kJoinsForGood = 1;
 
   Context context;
   Stack* stack = nullptr;
-  void (*run)(void* storage) = nullptr;  // Runs and destroys what storage holds.
+  void (*run)(void* storage) =
+      nullptr;  // Runs and destroys what storage holds.
   const char* name = "";
   uint64_t flow = 0;
   // Owned; DestroyTaskLocals() ends it on the thread, before it finishes.
   TaskLocals* task_locals = nullptr;
   UserThread* next_free = nullptr;
   // kRunning -> Waiter (joining) -> kRunning (gave up) | kCompleting
+  // kRunning -> Waiter + kJoinsForGood, for the rest of this life
   // kRunning -> kDetached -> kCompleting;  kRunning -> kFinished
   // kCompleting -> kFinished, only if the joiner gave up at the same moment.
   std::atomic<uintptr_t> completion{kRunning};
-  // Set once a block was reported (OnStop, attained), so that a waker's Enqueue()
-  // comes after it. Used only where the order asks for that. Release in
-  // Worker::Stopping() pairs with acquire in Engine::Resume().
+  // Set once a block was reported (OnStop, attained), so that a waker's
+  // Enqueue() comes after it. Used only where the order asks for that. Release
+  // in Worker::Stopping() pairs with acquire in Engine::Resume().
   std::atomic<bool> stop_reported{false};
   [[no_unique_address]] sanitizer::Saved saved;
   alignas(16) std::byte storage[kInlineBytes];

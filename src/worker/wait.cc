@@ -9,8 +9,7 @@
 #include <ctime>
 
 #include "base/check.h"
-#include "worker/engine.h"
-#include "worker/sync/rcu_section.h"
+#include "worker/switch.h"
 
 namespace yamanote::worker {
 namespace {
@@ -34,18 +33,16 @@ void FutexWait(std::atomic<uint32_t>& word, Duration duration) {
 }  // namespace
 
 Waiter::Waiter(Ends ends) : thread_(CurrentThread()), ends_(ends) {
-  if (thread_ != nullptr) thread_->stop_reported.store(false, std::memory_order_relaxed);
+  if (thread_ != nullptr)
+    thread_->stop_reported.store(false, std::memory_order_relaxed);
 }
 
 WaitResult Wait(Waiter& waiter, Instant deadline) {
-  const auto result = [&waiter] {
-    return static_cast<WaitResult>(waiter.result_.load(std::memory_order_acquire));
-  };
   // Instant::min() means "try"; less the time of day it would overflow.
   if (deadline < Instant{}) deadline = Instant{};
   if (waiter.thread_ == nullptr) {
     CheckQuiescent();
-    while (result() == WaitResult::kPending) {
+    while (waiter.result() == WaitResult::kPending) {
       // Compared first: the difference to a far past would overflow.
       const Instant now = deadline == kNever ? Instant{} : Clock::now();
       const Duration left = deadline == kNever ? Duration::max()
@@ -57,22 +54,23 @@ WaitResult Wait(Waiter& waiter, Instant deadline) {
         FutexWait(waiter.result_, left);
       }
     }
-    return result();
+    return waiter.result();
   }
+  if (deadline == kNever) return WaitForNotifier(waiter);
   Worker* const worker = Worker::This();
-  if (deadline == kNever) {
-    Worker::Block(worker);
-    return result();
-  }
   // A deadline that has passed goes the same way: whoever wins Notify() makes
   // the thread runnable, and Block() is where it takes that back.
-  Timer timer([](void* late) { Notify(*static_cast<Waiter*>(late), WaitResult::kTimedOut); },
-              &waiter);
+  Timer timer(
+      [](void* late) {
+        Notify(*static_cast<Waiter*>(late), WaitResult::kTimedOut);
+      },
+      &waiter);
   TimerQueue& timers = worker->timers();
-  if (timers.Add(timer, deadline)) worker->engine().parking().NotifyTimer(deadline);
+  if (timers.Add(timer, deadline))
+    worker->engine().parking().NotifyTimer(deadline);
   Worker::Block(worker);
   timers.Cancel(timer);
-  return result();
+  return waiter.result();
 }
 
 bool Notify(Waiter& waiter, WaitResult result) {
@@ -84,9 +82,11 @@ bool Notify(Waiter& waiter, WaitResult result) {
     // A compare-exchange costs 12 ns on a 4-vCPU Intel VM (2026-11-21).
     YAMANOTE_CHECK(waiter.result_.load(std::memory_order_relaxed) == kPending,
                    "a wait that one notifier ends was ended twice");
-    waiter.result_.store(static_cast<uint32_t>(result), std::memory_order_release);
-  } else if (!waiter.result_.compare_exchange_strong(expected, static_cast<uint32_t>(result),
-                                                     std::memory_order_acq_rel)) {
+    waiter.result_.store(static_cast<uint32_t>(result),
+                         std::memory_order_release);
+  } else if (!waiter.result_.compare_exchange_strong(
+                 expected, static_cast<uint32_t>(result),
+                 std::memory_order_acq_rel)) {
     return false;
   }
   if (thread != nullptr) {
@@ -94,7 +94,8 @@ bool Notify(Waiter& waiter, WaitResult result) {
   } else {
     // The address may be gone already: a wake-up of nobody, or a spurious one
     // for whoever uses the address now, which every futex user must bear.
-    syscall(SYS_futex, &waiter.result_, FUTEX_WAKE_PRIVATE, 1, nullptr, nullptr, 0);
+    syscall(SYS_futex, &waiter.result_, FUTEX_WAKE_PRIVATE, 1, nullptr, nullptr,
+            0);
   }
   return true;
 }

@@ -17,8 +17,8 @@
 //
 // Exactly one Notify() (or the deadline, or the stop token) wins; the losers
 // return false and touch nothing afterwards. A notifier must hold the lock that
-// guards the list from 4 to 5: a waiter whose deadline passed takes that lock in
-// 6 before its Waiter, which is on its stack, goes away.
+// guards the list from 4 to 5: a waiter whose deadline passed takes that lock
+// in 6 before its Waiter, which is on its stack, goes away.
 
 #pragma once
 
@@ -61,11 +61,16 @@ class Waiter {
 
  private:
   friend WaitResult Wait(Waiter& waiter, Instant deadline);
+  friend WaitResult WaitForNotifier(Waiter& waiter);
   friend bool Notify(Waiter& waiter, WaitResult result);
+
+  WaitResult result() const {
+    return static_cast<WaitResult>(result_.load(std::memory_order_acquire));
+  }
 
   UserThread* const thread_;  // nullptr: a plain kernel thread.
   const Ends ends_;
-  // Release in Notify() pairs with acquire in Wait().
+  // Release in Notify() pairs with acquire in result().
   std::atomic<uint32_t> result_{static_cast<uint32_t>(WaitResult::kPending)};
 };
 
@@ -79,9 +84,12 @@ inline Waiter::Ends EndsOf(Instant deadline, const void* stop) {
 // kNever for a Waiter that ends kByNotifier.
 WaitResult Wait(Waiter& waiter, Instant deadline = kNever);
 
-// Ends the wait with `result` and makes the thread runnable. Returns false if it
-// had ended already. Any thread but the waiter's own, which is not waiting yet.
-// See the protocol for what must be held.
+// As Wait() without a deadline; inline, in worker/switch.h.
+WaitResult WaitForNotifier(Waiter& waiter);
+
+// Ends the wait with `result` and makes the thread runnable. Returns false if
+// it had ended already. Any thread but the waiter's own, which is not waiting
+// yet. See the protocol for what must be held.
 bool Notify(Waiter& waiter, WaitResult result = WaitResult::kNotified);
 
 // WaitList's operations; the class is in yamanote/detail/wait_list.h, because

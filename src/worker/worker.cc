@@ -11,29 +11,14 @@
 
 #include "base/check.h"
 #include "worker/engine.h"
+#include "worker/switch.h"
 #include "worker/sync/caller.h"
-#include "worker/sync/rcu_section.h"
 
 namespace yamanote::worker {
-namespace {
-
-constexpr Instant kNoTime{};
-
-}  // namespace
 
 extern "C" {
-[[gnu::tls_model("initial-exec")]] constinit thread_local Worker* yamanote_worker = nullptr;
+constinit thread_local Worker* yamanote_worker = nullptr;
 }
-
-#if !defined(__x86_64__)
-// A function call of its own: a compiler may keep the address of a thread-local
-// across a switch, after which the caller is on another kernel thread.
-[[gnu::noinline]] Worker* Worker::This() {
-  Worker* worker = yamanote_worker;
-  asm volatile("" : "+r"(worker));
-  return worker;
-}
-#endif
 
 Worker::Worker(Engine& engine, CoreId core)
     : engine_(engine),
@@ -47,80 +32,24 @@ Worker::Worker(Engine& engine, CoreId core)
       threads_(engine.threads()),
       stacks_(engine.stacks()) {}
 
-Instant Worker::Now() const { return order_wants_now_ ? Clock::now() : kNoTime; }
+// In blocks, so that cores do not share a counter.
+void Worker::TakeIds() {
+  constexpr uint64_t kIdsPerBlock = 1024;
+  next_id_ = engine_.TakeIds(kIdsPerBlock);
+  ids_end_ = next_id_ + kIdsPerBlock;
+}
 
 // ---- Leaving and entering a thread ----------------------------------------
 
-[[gnu::always_inline]] inline void Worker::Stopping(UserThread& thread, Stop why) {
-  CheckQuiescent();
-  if (!observes_stops_ && !order_wants_run_time_) return;
-  Duration ran{0};
-  if (order_wants_run_time_) {
-    ran = Clock::now() - run_start_;
-    thread.attained += ran;
-  }
-  if (observes_stops_) placement_.OnStop(thread, core_, why, ran);
-  if (why == Stop::kBlocked) {
-    thread.stop_reported.store(true, std::memory_order_release);
-  }
-}
-
-[[gnu::always_inline]] inline void Worker::Entering(UserThread& thread) {
-  current_ = &thread;
-  thread.last_core = core_;
-  // Release: an RCU grace period that sees it sees what ran before.
-  switches_.store(switches_.load(std::memory_order_relaxed) + 1, std::memory_order_release);
-  // A slice starts at the first CheckPreempt(), not here: reading the clock at
-  // every switch would cost those who never check as much as the switch (18 ns on
-  // a 4-vCPU Intel VM, 2026-11-21), and who checks does so every microsecond.
-  slice_end_ = kSliceNotStarted;
-  if (order_wants_run_time_) run_start_ = Clock::now();
-}
-
-[[gnu::always_inline]] inline bool Worker::AttachStack(UserThread& thread) {
-  Stack* const stack = stacks_.Take();
-  if (stack == nullptr) return false;
-  sanitizer::ResetStack(stack->bottom, static_cast<size_t>(stack->top - stack->bottom));
-  sanitizer::CreateFiber(stack->fiber);
-  stack->touched = true;
-  thread.stack = stack;
-  return true;
-}
-
-[[gnu::always_inline]] inline void Worker::SwitchToThread(UserThread& from, UserThread& to) {
-  const bool fresh = to.stack == nullptr;
-  if (fresh && !AttachStack(to)) {
-    handoff_ = &to;
-    SwitchToBase(from);
-    return;
-  }
-  // Kept on the stack that is left: another core may take the thread over as
-  // soon as the switch has published it, and then restores this there.
-  const ExceptionState exceptions = *exceptions_;
-  Entering(to);
-  Stack& stack = *to.stack;
-  sanitizer::StartSwitch(&from.saved, &from.stack->fiber, &stack.fiber, base_fiber_,
-                         stack.bottom, static_cast<size_t>(stack.top - stack.bottom));
-  void* resumer;
-  if (fresh) {
-    *exceptions_ = {};
-    resumer = YamanoteStart(&from.context, stack.top, &StackMain, &to);
-  } else {
-    resumer = YamanoteSwitch(&from.context, &to.context, this);
-  }
-  sanitizer::FinishSwitch(&from.saved);
-  *static_cast<Worker*>(resumer)->exceptions_ = exceptions;
-}
-
 void Worker::SwitchToBase(UserThread& from) {
-  const ExceptionState exceptions = *exceptions_;
-  *exceptions_ = {};
+  const ExceptionState exceptions = TakeExceptions();
   current_ = nullptr;
-  sanitizer::StartSwitch(&from.saved, &from.stack->fiber, nullptr, base_fiber_, base_bottom_,
-                         base_size_);
+  sanitizer::StartSwitch(&from.saved, &from.stack->fiber, nullptr, base_fiber_,
+                         base_bottom_, base_size_);
   void* const resumer = YamanoteSwitch(&from.context, &base_, this);
   sanitizer::FinishSwitch(&from.saved);
-  *static_cast<Worker*>(resumer)->exceptions_ = exceptions;
+  if (exceptions.Any())
+    *static_cast<Worker*>(resumer)->exceptions_ = exceptions;
 }
 
 void Worker::RunFromBase(UserThread& to) {
@@ -130,8 +59,10 @@ void Worker::RunFromBase(UserThread& to) {
     static std::atomic<bool> said{false};
     if (!said.exchange(true)) {
       std::fprintf(stderr,
-                   "yamanote: no stack for user thread '%s'; it waits for another to end. "
-                   "Raise vm.max_map_count, or lower stack_bytes or the number of threads.\n",
+                   "yamanote: no stack for user thread '%s'; it waits for "
+                   "another to end. "
+                   "Raise vm.max_map_count, or lower stack_bytes or the number "
+                   "of threads.\n",
                    to.name);
     }
     placement_.Enqueue(to, Wake::kYield, to.flow, core_, Now());
@@ -139,7 +70,8 @@ void Worker::RunFromBase(UserThread& to) {
   }
   Entering(to);
   Stack& stack = *to.stack;
-  sanitizer::StartSwitch(&base_saved_, nullptr, &stack.fiber, base_fiber_, stack.bottom,
+  sanitizer::StartSwitch(&base_saved_, nullptr, &stack.fiber, base_fiber_,
+                         stack.bottom,
                          static_cast<size_t>(stack.top - stack.bottom));
   if (fresh) {
     YamanoteStart(&base_, stack.top, &StackMain, &to);
@@ -151,20 +83,16 @@ void Worker::RunFromBase(UserThread& to) {
 
 // ---- What a user thread calls -----------------------------------------------
 
-[[gnu::always_inline]] inline UserThread* Worker::PickSuccessor() {
-  if (PassDue()) return nullptr;
-  return static_cast<UserThread*>(placement_.PickNext(core_, Now()));
-}
-
 void Worker::Yield(Worker* worker, Wake why) {
   UserThread& thread = *worker->current_;
   Bump(worker->yields_);
-  worker->Stopping(thread, why == Wake::kPreempted ? Stop::kPreempted : Stop::kYielded);
+  worker->Stopping(thread,
+                   why == Wake::kPreempted ? Stop::kPreempted : Stop::kYielded);
   if (worker->PassDue()) {
     // Enqueued before the switch: whoever picks it waits for its context.
     Engine& engine = worker->engine_;
-    engine.parking().Notify(worker->placement_.Enqueue(thread, why, thread.flow,
-                                                       worker->core_, worker->Now()));
+    engine.parking().Notify(worker->placement_.Enqueue(
+        thread, why, thread.flow, worker->core_, worker->Now()));
     worker->SwitchToBase(thread);
     return;
   }
@@ -179,19 +107,6 @@ void Worker::Yield(Worker* worker, Wake why) {
   }
 }
 
-void Worker::Block(Worker* worker) {
-  UserThread& thread = *worker->current_;
-  worker->Stopping(thread, Stop::kBlocked);
-  UserThread* const next = worker->PickSuccessor();
-  if (next == &thread) {
-    worker->Entering(thread);  // It was resumed before it had left.
-  } else if (next == nullptr) {
-    worker->SwitchToBase(thread);
-  } else {
-    worker->SwitchToThread(thread, *next);
-  }
-}
-
 void Worker::StartSlice(Instant now) {
   const Duration slice = placement_.Slice(*current_, core_);
   slice_end_ = slice == kNoPreemption ? kNever : now + slice;
@@ -199,7 +114,8 @@ void Worker::StartSlice(Instant now) {
 
 void Worker::CheckPreempt() {
   Worker* const worker = This();
-  if (worker == nullptr || !worker->has_slices_ || worker->current_ == nullptr) return;
+  if (worker == nullptr || !worker->has_slices_ || worker->current_ == nullptr)
+    return;
   const Instant now = Clock::now();
   if (now < worker->slice_end_) return;
   if (worker->slice_end_ == kSliceNotStarted) {
@@ -242,12 +158,14 @@ void Worker::StackMain(void* argument) {
     return next;
   }
   // Given away before it is left, which is safe: only this core takes from its
-  // stock, after the jump, and the stock spills its oldest stacks, not this one.
+  // stock, after the jump, and the stock spills its oldest stacks, not this
+  // one.
   worker->stacks_.Return(stack);
   if (next != nullptr) {
     worker->Entering(*next);
     Stack& to = *next->stack;
-    sanitizer::StartSwitch(nullptr, &stack->fiber, &to.fiber, worker->base_fiber_, to.bottom,
+    sanitizer::StartSwitch(nullptr, &stack->fiber, &to.fiber,
+                           worker->base_fiber_, to.bottom,
                            static_cast<size_t>(to.top - to.bottom));
     YamanoteJump(&next->context, worker);
   }
@@ -257,7 +175,8 @@ void Worker::StackMain(void* argument) {
   YamanoteJump(&worker->base_, worker);
 }
 
-// ---- The pass -----------------------------------------------------------------
+// ---- The pass
+// -----------------------------------------------------------------
 
 void Worker::AdaptPassCount(Instant now) {
   const Duration elapsed = now - last_pass_;
@@ -267,29 +186,34 @@ void Worker::AdaptPassCount(Instant now) {
   } else if (elapsed < kPassInterval / 2 && stops_until_pass_ == 0) {
     // Only if the count ran out: a pass because the queue was empty says
     // nothing about how fast tasks stop.
-    stops_per_pass_ = stops_per_pass_ < kMostStopsPerPass ? stops_per_pass_ * 2 : kMostStopsPerPass;
+    stops_per_pass_ = stops_per_pass_ < kMostStopsPerPass ? stops_per_pass_ * 2
+                                                          : kMostStopsPerPass;
   }
   stops_until_pass_ = stops_per_pass_;
 }
 
 bool Worker::RunPump(Instant now, bool idle) {
-  // Acquire: pairs with AskForPump(), so that the pump finds what it was asked for.
+  // Acquire: pairs with AskForPump(), so that the pump finds what it was asked
+  // for.
   if (pump_asked_.load(std::memory_order_relaxed)) {
     pump_asked_.exchange(false, std::memory_order_acquire);
   }
   if (engine_.pump() == nullptr) return false;
   // After the count of passes went up and before pump_ is read for good; pairs
-  // with the fence in SetPump(): either that sees the count, or this sees nullptr.
+  // with the fence in SetPump(): either that sees the count, or this sees
+  // nullptr.
   std::atomic_thread_fence(std::memory_order_seq_cst);
   Pump* const pump = engine_.pump();
   return pump != nullptr &&
-         pump->Run(core_, now, idle ? Pump::Moment::kIdle : Pump::Moment::kPass);
+         pump->Run(core_, now,
+                   idle ? Pump::Moment::kIdle : Pump::Moment::kPass);
 }
 
 UserThread* Worker::Pass() {
   const Instant now = Clock::now();
   AdaptPassCount(now);
-  passes_.store(passes_.load(std::memory_order_relaxed) + 1, std::memory_order_release);
+  passes_.store(passes_.load(std::memory_order_relaxed) + 1,
+                std::memory_order_release);
   if (handoff_ != nullptr) {
     UserThread* const thread = handoff_;
     handoff_ = nullptr;
@@ -306,17 +230,59 @@ UserThread* Worker::Pass() {
     if (placed.notify == dispatch::Notify::kNobody) break;
     engine_.parking().Notify(placed);
   }
-  if (Task* const task = placement_.PickNext(core_, now)) return static_cast<UserThread*>(task);
-  if (Task* const task = placement_.FindWork(core_, now)) {
-    Bump(steals_);
-    return static_cast<UserThread*>(task);
-  }
+  if (UserThread* const thread = HelpOneStuck(now)) return thread;
+  if (UserThread* const thread = PickOrSteal(now)) return thread;
   return HelpOthers(now);
 }
 
-// Does for cores that are busy with a task what they can't do now: their timers
-// and their events. ZygOS interrupts such a core; on stock Linux an interrupt
-// costs 20 us, and an epoll set may be read by anyone.
+UserThread* Worker::PickOrSteal(Instant now) {
+  Task* const task = placement_.PickNext(core_, now);
+  return task != nullptr ? static_cast<UserThread*>(task) : Steal(now);
+}
+
+UserThread* Worker::Steal(Instant now) {
+  Task* const task = placement_.FindWork(core_, now);
+  if (task != nullptr) Bump(steals_);
+  return static_cast<UserThread*>(task);
+}
+
+// Does for a core that is busy with a task what it can't do now: its timers,
+// its events, its replies. ZygOS interrupts such a core; on stock Linux an
+// interrupt costs 20 us, and an epoll set may be read by anyone. Returns true
+// if that may have made tasks runnable.
+bool Worker::Help(CoreId other, Instant now) {
+  TimerQueue& timers = engine_.worker(other).timers_;
+  const bool expired = timers.Next() <= now;
+  if (expired) timers.RunExpired(now);
+  // The fence of this pass's RunPump() serves here too.
+  Pump* const pump = engine_.pump();
+  const bool pumped = pump != nullptr && pump->Help(other);
+  io::Poller& poller = engine_.parking().poller(other);
+  return (!poller.Empty() && poller.Poll(Duration::zero()) > 0) || pumped ||
+         expired;
+}
+
+// For cores that are never idle: looks at another core in turn. If that came to
+// no scheduling point for as long as kPassInterval, helps it and steals once;
+// returns what to run then.
+UserThread* Worker::HelpOneStuck(Instant now) {
+  if (!engine_.parking().work_moves() || now - looked_when_ < kPassInterval)
+    return nullptr;
+  looked_when_ = now;
+  const uint64_t count = engine_.worker(looked_at_).reschedules();
+  if (looked_at_ != core_ && count == looked_count_ &&
+      !engine_.parking().IsParked(looked_at_)) {
+    Help(looked_at_, now);
+    return Steal(now);  // It may need more: look at it again next time.
+  }
+  looked_at_ = looked_at_ + 1 < engine_.cores() ? looked_at_ + 1 : 0;
+  if (looked_at_ == core_)
+    looked_at_ = core_ + 1 < engine_.cores() ? core_ + 1 : 0;
+  looked_count_ = engine_.worker(looked_at_).reschedules();
+  return nullptr;
+}
+
+// For idle cores: helps all others, until there is work.
 UserThread* Worker::HelpOthers(Instant now) {
   if (!engine_.parking().work_moves()) return nullptr;
   const unsigned cores = engine_.cores();
@@ -324,16 +290,8 @@ UserThread* Worker::HelpOthers(Instant now) {
   const auto first = static_cast<CoreId>((random_ >> 33) % cores);
   for (CoreId i = 0; i < cores; ++i) {
     const CoreId other = (first + i) % cores;
-    if (other == core_) continue;
-    Worker& worker = engine_.worker(other);
-    if (worker.timers_.Next() <= now) worker.timers_.RunExpired(now);
-    io::Poller& poller = engine_.parking().poller(other);
-    if (poller.Empty() || poller.Poll(Duration::zero()) <= 0) continue;
-    if (Task* const task = placement_.PickNext(core_, now)) return static_cast<UserThread*>(task);
-    if (Task* const task = placement_.FindWork(core_, now)) {
-      Bump(steals_);
-      return static_cast<UserThread*>(task);
-    }
+    if (other == core_ || !Help(other, now)) continue;
+    if (UserThread* const thread = PickOrSteal(now)) return thread;
   }
   return nullptr;
 }
@@ -350,9 +308,11 @@ Instant Worker::EarliestTimer() const {
 UserThread* Worker::Found(UserThread* thread) {
   Parking& parking = engine_.parking();
   if (parking.EndSpinWithWork(core_) &&
-      (parking.NeedsWatcher() || (placement_.SharesWork() && placement_.HasWork(core_)))) {
+      (parking.NeedsWatcher() ||
+       (placement_.SharesWork() && placement_.HasWork(core_)))) {
     // The last one that looked or watched now works: another takes over.
-    parking.Notify({dispatch::Notify::kAnyone, core_ + 1 < engine_.cores() ? core_ + 1 : 0});
+    parking.Notify({dispatch::Notify::kAnyone,
+                    core_ + 1 < engine_.cores() ? core_ + 1 : 0});
   }
   return thread;
 }
@@ -370,8 +330,9 @@ UserThread* Worker::Idle() {
       continue;
     }
     parking.BeginPark(core_);
-    if (placement_.HasWork(core_) || pump_asked_.load(std::memory_order_relaxed) ||
-        engine_.stopping() || EarliestTimer() <= last_pass_) {
+    if (placement_.HasWork(core_) ||
+        pump_asked_.load(std::memory_order_relaxed) || engine_.stopping() ||
+        EarliestTimer() <= last_pass_) {
       parking.CancelPark(core_);
       continue;
     }

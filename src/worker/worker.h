@@ -2,11 +2,12 @@
 // events, timers and other cores' work.
 //
 // A user thread that stops picks its successor itself and switches to it: the
-// scheduler's own stack (the base) is entered only when there is no successor or
-// when a pass is due. A pass does what must be done every few microseconds:
+// scheduler's own stack (the base) is entered only when there is no successor
+// or when a pass is due. A pass does what must be done every few microseconds:
 //
-//   pump (net: replies, batches) -> timers -> events of this core -> dispatcher
-//   -> next task -> other cores' work, timers and events
+//   pump (net: replies, batches) -> timers -> events of this core -> the same
+//   for a core that is stuck in a task -> dispatcher -> next task -> other
+//   cores' work
 //
 // How often: every kPassInterval while tasks run. Reading the clock at every
 // stop would cost as much as a yield, so stops are counted and the count that
@@ -19,6 +20,7 @@
 
 #include "base/cpu.h"
 #include "dispatch/placement.h"
+#include "worker/thread_local.h"
 #include "worker/thread_pool.h"
 #include "worker/timer.h"
 #include "worker/user_thread.h"
@@ -29,9 +31,10 @@ namespace yamanote::worker {
 class Engine;
 class Worker;
 
-// This(), for that function alone. Initial-exec: two instructions to read.
+// This(), for that function alone.
 extern "C" {
-extern thread_local Worker* yamanote_worker;
+[[gnu::tls_model(
+    "initial-exec")]] extern constinit thread_local Worker* yamanote_worker;
 }
 
 // The C++ runtime's exception state of a thread (Itanium C++ ABI, 2.2.2), which
@@ -39,6 +42,8 @@ extern thread_local Worker* yamanote_worker;
 struct ExceptionState {
   void* caught = nullptr;
   unsigned uncaught = 0;
+
+  bool Any() const { return caught != nullptr || uncaught != 0; }
 };
 
 class alignas(base::kNoSharing) Worker {
@@ -53,7 +58,7 @@ class alignas(base::kNoSharing) Worker {
   static Worker* This();
 
   // On a user thread of `worker`, which is This(). They return when the thread
-  // runs again, perhaps on another worker.
+  // runs again, perhaps on another worker. Block() is in worker/switch.h.
   static void Yield(Worker* worker, Wake why);
   static void Block(Worker* worker);
   // Yields if the slice is over and something waits.
@@ -70,7 +75,8 @@ class alignas(base::kNoSharing) Worker {
   // Parking::IsParked(). Any thread. Acquire: pairs with the release stores in
   // Entering() and Pass().
   uint64_t reschedules() const {
-    return switches_.load(std::memory_order_acquire) + passes_.load(std::memory_order_acquire);
+    return switches_.load(std::memory_order_acquire) +
+           passes_.load(std::memory_order_acquire);
   }
   void AddStats(RuntimeStats& stats) const;
 
@@ -79,8 +85,13 @@ class alignas(base::kNoSharing) Worker {
   // Release: pairs with RunPump().
   void AskForPump() { pump_asked_.store(true, std::memory_order_release); }
 
-  // Statistics that others count on this core's behalf; this thread only.
-  void CountSpawn() { Bump(spawned_); }
+  // For a thread that this core spawns: counts it and returns its id. This
+  // thread only.
+  uint64_t NextThreadId() {
+    if (next_id_ == ids_end_) TakeIds();
+    Bump(spawned_);
+    return next_id_++;
+  }
 
  private:
   static constexpr Duration kPassInterval = std::chrono::microseconds(10);
@@ -90,7 +101,8 @@ class alignas(base::kNoSharing) Worker {
   // A counter written by this thread alone and read by any.
   using Counter = std::atomic<uint64_t>;
   static void Bump(Counter& counter) {
-    counter.store(counter.load(std::memory_order_relaxed) + 1, std::memory_order_relaxed);
+    counter.store(counter.load(std::memory_order_relaxed) + 1,
+                  std::memory_order_relaxed);
   }
 
   // The life of a stack: runs `thread` and the fresh ones that follow.
@@ -109,13 +121,20 @@ class alignas(base::kNoSharing) Worker {
   void Entering(UserThread& thread);
   bool AttachStack(UserThread& thread);
   bool PassDue() { return --stops_until_pass_ == 0; }
-  // What a stopping thread's core runs next without a pass; nullptr: go to base.
+  // What a stopping thread's core runs next without a pass; nullptr: go to
+  // base.
   UserThread* PickSuccessor();
-  Instant Now() const;
+  Instant Now() const { return order_wants_now_ ? Clock::now() : Instant{}; }
+  ExceptionState TakeExceptions();
+  void TakeIds();
 
   // One pass; returns a task to run or nullptr.
   UserThread* Pass();
   bool RunPump(Instant now, bool idle);
+  bool Help(CoreId other, Instant now);
+  UserThread* HelpOneStuck(Instant now);
+  UserThread* PickOrSteal(Instant now);
+  UserThread* Steal(Instant now);
   UserThread* HelpOthers(Instant now);
   UserThread* Idle();
   UserThread* Found(UserThread* thread);
@@ -147,8 +166,14 @@ class alignas(base::kNoSharing) Worker {
   const void* base_bottom_ = nullptr;
   size_t base_size_ = 0;
 
+  uint64_t next_id_ = 0;
+  uint64_t ids_end_ = 0;
   Instant last_pass_{};
   uint64_t random_ = 0;
+  // The core that HelpOneStuck() looked at, when, and its reschedules() then.
+  CoreId looked_at_ = 0;
+  Instant looked_when_{};
+  uint64_t looked_count_ = 0;
   ThreadStock threads_;
   StackStock stacks_;
   TimerQueue timers_;
@@ -162,19 +187,10 @@ class alignas(base::kNoSharing) Worker {
   Counter spawned_{0};
 };
 
-#if defined(__x86_64__)
-// In assembly, because a compiler may keep the address of a thread-local across
-// a switch, after which the caller is on another kernel thread.
 inline Worker* Worker::This() {
   Worker* worker;
-  asm volatile(
-      "movq yamanote_worker@gottpoff(%%rip), %0\n\t"
-      "movq %%fs:(%0), %0"
-      : "=r"(worker)
-      :
-      : "memory");
+  YAMANOTE_READ_THREAD_LOCAL(worker, yamanote_worker);
   return worker;
 }
-#endif
 
 }  // namespace yamanote::worker

@@ -6,15 +6,12 @@
 
 #include "worker/sync/block.h"
 
-#include <mutex>
-
 #include "worker/sync/caller.h"
 
 namespace yamanote::worker {
 
-WaitResult Block(Waiter& waiter, Instant deadline,
-                 const std::stop_token* stop) {
-  if (stop == nullptr) return Wait(waiter, deadline);
+WaitResult BlockUntil(Waiter& waiter, Instant deadline,
+                      const std::stop_token* stop) {
   // A token that was triggered already calls back from the constructor below. A
   // thread that still runs must not be made runnable: it waits for a deadline
   // in the past instead, because a notifier may have been faster.
@@ -30,19 +27,6 @@ WaitResult Block(Waiter& waiter, Instant deadline,
   if (!triggered_before) return Wait(waiter, deadline);
   const WaitResult result = Wait(waiter, Instant::min());
   return result == WaitResult::kTimedOut ? WaitResult::kCancelled : result;
-}
-
-WaitResult BlockInList(base::SpinLock& lock, WaitList& list, Waiter& waiter,
-                       Instant deadline, const std::stop_token* stop) {
-  lock.unlock();
-  const WaitResult result = Block(waiter, deadline, stop);
-  if (result == WaitResult::kNotified) {
-    lock.AwaitRelease();
-  } else {
-    const std::lock_guard guard(lock);
-    list.Remove(waiter);
-  }
-  return result;
 }
 
 }  // namespace yamanote::worker

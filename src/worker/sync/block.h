@@ -2,15 +2,25 @@
 
 #pragma once
 
+#include <mutex>
 #include <stop_token>
 
 #include "base/spin_lock.h"
+#include "worker/switch.h"
 #include "worker/wait.h"
 
 namespace yamanote::worker {
 
-// Wait(), ended by `stop` too, if there is one: kCancelled.
-WaitResult Block(Waiter& waiter, Instant deadline, const std::stop_token* stop);
+// Wait(), ended by `stop` too: kCancelled.
+WaitResult BlockUntil(Waiter& waiter, Instant deadline,
+                      const std::stop_token* stop);
+
+// The same; `stop` may be nullptr. Inline for the reason in worker/switch.h.
+[[gnu::always_inline]] inline WaitResult Block(Waiter& waiter, Instant deadline,
+                                               const std::stop_token* stop) {
+  if (stop != nullptr) return BlockUntil(waiter, deadline, stop);
+  return deadline == kNever ? WaitForNotifier(waiter) : Wait(waiter, deadline);
+}
 
 // Steps 2, 3 and 6 of the protocol. The caller holds `lock` and has put
 // `waiter` into `list`; on return `lock` is released and `waiter` is in no
@@ -18,8 +28,19 @@ WaitResult Block(Waiter& waiter, Instant deadline, const std::stop_token* stop);
 //
 // A notified caller returns only after its notifier let go of `lock`: it may
 // destroy what `lock` and `list` are part of.
-WaitResult BlockInList(base::SpinLock& lock, WaitList& list, Waiter& waiter,
-                       Instant deadline, const std::stop_token* stop);
+[[gnu::always_inline]] inline WaitResult BlockInList(
+    base::SpinLock& lock, WaitList& list, Waiter& waiter, Instant deadline,
+    const std::stop_token* stop) {
+  lock.unlock();
+  const WaitResult result = Block(waiter, deadline, stop);
+  if (result == WaitResult::kNotified) {
+    lock.AwaitRelease();
+  } else {
+    const std::lock_guard guard(lock);
+    list.Remove(waiter);
+  }
+  return result;
+}
 
 // Takes waiters out of `list`, oldest first, until one could be notified; those
 // that gave up in the same moment are skipped. Returns the notified one, which

@@ -48,13 +48,15 @@
 namespace yamanote {
 namespace worker {
 
-constinit thread_local RcuRecord* rcu_record = nullptr;
+extern "C" {
+constinit thread_local RcuRecord* yamanote_rcu_record = nullptr;
+}
 
 }  // namespace worker
 
 namespace {
 
-using worker::rcu_record;
+using worker::OwnRcuRecord;
 using worker::RcuRecord;
 
 bool RegisterMembarrier() {
@@ -130,18 +132,21 @@ class Registry {
 // Gives the record back when the kernel thread ends.
 struct RecordOwner {
   ~RecordOwner() {
-    if (rcu_record == nullptr) return;
-    YAMANOTE_CHECK(rcu_record->depth == 0,
+    RcuRecord* const record = OwnRcuRecord();
+    if (record == nullptr) return;
+    YAMANOTE_CHECK(record->depth == 0,
                    "a thread ended within an RCU read section");
-    Registry::Get().Release(*std::exchange(rcu_record, nullptr));
+    worker::yamanote_rcu_record = nullptr;
+    Registry::Get().Release(*record);
   }
 };
 
 [[gnu::noinline]] RcuRecord& FirstSection() {
   static thread_local RecordOwner owner;
   static_cast<void>(&owner);  // Constructs it, so that it is destroyed.
-  rcu_record = &Registry::Get().Acquire();
-  return *rcu_record;
+  RcuRecord& record = Registry::Get().Acquire();
+  worker::yamanote_rcu_record = &record;
+  return record;
 }
 
 // Call() looks at the backlog once in so many calls: a lock less in the others.
@@ -164,7 +169,10 @@ void LeaveCreatorBehind() {
 
 constinit thread_local bool is_reclaimer = false;
 
-bool Reading() { return rcu_record != nullptr && rcu_record->depth > 0; }
+bool Reading() {
+  const RcuRecord* const record = OwnRcuRecord();
+  return record != nullptr && record->depth > 0;
+}
 
 // Runs callbacks after grace periods. Never destroyed.
 //
@@ -283,7 +291,8 @@ void Reclaimer::Barrier() {
 }  // namespace
 
 void Rcu::lock() noexcept {
-  RcuRecord& record = rcu_record != nullptr ? *rcu_record : FirstSection();
+  RcuRecord* const own = OwnRcuRecord();
+  RcuRecord& record = own != nullptr ? *own : FirstSection();
   if (record.depth++ != 0) return;
   // Relaxed: only this thread writes it, and a fence follows, here or by
   // membarrier in OpenSections().
@@ -297,7 +306,7 @@ void Rcu::lock() noexcept {
 }
 
 void Rcu::unlock() noexcept {
-  RcuRecord* const record = rcu_record;
+  RcuRecord* const record = OwnRcuRecord();
   YAMANOTE_CHECK(record != nullptr && record->depth > 0,
                  "Rcu::unlock() without a read section");
   if (--record->depth != 0) return;

@@ -15,6 +15,7 @@
 
 #include "base/check.h"
 #include "base/cpu.h"
+#include "worker/thread_local.h"
 
 namespace yamanote::worker {
 
@@ -28,15 +29,24 @@ struct alignas(base::kNoSharing) RcuRecord {
   RcuRecord* next = nullptr;  // Constant once in the registry.
 };
 
-// The calling kernel thread's; nullptr before its first section. initial-exec:
-// the address is computed anew at each use, so it is right after a switch.
-[[gnu::tls_model(
-    "initial-exec")]] extern constinit thread_local RcuRecord* rcu_record;
+// OwnRcuRecord(), for that function and rcu.cc alone.
+extern "C" {
+[[gnu::tls_model("initial-exec")]] extern constinit thread_local RcuRecord*
+    yamanote_rcu_record;
+}
+
+// The calling kernel thread's; nullptr before its first section.
+inline RcuRecord* OwnRcuRecord() {
+  RcuRecord* record;
+  YAMANOTE_READ_THREAD_LOCAL(record, yamanote_rcu_record);
+  return record;
+}
 
 // Aborts if the caller is within a read section. Any thread.
 inline void CheckQuiescent() {
+  [[maybe_unused]] const RcuRecord* const record = OwnRcuRecord();
   YAMANOTE_CHECK(
-      rcu_record == nullptr || rcu_record->depth == 0,
+      record == nullptr || record->depth == 0,
       "a thread blocks or yields within an RCU read section; end the "
       "section (RcuReader) first");
 }

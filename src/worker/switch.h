@@ -1,0 +1,120 @@
+// switch.h - how a thread leaves its core to the next one: the hot path,
+// inline.
+//
+// Inline into what blocks, because of returns: a processor predicts a return by
+// the call it saw last, and after a switch that was another thread's. Each
+// frame between a user's call and the switch costs a misprediction, 5 ns, when
+// the thread goes on; join() had four of them (2-vCPU AMD VM, 2026-11-25).
+
+#pragma once
+
+#include "worker/engine.h"
+#include "worker/sync/rcu_section.h"
+#include "worker/wait.h"
+#include "worker/worker.h"
+
+namespace yamanote::worker {
+
+[[gnu::always_inline]] inline void Worker::Stopping(UserThread& thread,
+                                                    Stop why) {
+  CheckQuiescent();
+  if (!observes_stops_ && !order_wants_run_time_) return;
+  Duration ran{0};
+  if (order_wants_run_time_) {
+    ran = Clock::now() - run_start_;
+    thread.attained += ran;
+  }
+  if (observes_stops_) placement_.OnStop(thread, core_, why, ran);
+  if (why == Stop::kBlocked) {
+    thread.stop_reported.store(true, std::memory_order_release);
+  }
+}
+
+[[gnu::always_inline]] inline void Worker::Entering(UserThread& thread) {
+  current_ = &thread;
+  thread.last_core = core_;
+  // Release: an RCU grace period that sees it sees what ran before.
+  switches_.store(switches_.load(std::memory_order_relaxed) + 1,
+                  std::memory_order_release);
+  // A slice starts at the first CheckPreempt(), not here: reading the clock at
+  // every switch would cost those who never check as much as the switch (18 ns
+  // on a 4-vCPU Intel VM, 2026-11-21), and who checks does so every
+  // microsecond.
+  slice_end_ = kSliceNotStarted;
+  if (order_wants_run_time_) run_start_ = Clock::now();
+}
+
+[[gnu::always_inline]] inline bool Worker::AttachStack(UserThread& thread) {
+  Stack* const stack = stacks_.Take();
+  if (stack == nullptr) return false;
+  sanitizer::ResetStack(stack->bottom,
+                        static_cast<size_t>(stack->top - stack->bottom));
+  sanitizer::CreateFiber(stack->fiber);
+  stack->touched = true;
+  thread.stack = stack;
+  return true;
+}
+
+// Leaves none behind: who runs next starts without, or restores its own. Nearly
+// always there is none, and then nothing is written.
+[[gnu::always_inline]] inline ExceptionState Worker::TakeExceptions() {
+  const ExceptionState exceptions{.caught = exceptions_->caught,
+                                  .uncaught = exceptions_->uncaught};
+  if (exceptions.Any()) [[unlikely]]
+    *exceptions_ = {};
+  return exceptions;
+}
+
+[[gnu::always_inline]] inline void Worker::SwitchToThread(UserThread& from,
+                                                          UserThread& to) {
+  const bool fresh = to.stack == nullptr;
+  if (fresh && !AttachStack(to)) {
+    handoff_ = &to;
+    SwitchToBase(from);
+    return;
+  }
+  // Kept on the stack that is left: another core may take the thread over as
+  // soon as the switch has published it, and then restores this there.
+  const ExceptionState exceptions = TakeExceptions();
+  Entering(to);
+  Stack& stack = *to.stack;
+  sanitizer::StartSwitch(&from.saved, &from.stack->fiber, &stack.fiber,
+                         base_fiber_, stack.bottom,
+                         static_cast<size_t>(stack.top - stack.bottom));
+  void* resumer;
+  if (fresh) {
+    resumer = YamanoteStart(&from.context, stack.top, &StackMain, &to);
+  } else {
+    resumer = YamanoteSwitch(&from.context, &to.context, this);
+  }
+  sanitizer::FinishSwitch(&from.saved);
+  if (exceptions.Any()) [[unlikely]] {
+    *static_cast<Worker*>(resumer)->exceptions_ = exceptions;
+  }
+}
+
+[[gnu::always_inline]] inline UserThread* Worker::PickSuccessor() {
+  if (PassDue()) return nullptr;
+  return static_cast<UserThread*>(placement_.PickNext(core_, Now()));
+}
+
+[[gnu::always_inline]] inline void Worker::Block(Worker* worker) {
+  UserThread& thread = *worker->current_;
+  worker->Stopping(thread, Stop::kBlocked);
+  UserThread* const next = worker->PickSuccessor();
+  if (next == &thread) {
+    worker->Entering(thread);  // It was resumed before it had left.
+  } else if (next == nullptr) {
+    worker->SwitchToBase(thread);
+  } else {
+    worker->SwitchToThread(thread, *next);
+  }
+}
+
+[[gnu::always_inline]] inline WaitResult WaitForNotifier(Waiter& waiter) {
+  if (waiter.thread_ == nullptr) return Wait(waiter);
+  Worker::Block(Worker::This());
+  return waiter.result();
+}
+
+}  // namespace yamanote::worker
