@@ -25,7 +25,7 @@ test=(
 )
 # What bench/ measures Yamanote against.
 bench=(
-  libbenchmark-dev libboost-dev libboost-fiber-dev libboost-context-dev
+  libbenchmark-dev libboost-dev libboost-fiber-dev libboost-context-dev libtbb-dev
   golang-go memcached libmemcached-tools
 )
 

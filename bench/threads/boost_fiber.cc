@@ -1,5 +1,9 @@
-// boost_fiber.cc - the thread benchmarks on Boost.Fiber: round robin on one core,
-// its work-stealing scheduler on several. Pooled stacks, launched by post.
+// boost_fiber.cc - the thread benchmarks on Boost.Fiber: round robin on one
+// core, its work-stealing scheduler on several. Launched by post. Stacks come
+// from Boost's pool on one core; the pool is not thread-safe, so on several
+// they come from malloc, which is told to keep what is freed.
+
+#include <malloc.h>
 
 #include <barrier>
 #include <boost/fiber/all.hpp>
@@ -11,18 +15,28 @@
 
 namespace {
 
-boost::fibers::pooled_fixedsize_stack& Stacks() {
-  thread_local boost::fibers::pooled_fixedsize_stack stacks(64 * 1024);
-  return stacks;
+constexpr size_t kStackBytes = 64 * 1024;
+
+bool several_cores = false;  // Set before the first fiber.
+
+template <typename F>
+boost::fibers::fiber Launch(F&& function) {
+  using boost::fibers::fiber;
+  constexpr auto kPost = boost::fibers::launch::post;
+  if (several_cores) {
+    return fiber(kPost, std::allocator_arg,
+                 boost::fibers::fixedsize_stack(kStackBytes),
+                 std::forward<F>(function));
+  }
+  static boost::fibers::pooled_fixedsize_stack pool(kStackBytes);
+  return fiber(kPost, std::allocator_arg, pool, std::forward<F>(function));
 }
 
 struct BoostFiber {
   class Thread {
    public:
     template <typename F>
-    explicit Thread(F&& function)
-        : fiber_(boost::fibers::launch::post, std::allocator_arg, Stacks(),
-                 std::forward<F>(function)) {}
+    explicit Thread(F&& function) : fiber_(Launch(std::forward<F>(function))) {}
     void join() { fiber_.join(); }
 
    private:
@@ -38,6 +52,9 @@ struct BoostFiber {
       main();
       return;
     }
+    several_cores = true;
+    mallopt(M_MMAP_THRESHOLD, 64 << 20);
+    mallopt(M_TRIM_THRESHOLD, 1 << 30);
     // As its documentation shows: every kernel thread takes part in stealing
     // until the main fiber has finished.
     bool done = false;
@@ -45,8 +62,9 @@ struct BoostFiber {
     boost::fibers::condition_variable finished;
     std::barrier<> start(cores);
     const auto take_part = [&] {
-      boost::fibers::use_scheduling_algorithm<boost::fibers::algo::work_stealing>(
-          static_cast<uint32_t>(cores), false);
+      boost::fibers::use_scheduling_algorithm<
+          boost::fibers::algo::work_stealing>(static_cast<uint32_t>(cores),
+                                              false);
       start.arrive_and_wait();
     };
     std::vector<std::thread> others;

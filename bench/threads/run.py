@@ -3,7 +3,8 @@
 
 Every round runs each library once for each number of cores, in a fresh process;
 so all of them meet the same disturbances. Prints the median, the least and the
-greatest of the rounds, and Yamanote's median as a ratio of the best peer's.
+greatest of the rounds, and Yamanote's median as a ratio of the best peer's and of
+oneTBB's.
 Writes the samples, with machine and date, to a JSON file.
 
   bench/threads/run.py --build build/bench [--rounds 7] [--cores 1,2,4] [--out FILE]
@@ -19,8 +20,8 @@ import subprocess
 import sys
 
 WORKLOADS = ["yield", "spawn", "mutex", "condvar", "forkjoin"]
-LIBRARIES = ["yamanote", "yamanote-lifo", "boost_fiber", "go", "std_thread"]
-PEERS = ["boost_fiber", "go", "std_thread"]
+PEERS = ["boost_fiber", "go", "std_thread"]  # Of threads; oneTBB has tasks that can't wait.
+LIBRARIES = ["yamanote", "yamanote-lifo"] + PEERS + ["onetbb"]
 
 
 def cpu_model():
@@ -68,18 +69,23 @@ def main():
 
     for cores in cores_list:
         print(f"\n{cores} core{'s' if cores > 1 else ''}, ns per operation: median [least-greatest]\n")
-        print("| | " + " | ".join(LIBRARIES) + " | yamanote / best peer |")
-        print("|---" * (len(LIBRARIES) + 2) + "|")
+        print("| | " + " | ".join(LIBRARIES) + " | yamanote / best peer | / onetbb |")
+        print("|---" * (len(LIBRARIES) + 3) + "|")
         for workload in WORKLOADS:
             by_library = samples[str(cores)][workload]
             cells = []
             for library in LIBRARIES:
+                if library not in by_library:
+                    cells.append("")
+                    continue
                 values = by_library[library]
                 cells.append(f"{statistics.median(values):.1f} [{min(values):.1f}-{max(values):.1f}]")
             # The order is the user's to choose, so the better one counts.
             ours = min(statistics.median(by_library[one]) for one in LIBRARIES[:2])
             best = min(statistics.median(by_library[peer]) for peer in PEERS)
-            print(f"| {workload} | " + " | ".join(cells) + f" | {ours / best:.2f} |")
+            tasks = (f"{ours / statistics.median(by_library['onetbb']):.2f}"
+                     if "onetbb" in by_library else "")
+            print(f"| {workload} | " + " | ".join(cells) + f" | {ours / best:.2f} | {tasks} |")
 
     if arguments.out:
         commit = subprocess.run(["git", "rev-parse", "HEAD"], capture_output=True, text=True,

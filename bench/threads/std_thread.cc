@@ -19,9 +19,13 @@ struct Std {
 
   template <typename F>
   static void Run(int cores, F&& main) {
+    cpu_set_t allowed;
     cpu_set_t set;
     CPU_ZERO(&set);
-    for (int cpu = 0; cpu < cores; ++cpu) CPU_SET(cpu, &set);
+    sched_getaffinity(0, sizeof(allowed), &allowed);
+    for (size_t cpu = 0; cpu < CPU_SETSIZE && CPU_COUNT(&set) < cores; ++cpu) {
+      if (CPU_ISSET(cpu, &allowed)) CPU_SET(cpu, &set);
+    }
     sched_setaffinity(0, sizeof(set), &set);
     main();
   }
@@ -33,5 +37,9 @@ struct Std {
 // not run into the limit of processes.
 int main(int argc, char** argv) {
   return bench::Main<Std>(argc, argv,
-                          {.yields = 200'000, .spawns = 5'000, .handovers = 50'000, .trees = 4, .depth = 9});
+                          {.yields = 200'000,
+                           .spawns = 5'000,
+                           .handovers = 50'000,
+                           .trees = 4,
+                           .depth = 9});
 }

@@ -2,7 +2,8 @@
 //
 // A library says how it runs a program on n cores, spawns, joins, yields, locks
 // and waits; the loops, the counts and the timing are the same for all. Prints
-// one line per workload: name and nanoseconds per operation. One process is one
+// one line per workload: name and nanoseconds per operation, of the second of
+// two runs: the first one fills pools and touches stacks. One process is one
 // sample; bench/threads/run.py alternates processes and takes the medians.
 //
 //   yield      two threads on one core give way to each other; per yield
@@ -13,11 +14,12 @@
 
 #pragma once
 
+#include <algorithm>
 #include <chrono>
 #include <cstdio>
 #include <cstdlib>
-#include <cstring>
 #include <string>
+#include <vector>
 
 namespace bench {
 
@@ -33,11 +35,13 @@ struct Counts {
 
 template <typename F>
 void Report(const char* name, long operations, F&& run) {
+  run();
   const auto start = std::chrono::steady_clock::now();
   run();
   const std::chrono::duration<double, std::nano> took =
       std::chrono::steady_clock::now() - start;
-  std::printf("%s %.2f\n", name, took.count() / static_cast<double>(operations));
+  std::printf("%s %.2f\n", name,
+              took.count() / static_cast<double>(operations));
   std::fflush(stdout);
 }
 
@@ -49,22 +53,31 @@ void Tree(int depth) {
   left.join();
 }
 
-// Runs the workloads named in argv[2..] (all without) on argv[1] cores.
-template <typename L>
-int Main(int argc, char** argv, Counts counts = {}) {
+// What the command line asks for: argv[1] cores, the workloads argv[2..] (all
+// without).
+struct Selection {
+  int cores;
+  std::vector<std::string> workloads;
+
+  bool Wants(const char* name) const {
+    return workloads.empty() || std::find(workloads.begin(), workloads.end(),
+                                          name) != workloads.end();
+  }
+};
+
+inline Selection ReadArguments(int argc, char** argv) {
   if (argc < 2 || std::atoi(argv[1]) < 1) {
     std::fprintf(stderr, "usage: %s CORES [WORKLOAD...]\n", argv[0]);
-    return 2;
+    std::exit(2);
   }
-  const auto wanted = [&](const char* name) {
-    if (argc == 2) return true;
-    for (int i = 2; i < argc; ++i) {
-      if (std::strcmp(argv[i], name) == 0) return true;
-    }
-    return false;
-  };
-  L::Run(std::atoi(argv[1]), [&] {
-    if (wanted("yield")) {
+  return {std::atoi(argv[1]), {argv + 2, argv + argc}};
+}
+
+template <typename L>
+int Main(int argc, char** argv, Counts counts = {}) {
+  const Selection selection = ReadArguments(argc, argv);
+  L::Run(selection.cores, [&] {
+    if (selection.Wants("yield")) {
       Report("yield", counts.yields, [&] {
         const auto loop = [&] {
           for (long i = 0; i < counts.yields / 2; ++i) L::Yield();
@@ -74,7 +87,7 @@ int Main(int argc, char** argv, Counts counts = {}) {
         other.join();
       });
     }
-    if (wanted("spawn")) {
+    if (selection.Wants("spawn")) {
       Report("spawn", counts.spawns, [&] {
         for (long i = 0; i < counts.spawns; ++i) {
           typename L::Thread thread([] {});
@@ -82,7 +95,7 @@ int Main(int argc, char** argv, Counts counts = {}) {
         }
       });
     }
-    if (wanted("mutex")) {
+    if (selection.Wants("mutex")) {
       typename L::Mutex mutex;
       Report("mutex", counts.locks, [&] {
         for (long i = 0; i < counts.locks; ++i) {
@@ -91,7 +104,7 @@ int Main(int argc, char** argv, Counts counts = {}) {
         }
       });
     }
-    if (wanted("condvar")) {
+    if (selection.Wants("condvar")) {
       typename L::Mutex mutex;
       typename L::ConditionVariable changed;
       bool ours = true;
@@ -109,7 +122,7 @@ int Main(int argc, char** argv, Counts counts = {}) {
         other.join();
       });
     }
-    if (wanted("forkjoin")) {
+    if (selection.Wants("forkjoin")) {
       const long leaves = static_cast<long>(counts.trees) << counts.depth;
       Report("forkjoin", leaves, [&] {
         for (int tree = 0; tree < counts.trees; ++tree) Tree<L>(counts.depth);

@@ -95,6 +95,7 @@ void Account::AddRun(std::span<const ThreadLog> threads, Window window,
   for (const ThreadLog& log : threads) {
     stopped_ |= log.stopped;
     counters_ += log.counters;
+    busy_ = std::max(busy_, log.busy);
     for (const Sample& sample : log.samples) {
       // What an interrupted run never came to is not lost.
       if (log.stopped && sample.status == Status::kPlanned) continue;
@@ -150,6 +151,7 @@ void Account::Merge(const Account& other) {
   gaps_.total_us += other.gaps_.total_us;
   gaps_.max_us = std::max(gaps_.max_us, other.gaps_.max_us);
   gaps_.tagged += other.gaps_.tagged;
+  busy_ = std::max(busy_, other.busy_);
   stopped_ |= other.stopped_;
 }
 
@@ -200,6 +202,7 @@ PointResult Account::ToPoint(double offered_rps) const {
   point.sent = total_.sent;
   point.answered = total_.answered;
   point.late = late_;
+  point.generator_busy = busy_;
   point.late_max_us = static_cast<double>(late_max_ns_) / 1e3;
   point.lost = total_.lost;
   point.refused = total_.refused;

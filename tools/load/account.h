@@ -99,6 +99,7 @@ class Account {
   int64_t late_max_ns_ = 0;
   double late_limit_ns_ = 0;
   GapResult gaps_;
+  double busy_ = 0;
   bool stopped_ = false;
 };
 

@@ -60,6 +60,18 @@ TEST_F(AccountTest, LatencyAndSlowdownOfAnUndisturbedRun) {
   EXPECT_EQ(point.late, 0u);
 }
 
+// The busiest thread is the one that limits the load.
+TEST_F(AccountTest, GeneratorIsAsBusyAsItsBusiestThread) {
+  std::vector<ThreadLog> logs(2);
+  logs[0].busy = 0.75;
+  logs[1].busy = 0.25;
+  Account account(workload_, {kNoFigure});
+  account.AddRun(logs, {0, 1000 * kMilli}, 20);
+  Account sum(workload_, {kNoFigure});
+  sum.Merge(account);
+  EXPECT_EQ(sum.ToPoint(10'000).generator_busy, 0.75);
+}
+
 // The server was quick, but the request waited 5 ms in the generator: the client
 // would have waited, too.
 TEST_F(AccountTest, LatencyCountsFromTheIntendedTime) {

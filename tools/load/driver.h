@@ -39,6 +39,10 @@ struct ThreadLog {
   std::vector<Sample> samples{};
   GapLog gaps{0};
   Counters counters{};
+  // Share of the time until the last request was due that went into passes which
+  // sent or received. Near 1: a lower latency or a higher load may be the
+  // generator's limit, not the server's.
+  double busy = 0;
   bool stopped = false;
 };
 
@@ -59,6 +63,7 @@ class Driver {
   struct Pending;
 
   int64_t Look();
+  void CountBusy(int64_t now_ns);
   void QueueDue(int64_t now_ns);
   void Flush();
   void FlushStream(Connection& connection);
@@ -81,6 +86,9 @@ class Driver {
   size_t next_ = 0;
   size_t open_ = 0;
   int64_t end_ns_ = 0;
+  int64_t pass_start_ns_ = 0;
+  int64_t busy_ns_ = 0;
+  bool pass_worked_ = false;
   std::vector<uint32_t> dirty_;  // Lanes with bytes to send.
   std::vector<char> scratch_;
 };

@@ -81,6 +81,8 @@ TEST_P(MeasureTest, AnswersAreAllMatched) {
   const auto point = measurement.Measure(2000);
   ASSERT_TRUE(point) << point.error().message;
   ExpectAccounted(*point);
+  EXPECT_GT(point->generator_busy.value(), 0);
+  EXPECT_LE(point->generator_busy.value(), 1);
   // 2 seeds, 0.3 s at 2000 rps: 1200 expected, standard deviation 35.
   EXPECT_NEAR(static_cast<double>(point->sent), 1200, 200);
   EXPECT_EQ(point->lost, 0u);

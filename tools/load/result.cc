@@ -81,6 +81,7 @@ void Visit(Visitor& v, T& p) {
   v("answered", p.answered);
   v("late", p.late);
   v("late_max_us", p.late_max_us);
+  v("generator_busy", p.generator_busy);
   v("lost", p.lost);
   v("refused", p.refused);
   v("duplicates", p.duplicates);

@@ -85,6 +85,8 @@ struct PointResult {
   uint64_t answered = 0;
   uint64_t late = 0;       // Sent late by more than the p99 from the actual send.
   double late_max_us = 0;
+  // 0 to 1, of the busiest thread (driver.h); older results lack it.
+  std::optional<double> generator_busy{};
   uint64_t lost = 0;       // Unanswered; +infinity in the quantiles.
   uint64_t refused = 0;    // Answered by a refusal; +infinity as well.
   uint64_t duplicates = 0; // Second answers, ignored.
