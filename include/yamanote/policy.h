@@ -42,7 +42,10 @@ struct ClassOptions {
   // The class's objective: p99 sojourn it has when it runs alone. > 0.
   Duration slo = std::chrono::microseconds(100);
   // Requests of this class that may be in the system; more are refused. >= 1.
-  uint32_t limit = 65536;
+  // The default lets some 20 ms of requests of 10 us wait for two cores: enough
+  // for a burst, and an overloaded client hears of it before it has lost
+  // patience.
+  uint32_t limit = 4096;
 };
 
 // What every policy is built from. A policy reads what concerns it.
