@@ -89,6 +89,15 @@ bool IsNoreply(std::string_view line) {
          line.ends_with(" noreply");
 }
 
+// Whether a datagram holds an answer rather than a command. Commands begin with
+// a small letter, answers with a capital or a digit. Who answers an answer, and
+// be it with ERROR, may do so for ever: a sender's address is easily forged.
+bool IsReply(Bytes datagram) {
+  if (datagram.size() <= kUdpHeaderBytes) return false;
+  const char first = static_cast<char>(datagram[kUdpHeaderBytes]);
+  return (first >= 'A' && first <= 'Z') || (first >= '0' && first <= '9');
+}
+
 std::string_view RefusalText(Refusal why, Transport transport) {
   switch (why) {
     case Refusal::kOverloaded:
@@ -208,7 +217,7 @@ Frame MemcachedProtocol::Next(Bytes input, Transport transport) const {
 
   const std::optional<UdpHeader> header = ReadUdpHeader(input);
   Frame frame{.status = Frame::Status::kRequest, .size = input.size()};
-  if (!header || header->total != 1) {
+  if (!header || header->total != 1 || IsReply(input)) {
     frame.status = Frame::Status::kMalformed;
     return frame;
   }
@@ -228,14 +237,16 @@ void MemcachedProtocol::Refuse(Bytes frame, Transport transport, Refusal why,
   if (transport == Transport::kUdp) {
     const std::optional<UdpHeader> header = ReadUdpHeader(frame);
     if (!header) return;  // Nobody to answer to: the number is missing.
+    if (IsReply(frame)) return;
     AppendDatagrams(header->request, std::as_bytes(std::span(text)), reply);
     return;
   }
   const std::optional<Line> line = ReadLine(AsText(frame));
   const bool is_quit =
       line && FindVerb(Tokens(line->text).Next()) == Verb::kQuit;
-  // An overloaded server skips the whole frame, so the next one is in sync.
-  if (why != Refusal::kOverloaded || is_quit) reply.CloseAfterSend();
+  const bool lost = why == Refusal::kMalformed || why == Refusal::kTooLarge;
+  // Otherwise the server skips the whole frame, so the next one is in sync.
+  if (lost || is_quit) reply.CloseAfterSend();
   if (is_quit) return;
   if (line && IsNoreply(line->text)) return;
   reply.Append(text);

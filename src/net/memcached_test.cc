@@ -240,13 +240,46 @@ TEST(MemcachedRefuseTest, OverloadKeepsTheStreamAndNoreply) {
 }
 
 TEST(MemcachedRefuseTest, WhatLosesTheStreamCloses) {
-  for (const Refusal why :
-       {Refusal::kMalformed, Refusal::kTooLarge, Refusal::kShutdown}) {
+  for (const Refusal why : {Refusal::kMalformed, Refusal::kTooLarge}) {
     bool closes = false;
     const std::string text = Refused("xxxx", Transport::kTcp, why, &closes);
     EXPECT_TRUE(text.ends_with("\r\n")) << text;
     EXPECT_TRUE(closes);
   }
+}
+
+// The requests behind it are still to be refused.
+TEST(MemcachedRefuseTest, AStoppingServerKeepsTheStream) {
+  bool closes = true;
+  EXPECT_EQ(Refused("get a\r\n", Transport::kTcp, Refusal::kShutdown, &closes),
+            "SERVER_ERROR shutting down\r\n");
+  EXPECT_FALSE(closes);
+}
+
+// Two servers that answered each other's errors would never end.
+TEST(MemcachedUdpTest, AnswersAreNotAnswered) {
+  const MemcachedProtocol protocol;
+  const std::string header({0, 7, 0, 0, 0, 1, 0, 0});
+  for (const auto* answer :
+       {"ERROR\r\n", "SERVER_ERROR out of capacity\r\n", "CLIENT_ERROR x\r\n",
+        "VALUE a 0 7\r\nget a\r\n\r\nEND\r\n", "STORED\r\n", "6\r\n",
+        "HD\r\n"}) {
+    const std::string datagram = header + answer;
+    EXPECT_EQ(protocol.Next(std::as_bytes(std::span(datagram)), Transport::kUdp)
+                  .status,
+              Frame::Status::kMalformed)
+        << answer;
+    for (const Refusal why : {Refusal::kMalformed, Refusal::kTooLarge,
+                              Refusal::kOverloaded, Refusal::kShutdown}) {
+      EXPECT_EQ(Refused(datagram, Transport::kUdp, why), "") << answer;
+    }
+  }
+  // A part of a longer answer, or of a request in several parts.
+  const std::string part({0, 7, 0, 1, 0, 2, 0, 0});
+  EXPECT_EQ(Refused(part + "END\r\n", Transport::kUdp, Refusal::kMalformed),
+            "");
+  EXPECT_NE(Refused(part + "get a\r\n", Transport::kUdp, Refusal::kMalformed),
+            "");
 }
 
 TEST(MemcachedParseTest, NumbersAreDecimalAndBounded) {

@@ -9,11 +9,17 @@
 //          24  u32  class
 //          28  u32  reserved, zero
 //
-// The reply is the same 32 bytes. A request that was refused is answered at once
-// with its own bytes but for `reserved`, which is 1 + the Refusal. A message of
-// another size, with a reserved field that is not zero or with a service time
-// above the limit is malformed: dropped on UDP, the end of a TCP connection;
-// the server counts both.
+// The reply is the same 32 bytes. A request that was refused is answered at
+// once with its own bytes but for `reserved`, which is 1 + the Refusal. A
+// message of another size, with a reserved field that is not zero or with a
+// service time above the limit is malformed: dropped on UDP, the end of a TCP
+// connection; the server counts both.
+//
+// Over UDP a forged sender's address can set two spin servers on each other,
+// because a reply is a valid request and the message has no room to tell them
+// apart. The server gives no answer to ports below 1024 and to its own
+// (udp_endpoint.cc); two servers at different higher ports remain. So: the same
+// port for all, or a network on which senders cannot be forged.
 
 #pragma once
 
