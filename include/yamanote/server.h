@@ -35,11 +35,17 @@ struct ServerOptions {
   bool udp = false;
 
   // Open TCP connections; more are answered with the protocol's kOverloaded and
-  // closed. 1 .. 1 Mi.
+  // closed, 64 at a time, and beyond those closed at once. 1 .. 1 Mi.
   uint32_t max_connections = 16 * 1024;
   // Bytes of a request and of a reply. 64 .. 1 Gi.
   size_t max_request_bytes = 1 << 20;
   size_t max_reply_bytes = 8 << 20;
+  // What all connections' and datagrams' buffers may take together beyond 64 KiB
+  // each for input and for output. When it is spent, a request that needs more is
+  // refused (kOverloaded), and Reply::Append() returns false for what exceeds 64 KiB;
+  // smaller ones go on. From twice max_request_bytes and max_reply_bytes, because a
+  // buffer that grows exists twice for a moment, to 1 Ti.
+  size_t max_buffer_bytes = 256 << 20;
   // Bytes of a request over UDP; longer ones are answered with kTooLarge.
   // 64 .. 65507.
   size_t max_datagram_bytes = 2048;
@@ -50,7 +56,8 @@ struct ServerOptions {
   // Bytes of kernel buffer asked for each UDP socket, per direction.
   size_t socket_buffer_bytes = 4 << 20;
 
-  // A connection is closed that sends no request for so long; ...
+  // A connection is closed that has had no request and no reply for so long, up
+  // to a quarter late; ...
   Duration idle_timeout = std::chrono::minutes(10);
   // ... that takes so long from a request's first byte to its last; ...
   Duration request_timeout = std::chrono::seconds(30);
@@ -71,7 +78,7 @@ struct ServerOptions {
 struct ServerStats {
   uint64_t accepted = 0;             // TCP connections.
   uint64_t open = 0;                 // TCP connections now.
-  uint64_t refused_connections = 0;  // max_connections was reached.
+  uint64_t refused_connections = 0;  // max_connections or the system's limit was reached.
   uint64_t requests = 0;             // The service was given.
   uint64_t replies = 0;              // The service wrote; empty ones don't count.
   uint64_t overloaded = 0;           // Requests refused, by reason.
@@ -83,6 +90,7 @@ struct ServerStats {
   uint64_t dropped = 0;              // Datagrams lost or not worth an answer.
   uint64_t kernel_dropped = 0;       // Datagrams lost because the kernel's buffer was full.
   uint64_t unsent = 0;               // Replies whose peer could not be reached.
+  uint64_t buffer_bytes = 0;         // Of max_buffer_bytes, taken now.
   uint64_t bytes_in = 0;
   uint64_t bytes_out = 0;
   uint64_t receive_batches = 0;      // UDP system calls; datagrams per call tell
@@ -106,6 +114,18 @@ class Server {
   // Accepts no more, answers requests in flight, refuses further ones
   // (kShutdown), and after drain_timeout closes what is still open. Returns when
   // no handler runs any more. Any thread but a handler's; again has no effect.
+  //
+  // What clients may rely on, within drain_timeout and while they take their answers:
+  // - A request that is in this machine's receive buffer when Stop() is called, of a
+  //   connection accepted or not, is answered: with its result or with a refusal.
+  // - A request that comes later is too, or it crosses the end of the stream (of the
+  //   socket, for UDP). Over TCP it was not run then, and the stream ends in order; a
+  //   reset follows only if the client sends on for a second or 4 MiB. So what has no
+  //   answer before the end of the stream can be repeated elsewhere.
+  // - New clients are turned away by the kernel; one whose handshake was under way
+  //   may be reset.
+  // A protocol whose Refuse() closes at kShutdown gives up the first promise for the
+  // requests behind the first that is refused.
   void Stop();
 
   // Where it listens, in the order of `listen`; ports are never 0. Empty if the

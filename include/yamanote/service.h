@@ -23,8 +23,10 @@
 //     void Refuse(yamanote::Bytes, yamanote::Transport, yamanote::Refusal why,
 //                 yamanote::Reply& reply) const override {
 //       reply.Append("refused\n");
-//       // What is too large has no end to go on from.
-//       if (why != yamanote::Refusal::kOverloaded) reply.CloseAfterSend();
+//       // What is too large or malformed has no end to go on from.
+//       using yamanote::Refusal;
+//       const bool lost = why == Refusal::kTooLarge || why == Refusal::kMalformed;
+//       if (lost) reply.CloseAfterSend();
 //     }
 //   };
 //
@@ -46,6 +48,10 @@
 
 namespace yamanote {
 
+namespace net {
+class MemoryBudget;
+}
+
 using Bytes = std::span<const std::byte>;
 
 enum class Transport : uint8_t { kTcp, kUdp };
@@ -63,11 +69,19 @@ struct Request {
 // Where a handler writes its answer. Used by one thread at a time.
 class Reply {
  public:
-  // `limit`: bytes that one reply may have.
-  explicit Reply(size_t limit) : limit_(limit) {}
+  // `limit`: bytes that one reply may have. `budget`: the server's; it outlives
+  // the reply. nullptr: no bound on all replies together.
+  explicit Reply(size_t limit, net::MemoryBudget* budget = nullptr)
+      : limit_(limit), budget_(budget) {}
+  ~Reply();
+  Reply(const Reply&) = delete;
+  Reply& operator=(const Reply&) = delete;
 
   // Appends `bytes`. Returns false, appending nothing, if the reply would
-  // exceed the server's limit (`max_reply_bytes`).
+  // exceed the server's limit (`max_reply_bytes`), or is larger than 64 KiB
+  // while the clients' buffers have all the memory they may have
+  // (`max_buffer_bytes`). The handler answers that in its protocol's words:
+  // after Discard() there is room for some 48 KiB in any case.
   bool Append(Bytes bytes);
   bool Append(std::string_view text) {
     return Append(std::as_bytes(std::span(text)));
@@ -82,11 +96,15 @@ class Reply {
   void SplitDatagrams(size_t size) { datagram_bytes_ = size; }
 
   // Takes back what was appended since Begin() but for the first `keep` bytes.
-  void Discard(size_t keep = 0) { buffer_.resize(start_ + keep); }
+  void Discard(size_t keep = 0);
 
   // What was appended since Begin().
   Bytes bytes() const { return Bytes(buffer_).subspan(start_); }
   bool close_after_send() const { return close_; }
+
+  // Returns an empty reply of up to `limit` bytes under the same bound on
+  // memory, to put a part together in.
+  Reply Scratch(size_t limit) const { return Reply(limit, budget_); }
 
   // The rest is for the server.
 
@@ -99,19 +117,26 @@ class Reply {
   void Clear(size_t keep_bytes = SIZE_MAX);
 
  private:
+  bool Grow(size_t needed);
+  void Free();
+
   std::vector<std::byte> buffer_;  // Reused: grows to the largest reply seen.
   size_t start_ = 0;               // Where the reply being written begins.
   size_t limit_;
+  net::MemoryBudget* budget_;
+  size_t counted_ = 0;  // Bytes of buffer_ that the budget knows of.
   size_t datagram_bytes_ = 0;
   bool close_ = false;
 };
 
 // Why the server answers a request without running it.
 enum class Refusal : uint8_t {
-  kOverloaded,  // The class's limit is reached.
+  kOverloaded,  // The class's limit is reached, or that of memory for large
+                // requests.
   kTooLarge,    // The frame exceeds max_request_bytes.
   kMalformed,   // The frame can't be parsed.
-  kShutdown,    // The server is stopping.
+  kShutdown,    // The server is stopping. It closes the connection by itself,
+              // after it has refused what else came.
 };
 
 // What a protocol finds at the start of the input.
@@ -122,9 +147,10 @@ struct Frame {
     kMalformed,  // Skip `size` bytes and send the refusal; size 0: close.
   };
   Status status = Status::kNeedMore;
-  // kNeedMore: how many bytes the frame has at least, 0 if that is not known.
-  // Next() need not be called again before they are there; the server refuses
-  // (kTooLarge) what cannot fit. Otherwise: the bytes of `input` it takes.
+  // kNeedMore: how many bytes the frame has, 0 if that is not known yet. Next()
+  // need not be called again before they are there; the server refuses
+  // (kTooLarge) what cannot fit, and where it has no memory for them
+  // (kOverloaded) it skips them. Otherwise: the bytes of `input` it takes.
   size_t size = 0;
   // Bytes after `size` that belong to the request and that nobody wants to see,
   // such as a value over the limit. The server throws them away as they come; a
@@ -140,9 +166,11 @@ class Protocol {
  public:
   virtual ~Protocol() = default;
 
-  // Looks at the start of `input`, which on UDP is one whole datagram. Called
-  // again with the same start and more bytes after kNeedMore, so it should look
-  // at few bytes more than once.
+  // Looks at the start of `input`, which on UDP is one whole datagram. There a
+  // reply of the protocol should be malformed and Refuse() silent about it, or
+  // a forged sender's address sets two servers on each other. Called again with
+  // the same start and more bytes after kNeedMore, so it should look at few
+  // bytes more than once.
   virtual Frame Next(Bytes input, Transport transport) const = 0;
 
   // Appends the protocol's own words for `why` to `reply`. `frame` is the start

@@ -22,10 +22,11 @@ Connection::Connection(ConnectionHost& host, const Protocol& protocol,
   flow_.Start();
 }
 
-Result<void> Connection::Open(std::unique_ptr<io::ByteStream> bytes, CoreId home,
-                              uint64_t flow) {
+Result<void> Connection::Open(std::unique_ptr<io::ByteStream> bytes,
+                              CoreId home, uint64_t flow, Welcome welcome) {
   bytes_ = std::move(bytes);
   home_ = home;
+  welcome_ = welcome;
   hash_ = flow;
   lingered_bytes_ = 0;
   linger_until_ = kNever;
@@ -38,8 +39,13 @@ Result<void> Connection::Open(std::unique_ptr<io::ByteStream> bytes, CoreId home
     bytes_.reset();
     return watched;
   }
-  host_.counters().Add(Counter::kAccepted);
-  if (host_.draining()) stream_.Drain();
+  if (welcome == Welcome::kRefuse) {
+    host_.counters().Add(Counter::kRefusedConnections);
+    stream_.RefusePeer();
+  } else {
+    host_.counters().Add(Counter::kAccepted);
+    if (host_.draining()) stream_.Drain();
+  }
   Turn();
   return {};
 }
@@ -114,7 +120,7 @@ Connection::Step Connection::TakeStep() {
       Flush();
       return Step::kAgain;
     case Stream::Next::kRead:
-      return may_read_ ? Read() : Step::kWait;
+      return may_read_ || stream_.must_look() ? Read() : Step::kWait;
     case Stream::Next::kClose:
       return BeginClose();
   }
@@ -137,12 +143,16 @@ Connection::Step Connection::StartRequest() {
   return Step::kAgain;
 }
 
+// Input that is all refused or thrown away could hold the core for ever.
+// Returns true if this turn is over: the next one was asked for.
+bool Connection::GiveWay() {
+  if (++reads_ <= kReadsPerTurn) return false;
+  reads_ = 0;
+  return host_.SpawnContinue(*this);
+}
+
 Connection::Step Connection::Read() {
-  // Input that is all refused could hold the core for ever.
-  if (++reads_ > kReadsPerTurn) {
-    reads_ = 0;
-    if (host_.SpawnContinue(*this)) return Step::kGone;
-  }
+  if (GiveWay()) return Step::kGone;
   const std::span<std::byte> space = stream_.ReadSpace();
   const io::Transfer read = bytes_->Read(space);
   switch (read.status) {
@@ -153,6 +163,7 @@ Connection::Step Connection::Read() {
       break;
     case io::Transfer::Status::kWouldBlock:
       may_read_ = false;
+      stream_.OnNoInput();
       break;
     case io::Transfer::Status::kEnd:
       may_read_ = false;
@@ -167,6 +178,7 @@ Connection::Step Connection::Read() {
 }
 
 void Connection::Flush() {
+  const bool waited = stream_.send_blocked();
   while (!stream_.Unsent().empty() && !broken_) {
     const io::Transfer written = bytes_->Write(stream_.Unsent());
     switch (written.status) {
@@ -185,6 +197,7 @@ void Connection::Flush() {
         break;
     }
   }
+  if (waited) stream_.OnActivity(host_.Now());
 }
 
 void Connection::HandleOne() {
@@ -213,6 +226,7 @@ void Connection::RunRequests() {
     if (!host_.NothingElseWaits() || host_.Now() - start > kTurnTime) break;
     if (!host_.Admit(stream_.frame().request_class)) break;
   }
+  stream_.OnActivity(host_.AboutNow());
   if (host_.SendHome(*this)) return;
   Turn();
 }
@@ -221,6 +235,7 @@ void Connection::RunRequests() {
 // may overtake the last reply. So: end our side, read theirs away, then close.
 Connection::Step Connection::BeginClose() {
   if (ended_) return Close();
+  stream_.GiveMemoryBack();
   bytes_->ShutdownWrite();
   linger_until_ = host_.Now() + kLingerTime;
   may_read_ = true;
@@ -229,6 +244,7 @@ Connection::Step Connection::BeginClose() {
 
 Connection::Step Connection::Linger() {
   if (!may_read_) return Step::kWait;
+  if (GiveWay()) return Step::kGone;
   std::array<std::byte, 4096> ignored;
   const io::Transfer read = bytes_->Read(ignored);
   if (read.status == io::Transfer::Status::kWouldBlock) {
@@ -245,6 +261,7 @@ Connection::Step Connection::Linger() {
 Connection::Step Connection::Close() {
   bytes_->Unwatch();
   bytes_.reset();
+  stream_.GiveMemoryBack();
   linger_until_ = kNever;
   deadline_ns_.store(ToNanos(kNever), std::memory_order_relaxed);
   host_.counters().Add(Counter::kClosed);

@@ -36,6 +36,8 @@ class ConnectionHost {
 
   virtual Counters& counters() = 0;  // Of the calling core.
   virtual Instant Now() = 0;
+  // Now, or somewhat later; costs no look at the clock.
+  virtual Instant AboutNow() = 0;
 
   // Counts a request of `request_class` in, false if the limit is reached; and
   // out again.
@@ -65,7 +67,7 @@ class Connection final : public io::EventHandler {
   // they may take together before the connection queues again.
   static constexpr int kRequestsPerTurn = 16;
   static constexpr Duration kTurnTime = std::chrono::microseconds(20);
-  // Reads in one turn before the connection gives way.
+  // Reads in one turn before the connection gives way, lingering too.
   static constexpr int kReadsPerTurn = 8;
   // How long input of a connection that the server closes is thrown away, so
   // that the last reply is not lost to a reset, and how much of it.
@@ -75,9 +77,15 @@ class Connection final : public io::EventHandler {
   // All must outlive it. Closed at first.
   Connection(ConnectionHost& host, const Protocol& protocol, const StreamLimits& limits);
 
+  enum class Welcome : uint8_t {
+    kServe,
+    kRefuse,  // One too many: it gets the protocol's refusal and is closed.
+  };
+
   // Takes `bytes` into service. Error: Watch() refused; then it stays closed.
   // Requires: closed. Any thread.
-  Result<void> Open(std::unique_ptr<io::ByteStream> bytes, CoreId home, uint64_t flow);
+  Result<void> Open(std::unique_ptr<io::ByteStream> bytes, CoreId home,
+                    uint64_t flow, Welcome welcome = Welcome::kServe);
 
   // Readiness. Any thread.
   void OnEvents(uint32_t events) override;
@@ -97,6 +105,7 @@ class Connection final : public io::EventHandler {
   ConnectionHost& host() const { return host_; }
   // Constant while open.
   CoreId home() const { return home_; }
+  Welcome welcome() const { return welcome_; }
   // Of the request that Spawn() is called for.
   const Frame& frame() const { return stream_.frame(); }
   Instant arrival() const { return stream_.arrival(); }
@@ -123,6 +132,7 @@ class Connection final : public io::EventHandler {
   void CheckTime();
   Step TakeStep();
   Step StartRequest();
+  bool GiveWay();
   Step Read();
   Step BeginClose();
   Step Linger();
@@ -143,6 +153,7 @@ class Connection final : public io::EventHandler {
   // The owner.
   std::unique_ptr<io::ByteStream> bytes_;
   CoreId home_ = 0;
+  Welcome welcome_ = Welcome::kServe;
   uint64_t hash_ = 0;
   size_t lingered_bytes_ = 0;
   Instant linger_until_ = kNever;

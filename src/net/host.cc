@@ -3,6 +3,7 @@
 #include "net/host.h"
 
 #include <mutex>
+#include <utility>
 
 #include "worker/spawn.h"
 #include "worker/wait.h"
@@ -17,9 +18,10 @@ std::vector<ClassOptions> ClassesOf(const ServerOptions& options, const Protocol
   return options.classes.empty() ? protocol.Classes() : options.classes;
 }
 
-StreamLimits LimitsOf(const ServerOptions& options) {
+StreamLimits LimitsOf(const ServerOptions& options, MemoryBudget& memory) {
   return {.max_request_bytes = options.max_request_bytes,
           .max_reply_bytes = options.max_reply_bytes,
+          .memory = &memory,
           .idle_timeout = options.idle_timeout,
           .request_timeout = options.request_timeout,
           .send_timeout = options.send_timeout};
@@ -51,13 +53,13 @@ struct Host::CoreInit {
 };
 
 Host::Host(worker::Engine& engine, const ServerOptions& options, const Protocol& protocol,
-           Service& service)
+           Service& service, MemoryBudget& memory)
     : engine_(engine),
       cores_(engine.cores()),
       options_(options),
       protocol_(protocol),
       service_(service),
-      limits_(LimitsOf(options)),
+      limits_(LimitsOf(options, memory)),
       replies_go_home_(engine.options().scheduling.replies == ReplyPath::kHome),
       admission_(ClassesOf(options, protocol)),
       core_counters_(std::make_unique<Counters[]>(engine.cores() + 1)),
@@ -69,7 +71,7 @@ Host::Host(worker::Engine& engine, const ServerOptions& options, const Protocol&
     core_flows_.push_back(flow);
     home_replies_.push_back(std::make_unique<HomeQueue>(replies_go_home_ ? kHomeReplies : 1));
   }
-  connections_.reserve(options.max_connections);
+  connections_.reserve(options.max_connections + kMostRefusing);
 }
 
 Host::~Host() = default;
@@ -165,53 +167,57 @@ void Host::FlushAllUdp() {
 
 // ---- Connections -------------------------------------------------------------------
 
-Connection* Host::TakeConnection(CoreId& home) {
+Connection* Host::TakeConnection(CoreId& home, Connection::Welcome& welcome) {
   const std::lock_guard guard(connections_lock_);
+  const bool full = serving_ == options_.max_connections;
+  if (full && refusing_ == kMostRefusing) return nullptr;
+  welcome = full ? Connection::Welcome::kRefuse : Connection::Welcome::kServe;
+  ++(full ? refusing_ : serving_);
   home = next_home_;
-  Connection* connection = free_connections_;
-  if (connection != nullptr) {
-    free_connections_ = connection->next_free;
-  } else if (connections_.size() < options_.max_connections) {
-    connections_.push_back(std::make_unique<Connection>(*this, protocol_, limits_));
-    connection = connections_.back().get();
-  } else {
-    return nullptr;
-  }
   next_home_ = (next_home_ + 1) % cores_;
-  return connection;
+  if (free_connections_ == nullptr) {
+    connections_.push_back(
+        std::make_unique<Connection>(*this, protocol_, limits_));
+    return connections_.back().get();
+  }
+  return std::exchange(free_connections_, free_connections_->next_free);
 }
 
-void Host::Closed(Connection& connection) {
+void Host::PutBack(Connection& connection, Connection::Welcome welcome) {
   {
     const std::lock_guard guard(connections_lock_);
+    --(welcome == Connection::Welcome::kRefuse ? refusing_ : serving_);
     connection.next_free = free_connections_;
     free_connections_ = &connection;
   }
   open_.fetch_sub(1, std::memory_order_release);  // Pairs with open_connections().
 }
 
+void Host::Closed(Connection& connection) {
+  PutBack(connection, connection.welcome());
+}
+
 void Host::OpenConnection(int fd) {
   CoreId home = 0;
-  Connection* const connection = TakeConnection(home);
+  auto welcome = Connection::Welcome::kServe;
+  Connection* const connection = TakeConnection(home, welcome);
   auto bytes = std::make_unique<io::KernelStream>(fd, poller(home));
-  if (connection == nullptr) return RefuseConnection(*bytes);
+  if (connection == nullptr) {
+    // Too many at once for manners: the reset may overtake any words.
+    counters().Add(Counter::kRefusedConnections);
+    return;
+  }
   open_.fetch_add(1, std::memory_order_relaxed);
   const uint64_t flow = next_flow_.fetch_add(1, std::memory_order_relaxed);
-  if (!connection->Open(std::move(bytes), home, flow)) {
+  if (!connection->Open(std::move(bytes), home, flow, welcome)) {
     counters().Add(Counter::kRefusedConnections);
-    Closed(*connection);
+    PutBack(*connection, welcome);
   }
 }
 
-void Host::RefuseConnection(io::ByteStream& bytes) {
-  counters().Add(Counter::kRefusedConnections);
-  Reply reply(options_.max_reply_bytes);
-  protocol_.Refuse({}, Transport::kTcp, Refusal::kOverloaded, reply);
-  if (!reply.bytes().empty()) bytes.Write(reply.bytes());
-  bytes.ShutdownWrite();
-  // What came already would turn the close into a reset, ahead of the reply.
-  std::array<std::byte, 4096> ignored;
-  bytes.Read(ignored);
+unsigned Host::served_connections() const {
+  const std::lock_guard guard(connections_lock_);
+  return serving_;
 }
 
 size_t Host::MadeConnections() const {

@@ -6,6 +6,7 @@
 
 #pragma once
 
+#include <algorithm>
 #include <atomic>
 #include <functional>
 #include <memory>
@@ -25,13 +26,16 @@ namespace yamanote::net {
 class Host final : public ConnectionHost, public worker::Pump {
  public:
   Host(worker::Engine& engine, const ServerOptions& options, const Protocol& protocol,
-       Service& service);
+       Service& service, MemoryBudget& memory);
 
   ~Host() override;
 
   // ConnectionHost; for connections.
   Counters& counters() override { return core_counters_[CoreIndex()]; }
   Instant Now() override { return Clock::now(); }
+  Instant AboutNow() override {
+    return FromNanos(about_now_ns_.load(std::memory_order_relaxed));
+  }
   bool Admit(ClassId request_class) override { return admission_.TryAdmit(request_class); }
   void Release(ClassId request_class) override { admission_.Release(request_class); }
   bool Spawn(Connection& connection) override;
@@ -57,7 +61,13 @@ class Host final : public ConnectionHost, public worker::Pump {
 
   // Takes an accepted socket into service, or refuses it.
   void OpenConnection(int fd);
+  // Those that are being refused included.
   unsigned open_connections() const { return open_.load(std::memory_order_acquire); }
+  unsigned served_connections() const;
+  // What AboutNow() says until the next call.
+  void SetAboutNow(Instant now) {
+    about_now_ns_.store(ToNanos(now), std::memory_order_relaxed);
+  }
   // Check()s those of `count` connections from `first` on whose time has come.
   // Returns where to go on; 0 after the last one.
   size_t Sweep(size_t first, size_t count, Instant now);
@@ -69,6 +79,13 @@ class Host final : public ConnectionHost, public worker::Pump {
   void StartDraining() { draining_.store(true, std::memory_order_seq_cst); }
   // True if no user thread of the server is alive.
   bool Quiet() const;
+
+  // Datagrams from `port` would be a server's; see UdpEndpoint::Accept().
+  void AddUdpPort(uint16_t port) { udp_ports_.push_back(port); }
+  bool IsServicePort(uint16_t port) const {
+    return port < kFirstUserPort ||
+           std::ranges::find(udp_ports_, port) != udp_ports_.end();
+  }
 
   uint64_t Sum(Counter counter) const;
 
@@ -88,14 +105,19 @@ class Host final : public ConnectionHost, public worker::Pump {
 
  private:
   static constexpr size_t kHomeReplies = 4096;
+  // Connections beyond max_connections that are being refused at a time. Each
+  // takes at most Connection::kLingerTime after its peer has the refusal.
+  static constexpr size_t kMostRefusing = 64;
+  static constexpr uint16_t kFirstUserPort = 1024;
 
   using HomeQueue = dispatch::ReplyQueue<Connection*>;
 
   struct CoreInit;
 
-  Connection* TakeConnection(CoreId& home);  // nullptr: max_connections are open.
+  // A closed connection, nullptr if kMostRefusing are being refused.
+  Connection* TakeConnection(CoreId& home, Connection::Welcome& welcome);
+  void PutBack(Connection& connection, Connection::Welcome welcome);
   size_t MadeConnections() const;
-  void RefuseConnection(io::ByteStream& bytes);
   bool DrainHome(CoreId core);
 
   worker::Engine& engine_;
@@ -120,9 +142,17 @@ class Host final : public ConnectionHost, public worker::Pump {
   std::vector<std::unique_ptr<Connection>> connections_;
   Connection* free_connections_ = nullptr;
   CoreId next_home_ = 0;
+  // Taken and not put back. Guarded by connections_lock_.
+  unsigned serving_ = 0;
+  unsigned refusing_ = 0;
   std::atomic<unsigned> open_{0};
 
   std::atomic<uint64_t> next_flow_{1};
+
+  // Written by the sweeper, read by all; orders nothing.
+  std::atomic<int64_t> about_now_ns_{ToNanos(Clock::now())};
+
+  std::vector<uint16_t> udp_ports_;  // Constant once datagrams come.
 
   std::atomic<bool> initialising_{false};
   const std::unique_ptr<CoreInit> core_init_;

@@ -46,6 +46,15 @@ Result<void> Validate(const ServerOptions& o) {
   if (result) result = CheckRange("max_connections", o.max_connections, 1, 1 << 20);
   if (result) result = CheckRange("max_request_bytes", o.max_request_bytes, 64, 1 << 30);
   if (result) result = CheckRange("max_reply_bytes", o.max_reply_bytes, 64, 1 << 30);
+  if (result) {
+    // A buffer that grows exists twice for a moment.
+    const size_t least = 2 * std::max(o.max_request_bytes, o.max_reply_bytes);
+    result = CheckRange("max_buffer_bytes", o.max_buffer_bytes, least, size_t{1} << 40);
+    if (!result) {
+      result.error().message +=
+          ": at least twice max_request_bytes and max_reply_bytes; raise it or lower those";
+    }
+  }
   if (result) result = CheckRange("max_datagram_bytes", o.max_datagram_bytes, 64, 65507);
   if (result) result = CheckRange("max_datagrams", o.max_datagrams, 256, 16 << 20);
   if (result) result = CheckPositive("idle_timeout", o.idle_timeout);
@@ -79,8 +88,10 @@ class Server::Impl {
        Service& service)
       : options_(std::move(options)),
         service_(service),
-        udp_pool_(options_.max_datagrams, options_.max_datagram_bytes, options_.max_reply_bytes),
-        host_(engine, options_, protocol, service) {
+        memory_(options_.max_buffer_bytes),
+        udp_pool_(options_.max_datagrams, options_.max_datagram_bytes,
+                  options_.max_reply_bytes, memory_),
+        host_(engine, options_, protocol, service, memory_) {
     // One more than cores: for threads that are no worker.
     for (CoreId core = 0; core <= host_.cores(); ++core) {
       udp_cores_.push_back(std::make_unique<net::UdpCore>(udp_pool_));
@@ -104,6 +115,7 @@ class Server::Impl {
   void Drain();
 
   Service& service_;
+  net::MemoryBudget memory_;
   net::UdpPool udp_pool_;
   std::vector<std::unique_ptr<net::UdpCore>> udp_cores_;
   net::Host host_;
@@ -133,6 +145,7 @@ Result<void> Server::Impl::AddUdp(const SocketAddress& address) {
     if (core == 0) bound = net::BoundAddress(*fd);
   }
   udp_addresses_.push_back(bound);
+  host_.AddUdpPort(bound.port());
   return {};
 }
 
@@ -175,15 +188,17 @@ void Server::Impl::SweepLoop(const std::stop_token& stop) {
   const Duration shortest =
       std::min({options_.idle_timeout, options_.request_timeout, options_.send_timeout});
   const Duration interval = std::clamp(shortest / 8, kShortestSweep, kLongestSweep);
-  while (this_thread::sleep_for(interval, stop)) {
-    if (host_.open_connections() == 0) continue;
+  do {
     const Instant now = Clock::now();
+    // Late rather than early: idle time must not begin before the reply.
+    host_.SetAboutNow(now + interval);
+    if (host_.open_connections() == 0) continue;
     size_t next = 0;
     do {
       next = host_.Sweep(next, kSweepBatch, now);
       this_thread::yield();
     } while (next != 0);
-  }
+  } while (this_thread::sleep_for(interval, stop));
 }
 
 // Waits for what runs and for clients to take their replies; then insists.
@@ -208,10 +223,13 @@ void Server::Impl::Stop() {
     while (phase_.load() != Phase::kStopped) this_thread::sleep_for(kStopPoll);
     return;
   }
-  for (auto& listener : tcp_) listener->Unwatch();
   host_.StartDraining();
+  for (auto& listener : tcp_) listener->Close();
   Drain();
-  for (auto& endpoint : udp_) endpoint->Unwatch();
+  for (auto& endpoint : udp_) {
+    endpoint->Unwatch();
+    endpoint->RefuseQueued();
+  }
   // A datagram that was taken in just before StartDraining() may have begun after
   // Drain() looked.
   while (!host_.Quiet()) this_thread::sleep_for(kStopPoll);
@@ -228,7 +246,7 @@ ServerStats Server::Impl::stats() const {
   const auto sum = [this](Counter counter) { return host_.Sum(counter); };
   ServerStats stats;
   stats.accepted = sum(Counter::kAccepted);
-  stats.open = host_.open_connections();
+  stats.open = host_.served_connections();
   stats.refused_connections = sum(Counter::kRefusedConnections);
   stats.requests = sum(Counter::kRequests);
   stats.replies = sum(Counter::kReplies);
@@ -243,6 +261,7 @@ ServerStats Server::Impl::stats() const {
   stats.unsent = sum(Counter::kUnsent);
   stats.bytes_in = sum(Counter::kBytesIn);
   stats.bytes_out = sum(Counter::kBytesOut);
+  stats.buffer_bytes = memory_.used();
   stats.receive_batches = sum(Counter::kReceiveBatches);
   stats.send_batches = sum(Counter::kSendBatches);
   return stats;

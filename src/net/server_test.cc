@@ -7,96 +7,12 @@
 #include <gtest/gtest.h>
 
 #include <atomic>
-#include <functional>
-#include <latch>
-#include <semaphore>
 #include <thread>
 
-#include "base/cpu.h"
-#include "net/line_protocol.h"
-#include "net/test_client.h"
-#include "yamanote/runtime.h"
-#include "yamanote/thread.h"
+#include "net/server_test_host.h"
 
 namespace yamanote::net {
 namespace {
-
-using namespace std::chrono_literals;
-
-// Answers "<" + request. Lines that begin with 'W' wait for the test, 'H' do so
-// without leaving their core, 'B' are answered with 100,000 bytes.
-class LineService final : public Service {
- public:
-  Result<void> Init(unsigned cores) override {
-    cores_ = cores;
-    return init_result;
-  }
-  Result<void> InitPerCore(CoreId core) override {
-    cores_seen_.fetch_or(1u << core);
-    return {};
-  }
-  void Handle(const Request& request, Reply& reply) override {
-    const auto kind = static_cast<char>(request.bytes[0]);
-    if (kind == 'W') {
-      waiting_.fetch_add(1);
-      while (!go_) this_thread::sleep_for(100us);  // Gives way to everybody.
-    }
-    if (kind == 'H') {
-      waiting_.fetch_add(1);
-      while (!go_) base::Pause();
-    }
-    if (kind == 'B') {
-      reply.Append(std::string(100'000, 'b'));
-      return;
-    }
-    if (kind == 'Q') reply.CloseAfterSend();
-    reply.Append("<");
-    reply.Append(request.bytes);
-  }
-
-  Result<void> init_result;
-  std::atomic<unsigned> cores_{0};
-  std::atomic<unsigned> cores_seen_{0};
-  std::atomic<unsigned> waiting_{0};
-  std::atomic<bool> go_{false};
-};
-
-template <typename F>
-bool Eventually(F condition) {
-  const Instant limit = Clock::now() + 10s;  // Longer means never.
-  while (!condition()) {
-    if (Clock::now() > limit) return false;
-    std::this_thread::yield();
-  }
-  return true;
-}
-
-class ServerTest : public testing::Test {
- protected:
-  void StartWith(const std::string& preset, ServerOptions options = {}) {
-    RuntimeOptions runtime{.cores = 2, .pin = false};
-    runtime.scheduling = *FindPreset(preset);
-    auto created = Runtime::Create(runtime);
-    ASSERT_TRUE(created) << created.error().message;
-    runtime_ = std::move(*created);
-    if (options.listen.empty()) {
-      options.listen = {SocketAddress::Loopback(AddressFamily::kIpv4, 0)};
-    }
-    auto server = Server::Start(options, protocol_, service_);
-    ASSERT_TRUE(server) << server.error().message;
-    server_ = std::move(*server);
-  }
-
-  TestClient Tcp(int receive_buffer = 0) {
-    return TestClient(server_->tcp_addresses()[0], SOCK_STREAM, receive_buffer);
-  }
-  TestClient Udp() { return TestClient(server_->udp_addresses()[0], SOCK_DGRAM); }
-
-  LineProtocol protocol_;
-  LineService service_;
-  std::unique_ptr<Runtime> runtime_;
-  std::unique_ptr<Server> server_;
-};
 
 // ---- Under every preset -----------------------------------------------------------
 
@@ -245,6 +161,8 @@ TEST_F(ServerTest, WrongOptionsNameTheOption) {
   EXPECT_THAT(message({.listen = any, .tcp = false}), testing::HasSubstr("tcp and udp"));
   EXPECT_THAT(message({.listen = any, .max_connections = 0}),
               testing::HasSubstr("max_connections = 0 must be 1 .. 1048576"));
+  EXPECT_THAT(message({.listen = any, .max_buffer_bytes = 1 << 20}),
+              testing::HasSubstr("max_buffer_bytes = 1048576 must be 16777216 .. "));
   EXPECT_THAT(message({.listen = any, .idle_timeout = 0s}), testing::HasSubstr("idle_timeout"));
 }
 

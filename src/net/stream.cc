@@ -12,7 +12,7 @@ namespace {
 
 constexpr size_t kInitialBytes = 4 * 1024;
 // A buffer that grew beyond this is given back when it is empty.
-constexpr size_t kKeepBytes = 64 * 1024;
+constexpr size_t kKeepBytes = MemoryBudget::kFreeBytes;
 
 Counter CounterOf(Refusal why) {
   switch (why) {
@@ -31,17 +31,29 @@ Instant Later(Instant from, Duration by) {
 }  // namespace
 
 Stream::Stream(const Protocol& protocol, const StreamLimits& limits)
-    : protocol_(protocol), limits_(limits), reply_(limits.max_reply_bytes) {}
+    : protocol_(protocol),
+      limits_(limits),
+      reply_(limits.max_reply_bytes, limits.memory) {}
+
+Stream::~Stream() { FreeInput(); }
 
 void Stream::Reset(Instant now) {
+  GiveMemoryBack();
+  has_frame_ = running_ = input_ended_ = closing_ = draining_ = looked_ = false;
+  send_blocked_ = partial_ = false;
+  last_read_ = active_ = send_blocked_since_ = partial_since_ = now;
+}
+
+void Stream::GiveMemoryBack() {
   begin_ = end_ = need_ = skip_ = sent_ = 0;
-  if (capacity_ > kKeepBytes) {
-    input_.reset();
-    capacity_ = 0;
-  }
+  if (capacity_ > kKeepBytes) FreeInput();
   reply_.Clear(kKeepBytes);
-  has_frame_ = running_ = input_ended_ = closing_ = draining_ = send_blocked_ = partial_ = false;
-  last_read_ = send_blocked_since_ = partial_since_ = now;
+}
+
+void Stream::FreeInput() {
+  input_.reset();
+  if (limits_.memory != nullptr) limits_.memory->Give(capacity_);
+  capacity_ = 0;
 }
 
 void Stream::Refuse(Bytes frame, Refusal why, Counters& counters) {
@@ -57,10 +69,7 @@ void Stream::Consume(size_t bytes) {
   partial_ = false;
   if (begin_ == end_) {
     begin_ = end_ = 0;
-    if (capacity_ > kKeepBytes) {
-      input_.reset();
-      capacity_ = 0;
-    }
+    if (capacity_ > kKeepBytes) FreeInput();
   }
 }
 
@@ -90,7 +99,7 @@ bool Stream::ParseNext(Counters& counters) {
         StartSkip(frame.size + frame.skip);
       } else if (draining_) {
         Refuse(input.first(frame.size), Refusal::kShutdown, counters);
-        closing_ = true;
+        StartSkip(frame.size + frame.skip);
       } else {
         frame_ = frame;
         has_frame_ = true;
@@ -132,32 +141,54 @@ Stream::Next Stream::Advance(Counters& counters) {
       closing_ = true;
       continue;
     }
-    if (draining_) {
+    if (unsent > 0) return Next::kSend;
+    if (draining_ && looked_) {
       closing_ = true;
       continue;
     }
-    return unsent > 0 ? Next::kSend : Next::kRead;
+    if (HasRoom() || Grow()) return Next::kRead;
+    RefuseUnfinished(counters);
+  }
+}
+
+// Makes a larger input buffer, or returns false if there is no memory for it.
+bool Stream::Grow() {
+  const size_t limit = std::max(limits_.max_request_bytes, kInitialBytes);
+  // A full buffer of that size holds a request, or ParseNext() refused it.
+  YAMANOTE_CHECK(capacity_ < limit, "a full input buffer was not refused");
+  size_t grown = std::min(limit, capacity_ * 2);
+  // Not a byte more where the end is near and known.
+  if (need_ > capacity_ && need_ <= grown * 2) grown = need_;
+  if (limits_.memory != nullptr && !limits_.memory->TryTake(grown)) return false;
+  auto larger = std::make_unique_for_overwrite<std::byte[]>(grown);
+  std::memcpy(larger.get(), input_.get(), end_);
+  FreeInput();
+  input_ = std::move(larger);
+  capacity_ = grown;
+  return true;
+}
+
+// There is no memory for the request at begin_, which has not come whole.
+void Stream::RefuseUnfinished(Counters& counters) {
+  const Bytes input(input_.get() + begin_, available());
+  const Frame frame = protocol_.Next(input, Transport::kTcp);
+  Refuse(input, Refusal::kOverloaded, counters);
+  if (frame.status == Frame::Status::kNeedMore && frame.size > 0) {
+    StartSkip(frame.size + frame.skip);
+  } else {
+    closing_ = true;  // Where the next request begins is unknown.
   }
 }
 
 std::span<std::byte> Stream::ReadSpace() {
-  // At least a request of the largest size fits, and once it does ParseNext()
-  // refuses what is larger; so there is always space here.
-  const size_t limit = std::max(limits_.max_request_bytes, kInitialBytes);
+  // Advance() saw to it that there is space, or that some can be made here.
   if (capacity_ == 0) {
-    capacity_ = std::min(limit, kInitialBytes);
+    capacity_ = kInitialBytes;
     input_ = std::make_unique_for_overwrite<std::byte[]>(capacity_);
   } else if (end_ == capacity_ && begin_ > 0) {
     std::memmove(input_.get(), input_.get() + begin_, available());
     end_ -= begin_;
     begin_ = 0;
-  } else if (end_ == capacity_) {
-    YAMANOTE_CHECK(capacity_ < limit, "a full input buffer was not refused");
-    const size_t grown = std::min(limit, capacity_ * 2);
-    auto larger = std::make_unique_for_overwrite<std::byte[]>(grown);
-    std::memcpy(larger.get(), input_.get(), end_);
-    input_ = std::move(larger);
-    capacity_ = grown;
   }
   return {input_.get() + end_, capacity_ - end_};
 }
@@ -165,6 +196,7 @@ std::span<std::byte> Stream::ReadSpace() {
 void Stream::OnRead(size_t bytes, Instant now) {
   YAMANOTE_CHECK(bytes <= capacity_ - end_, "more was read than there was space");
   end_ += bytes;
+  looked_ = false;
   last_read_ = now;
 }
 
@@ -183,10 +215,15 @@ void Stream::RefuseRequest(Refusal why, Counters& counters) {
   StartSkip(frame_.skip);
 }
 
+void Stream::RefusePeer() {
+  protocol_.Refuse({}, Transport::kTcp, Refusal::kOverloaded, reply_);
+  closing_ = true;
+}
+
 void Stream::OnSent(size_t bytes) {
   sent_ += bytes;
   YAMANOTE_CHECK(sent_ <= reply_.all_bytes().size(), "more was sent than there was");
-  send_blocked_ = false;
+  send_blocked_ = looked_ = false;
   if (sent_ < reply_.all_bytes().size()) return;
   sent_ = 0;
   reply_.Clear(kKeepBytes);
@@ -202,7 +239,7 @@ Instant Stream::Deadline() const {
   if (send_blocked_) return Later(send_blocked_since_, limits_.send_timeout);
   if (has_frame_) return kNever;
   if (partial_ || skip_ > 0) return Later(partial_since_, limits_.request_timeout);
-  return Later(last_read_, limits_.idle_timeout);
+  return Later(std::max(last_read_, active_), limits_.idle_timeout);
 }
 
 }  // namespace yamanote::net

@@ -3,23 +3,26 @@
 // Pure: no sockets, no threads, no clock. Whoever owns the connection asks
 // Advance() what to do, does it, and says how it went:
 //
-//   kRead     put bytes at ReadSpace(), then OnRead() or OnEndOfInput()
+//   kRead     put bytes at ReadSpace(), then OnRead(); or OnNoInput(), OnEndOfInput()
 //   kRequest  frame() is whole: run or refuse it, then Finish or Refuse
 //   kSend     write Unsent(), then OnSent()
 //   kClose    nothing is left to do
 //
-// What it refuses by itself (malformed, too large, stopping) it answers in the
-// protocol's words and counts. Bounds: the input buffer holds at most
-// max_request_bytes (4 KiB at least), the output at most kReplyBatchBytes plus
-// one reply, because no request is taken while more than that waits to be sent.
+// What it refuses by itself (malformed, too large, no memory, stopping) it
+// answers in the protocol's words and counts. Bounds: the input buffer holds at
+// most max_request_bytes (4 KiB at least), the output at most kReplyBatchBytes
+// plus one reply, because no request is taken while more than that waits to be
+// sent. What they take beyond 64 KiB each comes out of StreamLimits::memory.
 
 #pragma once
 
+#include <algorithm>
 #include <cstddef>
 #include <memory>
 #include <span>
 
 #include "net/counters.h"
+#include "net/memory_budget.h"
 #include "yamanote/service.h"
 
 namespace yamanote::net {
@@ -27,7 +30,8 @@ namespace yamanote::net {
 struct StreamLimits {
   size_t max_request_bytes = 1 << 20;
   size_t max_reply_bytes = 8 << 20;
-  Duration idle_timeout = Duration::max();     // Without a request.
+  MemoryBudget* memory = nullptr;              // Of all streams. nullptr: no bound.
+  Duration idle_timeout = Duration::max();     // Since the last request or reply.
   Duration request_timeout = Duration::max();  // From a request's first byte to its last.
   Duration send_timeout = Duration::max();     // Without the peer taking a byte.
 };
@@ -41,9 +45,12 @@ class Stream {
 
   // Both must outlive the stream.
   Stream(const Protocol& protocol, const StreamLimits& limits);
+  ~Stream();
 
   // For a new peer. Keeps the buffers unless they grew large.
   void Reset(Instant now);
+  // The peer has gone, or is not answered any more: gives large buffers back.
+  void GiveMemoryBack();
 
   // Returns what must be done next. Idempotent until it is done.
   Next Advance(Counters& counters);
@@ -51,6 +58,7 @@ class Stream {
   // At least one byte of space. Valid until the next call of another function.
   std::span<std::byte> ReadSpace();
   void OnRead(size_t bytes, Instant now);
+  void OnNoInput() { looked_ = true; }  // Nothing has come that was not read.
   void OnEndOfInput() { input_ended_ = true; }
 
   // The request that Advance() found. Valid until FinishRequest().
@@ -67,13 +75,26 @@ class Stream {
   // Instead of both: answers it with the protocol's refusal.
   void RefuseRequest(Refusal why, Counters& counters);
 
+  // Instead of everything: tells the peer that it is not served, and closes.
+  void RefusePeer();
+
   Bytes Unsent() const { return reply_.all_bytes().subspan(sent_); }
   void OnSent(size_t bytes);
   // The peer does not take bytes now; starts its timeout.
   void OnSendBlocked(Instant now);
+  bool send_blocked() const { return send_blocked_; }
 
-  // From now on requests are refused and the stream closes: the server stops.
-  void Drain() { draining_ = true; }
+  // A reply was finished, or sent after it had to wait: idle time starts anew.
+  void OnActivity(Instant now) { active_ = std::max(active_, now); }
+
+  // From now on requests are refused: the server stops. The stream closes when
+  // everything is answered that came before the peer could know, which takes a
+  // look at the input after the last answer: must_look().
+  void Drain() {
+    if (!draining_) looked_ = false;
+    draining_ = true;
+  }
+  bool must_look() const { return draining_ && !looked_; }
 
   // When the stream has waited too long in its present state; kNever if it waits
   // for nobody but the service. Closing it is the owner's business.
@@ -85,6 +106,12 @@ class Stream {
   void Refuse(Bytes frame, Refusal why, Counters& counters);
   void StartSkip(size_t bytes);
   bool Skip();
+  bool HasRoom() const {
+    return end_ < capacity_ || begin_ > 0 || capacity_ == 0;
+  }
+  bool Grow();
+  void FreeInput();
+  void RefuseUnfinished(Counters& counters);
   // Returns true if the caller should look at the input again.
   bool ParseNext(Counters& counters);
 
@@ -107,8 +134,10 @@ class Stream {
   bool input_ended_ = false;
   bool closing_ = false;
   bool draining_ = false;
+  bool looked_ = false;  // No input since the last byte was read or sent.
   bool send_blocked_ = false;
   Instant last_read_{};
+  Instant active_{};         // OnActivity().
   Instant partial_since_{};  // When the first byte of an unfinished request came.
   bool partial_ = false;
   Instant send_blocked_since_{};

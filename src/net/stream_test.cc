@@ -62,7 +62,10 @@ class StreamTest : public testing::Test {
       switch (stream_.Advance(counters_)) {
         case Next::kRequest: Handle(); break;
         case Next::kSend: sent += TakeOutput(); break;
-        case Next::kRead: return sent;
+        case Next::kRead:
+          if (!stream_.must_look()) return sent;
+          stream_.OnNoInput();
+          break;
         case Next::kClose: return sent + "[closed]";
       }
     }
@@ -186,7 +189,29 @@ TEST_F(StreamTest, DrainingRefusesWhatIsNotRunningAndCloses) {
 TEST_F(StreamTest, DrainingClosesAnIdleStream) {
   EXPECT_EQ(stream_.Advance(counters_), Next::kRead);
   stream_.Drain();
+  // Something may have come that nobody has read.
+  EXPECT_EQ(stream_.Advance(counters_), Next::kRead);
+  stream_.OnNoInput();
   EXPECT_EQ(stream_.Advance(counters_), Next::kClose);
+}
+
+TEST_F(StreamTest, DrainingRefusesEverythingThatComesUntilThereIsNoMore) {
+  stream_.Drain();
+  ASSERT_TRUE(Input("a\nb\nS2\nxxc\nhal"));
+  EXPECT_EQ(RunAll(), "E3\nE3\nE3\nE3\n[closed]");
+  EXPECT_EQ(counters_.Get(Counter::kShutdown), 4u);
+}
+
+// While an answer is sent more may come, and its sender could not know.
+TEST_F(StreamTest, DrainingLooksAgainAfterTheLastAnswer) {
+  ASSERT_TRUE(Input("a\n"));
+  stream_.Drain();
+  ASSERT_EQ(stream_.Advance(counters_), Next::kSend);
+  stream_.OnNoInput();
+  TakeOutput();
+  ASSERT_EQ(stream_.Advance(counters_), Next::kRead);
+  ASSERT_TRUE(Input("b\n"));
+  EXPECT_EQ(RunAll(), "E3\n[closed]");
 }
 
 TEST_F(StreamTest, ARefusedRequestIsAnsweredInTheProtocolsWords) {

@@ -3,6 +3,7 @@
 #include "net/tcp_listener.h"
 
 #include <fcntl.h>
+#include <linux/filter.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
 #include <sys/epoll.h>
@@ -29,9 +30,9 @@ TcpListener::TcpListener(Host& host, int fd)
     : host_(host), fd_(fd), reserve_fd_(OpenReserve()) {}
 
 TcpListener::~TcpListener() {
-  YAMANOTE_CHECK(!watching_, "a listener was destroyed before Unwatch()");
+  YAMANOTE_CHECK(!watching_, "a listener was destroyed before Close()");
   if (reserve_fd_ >= 0) close(reserve_fd_);
-  close(fd_);
+  if (fd_ >= 0) close(fd_);
 }
 
 Result<void> TcpListener::Watch() {
@@ -41,35 +42,58 @@ Result<void> TcpListener::Watch() {
   return {};
 }
 
-void TcpListener::Unwatch() {
-  if (watching_) host_.poller(0).Remove(fd_, *this);
-  watching_ = false;
+void TcpListener::Close() {
+  if (fd_ < 0) return;
+  if (watching_) AcceptTheLast();
+  close(fd_);
+  fd_ = -1;
 }
 
-void TcpListener::OnEvents(uint32_t) {
-  for (int i = 0; i < kAcceptsPerCall; ++i) {
-    const int fd = accept4(fd_, nullptr, nullptr, SOCK_NONBLOCK | SOCK_CLOEXEC);
-    if (fd >= 0) {
-      const int one = 1;
-      setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof(one));
-      host_.OpenConnection(fd);
-      continue;
-    }
-    if (errno == EMFILE || errno == ENFILE) DropOne();
-    if (errno == ECONNABORTED || errno == EINTR) continue;  // That one is gone.
-    return;
+void TcpListener::AcceptTheLast() {
+  // From here on the kernel drops what comes in for the listening socket
+  // itself, so no connection is made between the last accept and close(), to be
+  // reset there. (Accepted ones have sockets of their own.) Where it can't, few
+  // are lost.
+  sock_filter drop_all = BPF_STMT(BPF_RET | BPF_K, 0);
+  const sock_fprog program{.len = 1, .filter = &drop_all};
+  setsockopt(fd_, SOL_SOCKET, SO_ATTACH_FILTER, &program, sizeof(program));
+  host_.poller(0).Remove(fd_, *this);
+  watching_ = false;
+  for (int i = 0; i < 2 * kBacklog && AcceptOne(); ++i) {
   }
 }
 
+void TcpListener::OnEvents(uint32_t) {
+  // DropOne() may have failed to open it again.
+  if (reserve_fd_ < 0) reserve_fd_ = OpenReserve();
+  for (int i = 0; i < kAcceptsPerCall && AcceptOne(); ++i) {
+  }
+}
+
+// Returns false if there is nothing more to accept, or no way to.
+bool TcpListener::AcceptOne() {
+  const int fd = accept4(fd_, nullptr, nullptr, SOCK_NONBLOCK | SOCK_CLOEXEC);
+  if (fd >= 0) {
+    const int one = 1;
+    setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof(one));
+    host_.OpenConnection(fd);
+    return true;
+  }
+  if (errno == EMFILE || errno == ENFILE) return DropOne();
+  return errno == ECONNABORTED || errno == EINTR;  // That one is gone.
+}
+
 // Out of descriptors: an unaccepted connection would be reported for ever.
-void TcpListener::DropOne() {
-  if (reserve_fd_ < 0) return;
+bool TcpListener::DropOne() {
+  if (reserve_fd_ < 0) return false;
   close(reserve_fd_);
   const int fd = accept4(fd_, nullptr, nullptr, SOCK_CLOEXEC);
-  if (fd >= 0) close(fd);
+  if (fd >= 0) {
+    close(fd);
+    host_.counters().Add(Counter::kRefusedConnections);
+  }
   reserve_fd_ = OpenReserve();
-  host_.counters().Add(Counter::kRefusedConnections);
-  errno = EMFILE;
+  return fd >= 0;
 }
 
 Result<int> OpenTcp(const SocketAddress& address) {

@@ -16,7 +16,9 @@ class TcpListener final : public io::EventHandler {
   ~TcpListener() override;
 
   Result<void> Watch();
-  void Unwatch();
+  // Listens no more. Connections that were made before are all accepted; one
+  // whose handshake has not ended is reset. Again has no effect.
+  void Close();
 
   void OnEvents(uint32_t events) override;
 
@@ -26,10 +28,12 @@ class TcpListener final : public io::EventHandler {
   // Connections taken in one call, so that a flood of them does not hold the core.
   static constexpr int kAcceptsPerCall = 16;
 
-  void DropOne();
+  void AcceptTheLast();
+  bool AcceptOne();
+  bool DropOne();
 
   Host& host_;
-  const int fd_;
+  int fd_;          // -1 after Close().
   int reserve_fd_;  // Given up to accept and close where descriptors run out.
   bool watching_ = false;
 };

@@ -69,6 +69,8 @@ class TestClient {
     return n < 0 ? "[none]" : text;
   }
 
+  int fd() const { return fd_; }
+
   void EndOutput() { shutdown(fd_, SHUT_WR); }
 
   // Vanishes: the server gets a reset instead of an end.

@@ -6,6 +6,7 @@
 #include <sys/epoll.h>
 #include <unistd.h>
 
+#include <cstddef>
 #include <cstring>
 
 #include "base/check.h"
@@ -32,6 +33,14 @@ uint64_t HashOf(const io::Datagram& datagram) {
   hash *= 0xD6E8FEB86659FD93u;
   hash ^= hash >> 32;
   return hash == 0 ? 1 : hash;  // 0 means "no flow".
+}
+
+uint16_t PortOf(const io::Datagram& datagram) {
+  static_assert(offsetof(sockaddr_in, sin_port) ==
+                offsetof(sockaddr_in6, sin6_port));
+  sockaddr_in peer;  // IPv6 has its port in the same place.
+  std::memcpy(&peer, &datagram.peer, sizeof(peer));
+  return ntohs(peer.sin_port);
 }
 
 Counter CounterOf(Refusal why) {
@@ -68,8 +77,13 @@ void UdpEndpoint::Unwatch() {
   poller_ = nullptr;
 }
 
+void UdpEndpoint::RefuseQueued() {
+  for (int batch = 0; batch < kBatchesAtEnd && ReceiveBatch() > 0; ++batch) {
+  }
+}
+
 void UdpEndpoint::Recycle(UdpRequest& request) {
-  request.reply.Clear(64 * 1024);
+  request.reply.Clear(MemoryBudget::kFreeBytes);
   cores_[host_.CoreIndex()]->stock.Return(&request);
 }
 
@@ -119,6 +133,12 @@ void UdpEndpoint::Accept(UdpRequest& request) {
   const io::Datagram& datagram = request.datagram;
   const Bytes bytes(datagram.data, datagram.size);
   request.size = datagram.size;
+  // A sender's address is easily forged. A reply to a server could be a request
+  // there, and its reply one here, without end; so servers get none.
+  if (host_.IsServicePort(PortOf(datagram))) {
+    host_.counters().Add(Counter::kDropped);
+    return Recycle(request);
+  }
   if (datagram.truncated) return Refuse(request, Refusal::kTooLarge);
   const Frame frame = host_.protocol().Next(bytes, Transport::kUdp);
   if (frame.status != Frame::Status::kRequest) return Refuse(request, Refusal::kMalformed);

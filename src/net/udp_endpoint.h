@@ -39,6 +39,9 @@ class UdpEndpoint final : public io::EventHandler {
   // Receives from now on; until Unwatch().
   Result<void> Watch();
   void Unwatch();
+  // Refuses what the kernel still holds. Requires: the server drains,
+  // Unwatch().
+  void RefuseQueued();
 
   void OnEvents(uint32_t events) override;
 
@@ -51,6 +54,8 @@ class UdpEndpoint final : public io::EventHandler {
  private:
   // Batches in one call, so that one socket does not hold the core.
   static constexpr int kBatchesPerCall = 4;
+  // More than fit into the largest buffer that the kernel grants by default.
+  static constexpr int kBatchesAtEnd = 4096;
 
   static void RunEntry(void* request);
   unsigned ReceiveBatch();

@@ -9,7 +9,7 @@ void UdpPool::AddSlab() {
   slab.buffers = std::make_unique_for_overwrite<std::byte[]>(kSlab * datagram_bytes_);
   slab.requests.reserve(kSlab);
   for (size_t i = 0; i < kSlab; ++i) {
-    auto request = std::make_unique<UdpRequest>(reply_bytes_);
+    auto request = std::make_unique<UdpRequest>(reply_bytes_, memory_);
     request->datagram.data = slab.buffers.get() + i * datagram_bytes_;
     request->datagram.capacity = datagram_bytes_;
     request->next_free = free_;

@@ -8,6 +8,7 @@
 
 #include "base/spin_lock.h"
 #include "io/udp_batch.h"
+#include "net/memory_budget.h"
 #include "worker/free_list.h"
 #include "yamanote/service.h"
 
@@ -18,7 +19,8 @@ class UdpEndpoint;
 // Owned by the core that received it, then by the request's user thread, then by
 // the UdpReplies of the core that ran it, then by the pool.
 struct UdpRequest {
-  explicit UdpRequest(size_t reply_limit) : reply(reply_limit) {}
+  UdpRequest(size_t reply_limit, MemoryBudget& memory)
+      : reply(reply_limit, &memory) {}
 
   io::Datagram datagram;
   UdpEndpoint* endpoint = nullptr;
@@ -35,8 +37,12 @@ struct UdpRequest {
 class UdpPool {
  public:
   // `max_requests` is rounded up to a slab.
-  UdpPool(size_t max_requests, size_t datagram_bytes, size_t reply_bytes)
-      : max_requests_(max_requests), datagram_bytes_(datagram_bytes), reply_bytes_(reply_bytes) {}
+  UdpPool(size_t max_requests, size_t datagram_bytes, size_t reply_bytes,
+          MemoryBudget& memory)
+      : max_requests_(max_requests),
+        datagram_bytes_(datagram_bytes),
+        reply_bytes_(reply_bytes),
+        memory_(memory) {}
 
   // As worker::FreeList wants it: puts up to `count` in front of `head`.
   Result<void> Take(size_t count, UdpRequest*& head, size_t& taken);
@@ -54,7 +60,8 @@ class UdpPool {
   const size_t max_requests_;
   const size_t datagram_bytes_;
   const size_t reply_bytes_;
-  base::SpinLock lock_;  // Guards what follows.
+  MemoryBudget& memory_;  // Of large replies.
+  base::SpinLock lock_;   // Guards what follows.
   UdpRequest* free_ = nullptr;
   size_t made_ = 0;
   std::vector<Slab> slabs_;

@@ -371,6 +371,9 @@ void AddServer(std::vector<OptionSpec>& table) {
   table.push_back(Number<FIELD(server.options.max_reply_bytes)>(
       ValueKind::kBytes, "server", "max_reply_bytes", "The largest reply that a handler may "
       "build", {64, kGiB}));
+  table.push_back(Number<FIELD(server.options.max_buffer_bytes)>(
+      ValueKind::kBytes, "server", "max_buffer_bytes", "What clients' requests and replies may "
+      "take together beyond 64KiB each; then large ones are refused", {kMiB, 1024 * kGiB}));
   table.push_back(Number<FIELD(server.options.max_datagram_bytes)>(
       ValueKind::kBytes, "server", "max_datagram_bytes", "The largest request over UDP",
       {64, 65507}));
@@ -381,8 +384,8 @@ void AddServer(std::vector<OptionSpec>& table) {
       ValueKind::kBytes, "server", "socket_buffer_bytes", "Kernel buffer asked for each UDP "
       "socket, per direction", {4 * kKiB, kGiB}));
   table.push_back(Number<FIELD(server.options.idle_timeout)>(
-      ValueKind::kDuration, "server", "idle_timeout", "A connection that sends no request for "
-      "this long is closed", {kSecond / 1000, 24 * kHour}));
+      ValueKind::kDuration, "server", "idle_timeout", "A connection without a request or a "
+      "reply for this long is closed", {kSecond / 1000, 24 * kHour}));
   table.push_back(Number<FIELD(server.options.request_timeout)>(
       ValueKind::kDuration, "server", "request_timeout", "From a request's first byte to its "
       "last; a slower connection is closed", {kSecond / 1000, 24 * kHour}));

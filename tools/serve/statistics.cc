@@ -32,6 +32,7 @@ Counters Work(const ServerStats& s) {
           {"open", s.open},
           {"requests", s.requests},
           {"replies", s.replies},
+          {"buffer_bytes", s.buffer_bytes},
           {"bytes_in", s.bytes_in},
           {"bytes_out", s.bytes_out},
           {"receive_batches", s.receive_batches},
