@@ -241,13 +241,14 @@ void KvService::Get(Verb verb, Tokens tokens, Call& call) {
     for (size_t i = 0; i < count; ++i) {
       if (!store_->Get(keys[i], call.now, options, value)) continue;
       SayItem(keys[i], with_cas, value, call);
+      // At once: other replies wait for the memory that this one has.
+      if (!call.fits) return;
       if (value.info.value_bytes > kShortCopy &&
           options_.check_preempt != nullptr) {
         value.Release();
         options_.check_preempt();
       }
     }
-    if (!call.fits) return;
     if (count == kBatch && options_.check_preempt != nullptr)
       options_.check_preempt();
   }

@@ -20,8 +20,8 @@
 namespace yamanote::net {
 namespace {
 
-// Waits until everything that was sent is in the server's kernel buffer. False if
-// the connection was reset before.
+// Waits until everything that was sent is in the server's kernel buffer. False
+// if the connection was reset before.
 bool HasArrived(int fd) {
   int queued = 0;
   bool reset = false;
