@@ -216,14 +216,21 @@ void Connection::HandleOne() {
   stream_.FinishRequest(counters);
 }
 
+// Whether the request that Advance() found runs in this turn, after `done` others.
+bool Connection::MayGoOn(ClassId first, int done, Duration elapsed) const {
+  if (done == kRequestsPerTurn) return false;
+  if (host_.NothingElseWaits()) return elapsed <= kTurnTime;
+  return stream_.frame().request_class == first && elapsed + elapsed / done <= kTurnTime;
+}
+
 void Connection::RunRequests() {
   const Instant start = host_.Now();
+  const ClassId first = stream_.frame().request_class;
   for (int done = 1;; ++done) {
     HandleOne();
-    if (done == kRequestsPerTurn) break;
     if (host_.draining()) stream_.Drain();
     if (stream_.Advance(host_.counters()) != Stream::Next::kRequest) break;
-    if (!host_.NothingElseWaits() || host_.Now() - start > kTurnTime) break;
+    if (!MayGoOn(first, done, host_.Now() - start)) break;
     if (!host_.Admit(stream_.frame().request_class)) break;
   }
   stream_.OnActivity(host_.AboutNow());

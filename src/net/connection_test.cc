@@ -28,18 +28,43 @@ TEST_F(ConnectionTest, RepliesMayLeaveThroughTheHomeCore) {
   EXPECT_EQ(host_->closed, 1);
 }
 
-TEST_F(ConnectionTest, PipelinedRequestsShareATurnOnlyIfNobodyElseWaits) {
+TEST_F(ConnectionTest, PipelinedRequestsShareATurn) {
   Connect();
-  client_->Send("a\nb\nc\n");
+  client_->Send("a\nb\nLc\n");
+  while (network_->Step()) {
+  }
+  host_->RunOne();
+  EXPECT_EQ(host_->handled, 3);
+}
+
+// Where others wait, only as many as are expected to end within 10 us: after two
+// of 4 us each the third one is not.
+TEST_F(ConnectionTest, PipelinedRequestsShareAShortTurnIfOthersWait) {
+  Connect();
+  host_->long_time = 4us;
+  client_->Send("L\nL\nL\nL\nL\n");
   while (network_->Step()) {
   }
   Connection closed(*host_, protocol_, limits_);  // Somebody else in the queue.
   host_->queue.push_back({&Connection::Abort, &closed});
   host_->RunOne();
-  EXPECT_EQ(host_->handled, 1);  // Gave way after the first one.
+  EXPECT_EQ(host_->handled, 2);
   host_->RunOne();
+  host_->queue.push_back({&Connection::Abort, &closed});
   host_->RunOne();
-  EXPECT_EQ(host_->handled, 3);  // The other two together.
+  EXPECT_EQ(host_->handled, 4);
+}
+
+// Nothing is known about a request of another class.
+TEST_F(ConnectionTest, ATurnKeepsToOneClassIfOthersWait) {
+  Connect();
+  client_->Send("a\nb\nL\n");
+  while (network_->Step()) {
+  }
+  Connection closed(*host_, protocol_, limits_);
+  host_->queue.push_back({&Connection::Abort, &closed});
+  host_->RunOne();
+  EXPECT_EQ(host_->handled, 2);
 }
 
 // The bytes behind a request that runs stay where the client is slowed by them.
