@@ -16,6 +16,7 @@ CLANG_FORMAT ?= clang-format-19
 
 help:  ## Show the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 12
+	@echo 'Variables: JOBS=$(JOBS) PREFIX=$(PREFIX) DESTDIR=$(DESTDIR) DEPS=$(DEPS) (no: install no packages)'
 
 build: deps-build  ## Build a release: build/release/bin/yamanote
 	cmake --preset release

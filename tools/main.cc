@@ -1,11 +1,15 @@
 // main.cc - the `yamanote` command: gathers the subcommands and runs one.
 //
-// Exit status: 0 it worked, 1 it failed, 2 the command line or the configuration
-// is wrong (tools/command.h).
+// Exit status: 0 it worked, 1 it failed, 2 the command line or the
+// configuration is wrong (tools/command.h).
+
+#include <fmt/format.h>
+#include <fmt/ranges.h>
 
 #include <CLI/CLI.hpp>
 #include <cstdio>
 #include <exception>
+#include <memory>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -13,24 +17,35 @@
 #include "tools/command.h"
 #include "tools/completion/command.h"
 #include "tools/config/values.h"
-#include "tools/doctor/command.h"
 #include "tools/demo/command.h"
+#include "tools/doctor/command.h"
+#include "tools/help/command.h"
+#include "tools/help/layout.h"
 #include "tools/load/command.h"
+#include "tools/output/output.h"
 #include "tools/policies/command.h"
 #include "tools/report/command.h"
 #include "tools/serve/command.h"
+#include "tools/version/build_info.h"
 #include "tools/version/command.h"
 
 namespace yamanote::tools {
 namespace {
 
 constexpr char kDescription[] =
-    "Yamanote schedules latency-critical work at microsecond granularity, in user\n"
-    "space, on stock Linux, under the scheduler of your choice.";
+    "Yamanote schedules latency-critical work at microsecond granularity, in "
+    "user\n"
+    "space, on stock Linux, under the scheduler of your choice";
 
 constexpr char kFooter[] =
-    "`yamanote COMMAND --help` explains a command and shows examples.\n"
-    "Exit status: 0 it worked, 1 it failed, 2 wrong command line or configuration.";
+    "`yamanote help COMMAND` explains a command and shows examples.\n"
+    "Exit status: 0 it worked, 1 it failed, 2 wrong command line or "
+    "configuration.\n"
+    "\n"
+    "Examples:\n"
+    "  yamanote demo\n"
+    "  yamanote serve kv --preset zygos --listen 127.0.0.1:11211\n"
+    "  yamanote help load kv";
 
 // The subcommand that the command line named, and its names from the first on.
 const CLI::App& Named(const CLI::App& app, std::string& path) {
@@ -40,38 +55,63 @@ const CLI::App& Named(const CLI::App& app, std::string& path) {
   return Named(*named.front(), path);
 }
 
-// What was probably meant by `word`, which `command` does not know; empty if
-// nothing comes close.
-std::string MeantInstead(const CLI::App& command, const std::string& word) {
+std::vector<std::string> Children(const CLI::App& command) {
   std::vector<std::string> names;
-  for (const CLI::Option* option : command.get_options()) {
-    for (const std::string& name : option->get_lnames()) names.push_back("--" + name);
-  }
-  for (const CLI::App* child : command.get_subcommands([](const CLI::App*) { return true; })) {
+  for (const CLI::App* child :
+       command.get_subcommands([](const CLI::App*) { return true; })) {
     if (!child->get_group().empty()) names.push_back(child->get_name());
   }
+  return names;
+}
+
+// What to write instead of `word`, which `command` does not know.
+std::string Remedy(const CLI::App& command, const std::string& word) {
+  std::vector<std::string> names = Children(command);
+  const std::string children = fmt::format("{}", fmt::join(names, ", "));
+  for (const CLI::Option* option : command.get_options()) {
+    for (const std::string& name : option->get_lnames())
+      names.push_back("--" + name);
+  }
   const std::string name = word.substr(0, word.find('='));
-  return std::string(ClosestName(name, std::vector<std::string_view>(names.begin(), names.end())));
+  const std::string_view meant = ClosestName(
+      name, std::vector<std::string_view>(names.begin(), names.end()));
+  if (!meant.empty()) return fmt::format("did you mean {}?", meant);
+  if (word.starts_with('-')) return "leave it out";
+  return children.empty() ? "it takes no such word" : "it has " + children;
 }
 
 int ExplainUsage(const CLI::App& app, const CLI::ParseError& error) {
   std::string path;
   const CLI::App& command = Named(app, path);
-  if (dynamic_cast<const CLI::ExtrasError*>(&error) != nullptr) {
+  const std::vector<std::string> unknown = app.remaining(true);
+  const bool lacks_child = command.get_require_subcommand_min() > 0 &&
+                           command.get_subcommands().empty();
+  if (!unknown.empty()) {
     // The first one; what follows it may be its value.
-    const std::string word = app.remaining(true).front();
-    const std::string meant = MeantInstead(command, word);
-    std::fprintf(stderr, "yamanote: `yamanote%s` does not know '%s'%s\n", path.c_str(),
-                 word.c_str(), meant.empty() ? "" : ("; did you mean " + meant + "?").c_str());
+    std::fprintf(stderr, "yamanote: `yamanote%s` does not know '%s'; %s\n",
+                 path.c_str(), unknown.front().c_str(),
+                 Remedy(command, unknown.front()).c_str());
+  } else if (lacks_child) {
+    std::fprintf(stderr, "yamanote: `yamanote%s` needs one of %s after it\n",
+                 path.c_str(),
+                 fmt::format("{}", fmt::join(Children(command), ", ")).c_str());
   } else {
     std::fprintf(stderr, "yamanote: %s\n", error.what());
   }
-  std::fprintf(stderr, "Run `yamanote%s --help` for what is accepted.\n", path.c_str());
+  std::fprintf(stderr, "Run `yamanote%s --help` for what is accepted.\n",
+               path.c_str());
   return kUsage;
 }
 
 int Main(int argc, char** argv) {
   CLI::App app(kDescription, "yamanote");
+  app.formatter(
+      std::make_shared<HelpLayout>(HelpWidth()));  // Inherited by the others.
+  app.set_help_flag("-h,--help", "Explain this command and exit");
+  app.set_version_flag("-V,--version",
+                       fmt::format("yamanote {} ({})", GetBuildInfo().version,
+                                   GetBuildInfo().revision),
+                       "Print the version and exit");
   app.footer(kFooter);
   app.require_subcommand(0, 1);
   AddServeCommand(app);
@@ -81,6 +121,7 @@ int Main(int argc, char** argv) {
   AddPoliciesCommand(app);
   AddReportCommand(app);
   AddVersionCommand(app);
+  AddHelpCommand(app);
   AddCompletionCommand(app);  // Last: it describes all the others.
   try {
     app.parse(argc, argv);
@@ -102,11 +143,23 @@ int Main(int argc, char** argv) {
 }  // namespace yamanote::tools
 
 int main(int argc, char** argv) {
+  using namespace yamanote::tools;
+  OpenStandardStreams();
+  int code = kFailed;
   try {
-    return yamanote::tools::Main(argc, argv);
+    code = Main(argc, argv);
   } catch (const std::exception& error) {
-    std::fprintf(stderr, "yamanote: unexpected failure: %s; please report it\n",
-                 error.what());
-    return yamanote::tools::kFailed;
+    // Printing throws if nothing takes what is printed; said below.
+    if (std::ferror(stdout) == 0) {
+      std::fprintf(stderr,
+                   "yamanote: unexpected failure: %s; please report it\n",
+                   error.what());
+      return kFailed;
+    }
   }
+  if (const auto printed = FlushStandardOutput(); !printed) {
+    std::fprintf(stderr, "yamanote: %s\n", printed.error().message.c_str());
+    if (code == kOk) code = kFailed;
+  }
+  return code;
 }

@@ -71,7 +71,8 @@ Result<SocketAddress> ParseIpv4(std::string_view host, uint16_t port) {
   if (LooksLikeName(host)) {
     return Invalid(
         host,
-        "it is a name, not a numeric address; turn it into one with Resolve()");
+        "it is a name, not a numeric address; write the number, such as "
+        "127.0.0.1, or let Resolve() find it");
   }
   std::array<uint8_t, 4> octets{};
   std::string_view rest = host;

@@ -2,7 +2,8 @@
 
 Every function of ALL takes a Victim and a random.Random, does its worst and raises
 Failure if the server's answer to it is wrong. To add one: a function, and its name
-in ALL. A hundredth of a second to one second each.
+in ALL. A hundredth of a second to one second each. The others may hold every
+connection that the server has room for: who needs answers begins with admitted().
 """
 
 import os
@@ -25,11 +26,16 @@ class Failure(Exception):
     """What the server did wrong, in words."""
 
 
+class TurnedAway(Exception):
+    """The server has no room for a further connection, and said so or closed it."""
+
+
 @dataclass
 class Victim:
     port: int
     pid: int
     held: list = field(default_factory=list)  # Sockets that stay open to the end.
+    turned_away: list = field(default_factory=list)  # How admitted() was refused, each time.
 
 
 def require(holds, words):
@@ -39,6 +45,24 @@ def require(holds, words):
 
 def connect(victim):
     return socket.create_connection(("127.0.0.1", victim.port), timeout=TIMEOUT)
+
+
+def admitted(victim):
+    """Returns a connection that the server has begun to serve, or raises TurnedAway."""
+    connection = connect(victim)
+    answer = b""
+    try:
+        connection.sendall(b"version\r\n")
+        while not answer.endswith(b"\r\n") and (data := connection.recv(100)):
+            answer += data
+    except ConnectionError:
+        pass
+    if answer.startswith(b"VERSION "):
+        return connection
+    connection.close()
+    require(answer in (b"", b"SERVER_ERROR out of capacity\r\n"), f"to a newcomer: {answer!r}")
+    victim.turned_away.append(answer)
+    raise TurnedAway
 
 
 def reset(connection):
@@ -69,13 +93,25 @@ def read_all(connection):
 
 def ask(connection, request, end):
     """Returns the answer to `request`, which ends with `end`."""
-    connection.sendall(request)
     answer = b""
-    while not answer.endswith(end):
-        data = connection.recv(1 << 16)
-        require(data, f"closed after {request[:100]!r}, answer so far {answer[-200:]!r}")
-        answer += data
+    try:
+        connection.sendall(request)
+        while not answer.endswith(end) and (data := connection.recv(1 << 16)):
+            answer += data
+    except ConnectionError:
+        pass
+    require(answer.endswith(end), f"closed after {request[:100]!r}, answer {answer[-200:]!r}")
     return answer
+
+
+def ask_and_end(connection, stream):
+    """Returns the answers to `stream`, after which nothing is sent."""
+    try:
+        connection.sendall(stream)
+        connection.shutdown(socket.SHUT_WR)
+    except ConnectionError as error:
+        raise Failure(f"closed while {stream[:100]!r} was sent: {error}") from error
+    return read_all(connection)
 
 
 def some_key(random):
@@ -105,7 +141,7 @@ def garbage(victim, random):
         send(connection, data)
         if random.random() < 0.5:
             return reset(connection)
-        connection.shutdown(socket.SHUT_WR) if send(connection, b"") else None
+        connection.shutdown(socket.SHUT_WR)
         read_all(connection)
 
 
@@ -176,10 +212,8 @@ def pipeline(victim, random):
     key = b"pipe:%d" % random.randrange(1 << 32)
     stream = b"set %s 0 0 1\r\n0\r\n" % key + b"incr %s 1\r\n" % key * count
     expected = b"STORED\r\n" + b"".join(b"%d\r\n" % (i + 1) for i in range(count))
-    with connect(victim) as connection:
-        connection.sendall(stream)
-        connection.shutdown(socket.SHUT_WR)
-        answer = read_all(connection)
+    with admitted(victim) as connection:
+        answer = ask_and_end(connection, stream)
     require(answer == expected, f"pipeline of {count}: {len(answer)} bytes of answers, "
                                 f"{len(expected)} expected; the last: {answer[-100:]!r}")
 
@@ -198,20 +232,15 @@ def wild_numbers(victim, random):
             lambda: b"incr wild " + n(), lambda: b"touch wild " + n(),
             lambda: b"gat %s wild" % n(), lambda: b"verbosity " + n(),
             lambda: b"mg wild N%s R%s T%s v" % (n(), n(), n())])()
-        with connect(victim) as connection:
-            try:
-                send(connection, line + b"\r\n")
-                connection.shutdown(socket.SHUT_WR)
-            except OSError:
-                continue  # Refused: a storm holds every connection.
-            answer = read_all(connection)
+        with admitted(victim) as connection:
+            answer = ask_and_end(connection, line + b"\r\n")
             require(answer.endswith(b"\r\n") or not answer, f"to {line!r}: {answer[-100:]!r}")
 
 
 def too_large(victim, random):
     """A value over the limit is refused, and the stream stays in step."""
     size = (1 << 20) + random.randrange(1, 100_000)
-    with connect(victim) as connection:
+    with admitted(victim) as connection:
         answer = ask(connection, b"set huge 0 0 %d\r\n" % size + b"h" * size +
                      b"\r\nversion\r\n", b"yamanote\r\n")
     require(answer.startswith(b"SERVER_ERROR object too large for cache\r\nVERSION"),
@@ -221,7 +250,7 @@ def too_large(victim, random):
 def pressure(victim, random):
     """Values of a megabyte, one after another, while slow readers hold some of them."""
     value = b"p" * (1 << 20)
-    with connect(victim) as writer:
+    with admitted(victim) as writer:
         for i in range(3):
             answer = ask(writer, b"set big:%d 0 0 %d\r\n%s\r\n" % (i, len(value), value), b"\r\n")
             require(answer == b"STORED\r\n" or answer.startswith(b"SERVER_ERROR out of memory"),
@@ -234,7 +263,7 @@ def pressure(victim, random):
 def cas_race(victim, random):
     """Of two that compare and swap the same version exactly one wins."""
     key = b"race:%d" % random.randrange(1 << 32)
-    with connect(victim) as one, connect(victim) as two:
+    with admitted(victim) as one, admitted(victim) as two:
         ask(one, b"set %s 0 0 1\r\n0\r\n" % key, b"STORED\r\n")
         for _ in range(30):
             version = ask(one, b"gets %s\r\n" % key, b"END\r\n").split()[4]
@@ -254,10 +283,8 @@ def meta_abuse(victim, random):
         key = random.choice([b"pool:1", b"bad:1", b"a" * 251, b"bad", b"YmFk", b"!!", b"\x80\x01"])
         stream += random.choice([b"mg %s %s\r\n", b"md bad:1 %.0s%s\r\n", b"ma %.0sm %s\r\n",
                                  b"me %s %s\r\n", b"ms %.0sm 2 %s\r\nab\r\n"]) % (key, flags)
-    with connect(victim) as connection:
-        connection.sendall(stream + b"mn\r\nversion\r\n")
-        connection.shutdown(socket.SHUT_WR)
-        answer = read_all(connection)
+    with admitted(victim) as connection:
+        answer = ask_and_end(connection, stream + b"mn\r\nversion\r\n")
     require(answer.endswith(b"yamanote\r\n"), f"out of step after meta commands: {answer[-200:]!r}")
 
 
@@ -266,7 +293,7 @@ def noreply_abuse(victim, random):
     lines = [b"set quiet 0 0 1 noreply\r\nq\r\n", b"incr quiet x noreply\r\n",
              b"delete none noreply\r\n", b"touch quiet 0 noreply\r\n", b"ms quiet 1 q\r\nq\r\n",
              b"verbosity 1 noreply\r\n", b"mg none q\r\n"]
-    with connect(victim) as connection:
+    with admitted(victim) as connection:
         answer = ask(connection, b"".join(random.choices(lines, k=3000)) + b"version\r\n",
                      b"yamanote\r\n")
     require(answer.count(b"\r\n") == 1, f"answers to noreply: {answer[:200]!r}")

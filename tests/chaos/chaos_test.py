@@ -21,7 +21,7 @@ import time
 import traceback
 
 import abuse
-from abuse import Failure, Victim, ask, connect, require
+from abuse import Failure, TurnedAway, Victim, ask, connect, require
 
 # A new seed tries two of the presets, so that in time all of them are met.
 PRESETS = ["ix", "zygos", "shinjuku", "shinjuku-mq", "concord", "tq", "shenango", "yamanote"]
@@ -115,8 +115,8 @@ def act(victim, acts, failures, until):
             return
         try:
             what(victim, random.Random(seed))
-        except (ConnectionError, BrokenPipeError):
-            pass  # The server may turn bad clients away.
+        except (ConnectionError, TurnedAway):
+            pass  # The server may turn bad clients away, and all if it is full.
         except Exception as error:  # pylint: disable=broad-except
             text = str(error) if isinstance(error, Failure) else traceback.format_exc()
             failures.append(f"act {number}, {what.__name__}: {text}")
@@ -146,6 +146,10 @@ def torment(yamanote, preset, seed, count):
         require(not failures, "\n".join(failures))
         stats = server.end()
         require(stats["open"] == 0, f"{stats['open']} connections are open after the end")
+        turned_away, refused = len(server.victim.turned_away), stats["refused_connections"]
+        require(turned_away <= refused,
+                f"{turned_away} connections were turned away, but only {refused} refused for "
+                f"want of room: {server.victim.turned_away}")
         print(f"{preset}: {count - len(acts)} acts; {behaved.requests} requests of the client that "
               f"behaves answered, the slowest after {behaved.slowest * 1e3:.1f} ms; "
               f"{stats['requests']} requests of all, {stats['accepted']} connections, "

@@ -7,6 +7,7 @@
 #include <memory>
 #include <string>
 
+#include "tools/command.h"
 #include "tools/completion/tree.h"
 #include "tools/version/build_info.h"
 
@@ -23,15 +24,18 @@ void PrintCompletion(const CLI::App& app, const std::string& shell) {
 }  // namespace
 
 void AddCompletionCommand(CLI::App& app) {
-  CLI::App* const command =
-      app.add_subcommand("completion", "Print a completion script for your shell");
+  CLI::App* const command = app.add_subcommand(
+      "completion", "Print a completion script for your shell");
   const auto shell = std::make_shared<std::string>();
   command->add_option("shell", *shell, "The shell: bash, zsh or fish")
       ->required()
-      ->check(CLI::IsMember({"bash", "zsh", "fish"}));
+      ->type_name("NAME")
+      ->check(OneOf({"bash", "zsh", "fish"}));
   command->footer(
-      "`make install` puts the scripts where the shells look. By hand:\n"
-      "  yamanote completion bash > ~/.local/share/bash-completion/completions/yamanote\n"
+      "`make install` puts the scripts where the shells look.\n"
+      "Examples, to do it by hand:\n"
+      "  yamanote completion bash > "
+      "~/.local/share/bash-completion/completions/yamanote\n"
       "  yamanote completion zsh > \"${fpath[1]}/_yamanote\"\n"
       "  yamanote completion fish > ~/.config/fish/completions/yamanote.fish");
   command->callback([&app, shell] { PrintCompletion(app, *shell); });
@@ -39,7 +43,8 @@ void AddCompletionCommand(CLI::App& app) {
   CLI::App* const man = app.add_subcommand("man", "Print the man page");
   man->group("");  // Hidden: the build calls it.
   man->callback([&app] {
-    fmt::print("{}", ManPage(ReadTree(app), std::string(GetBuildInfo().version)));
+    fmt::print("{}",
+               ManPage(ReadTree(app), std::string(GetBuildInfo().version)));
   });
 }
 

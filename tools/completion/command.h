@@ -1,4 +1,5 @@
-// command.h - `yamanote completion`: what a shell needs to complete the command.
+// command.h - `yamanote completion`: what a shell needs to complete the
+// command.
 
 #pragma once
 
@@ -6,9 +7,9 @@
 
 namespace yamanote::tools {
 
-// Also adds the hidden subcommand `man`, which the build uses to write the page.
-// Requires: all other subcommands have been added to `app`, which must live
-// until the command line has been parsed.
+// Also adds the hidden subcommand `man`, which the build uses to write the
+// page. Requires: all other subcommands have been added to `app`, which must
+// live until the command line has been parsed.
 void AddCompletionCommand(CLI::App& app);
 
 }  // namespace yamanote::tools

@@ -29,23 +29,28 @@ void AddFlags(const CommandNode& node, std::string& out) {
   std::string group;
   for (const FlagNode& flag : node.flags) {
     if (flag.group != group && flag.group.starts_with("[")) {
-      out += fmt::format(".P\nKeys of {} in the configuration file:\n", Roff(flag.group));
+      out += fmt::format(".P\nKeys of {} in the configuration file:\n",
+                         Roff(flag.group));
     }
     group = flag.group;
-    out += fmt::format(".TP\n\\fB{}\\fR{}\n{}\n", Roff(fmt::format("{}", fmt::join(flag.names,
-                                                                                  ", "))),
-                       flag.value.empty() ? "" : " \\fI" + Roff(flag.value) + "\\fR",
-                       Roff(flag.help));
+    out += fmt::format(
+        ".TP\n\\fB{}\\fR{}\n{}\n",
+        Roff(fmt::format("{}", fmt::join(flag.names, ", "))),
+        flag.value.empty() ? "" : " \\fI" + Roff(flag.value) + "\\fR",
+        Roff(flag.help + flag.Remarks()));
   }
 }
 
 void AddCommand(const CommandNode& node, std::string& out) {
-  out += fmt::format(".SS yamanote {}\n{}.\n", Roff(node.path), Roff(node.help));
+  out +=
+      fmt::format(".SS yamanote {}\n{}.\n", Roff(node.path), Roff(node.help));
   for (const PositionalNode& positional : node.positionals) {
-    out += fmt::format(".TP\n\\fI{}\\fR\n{}\n", Roff(positional.name), Roff(positional.help));
+    out += fmt::format(".TP\n\\fI{}\\fR\n{}\n", Roff(positional.name),
+                       Roff(positional.help));
   }
   AddFlags(node, out);
-  if (!node.footer.empty()) out += fmt::format(".P\n.nf\n{}\n.fi\n", Roff(node.footer));
+  if (!node.footer.empty())
+    out += fmt::format(".P\n.nf\n{}\n.fi\n", Roff(node.footer));
 }
 
 }  // namespace
@@ -56,16 +61,22 @@ std::string ManPage(const CommandNode& root, const std::string& version) {
       ".TH YAMANOTE 1 \"\" \"Yamanote {}\" \"User Commands\"\n"
       ".SH NAME\nyamanote \\- microsecond\\-scale scheduling on stock Linux\n"
       ".SH SYNOPSIS\n\\fByamanote\\fR \\fICOMMAND\\fR [\\fIFLAGS\\fR]\n"
-      ".SH DESCRIPTION\n{}\n.SH COMMANDS\n",
+      ".SH DESCRIPTION\n{}.\n.SH OPTIONS\n",
       Roff(version), Roff(root.help));
+  AddFlags(root, out);
+  out += ".SH COMMANDS\n";
   for (const CommandNode* node : Flatten(root)) {
     if (!node->path.empty()) AddCommand(*node, out);
   }
-  out += ".SH \"EXIT STATUS\"\n0: it worked. 1: it failed. 2: the command line or the "
-         "configuration is wrong.\n"
-         ".SH SIGNALS\n\\fByamanote serve\\fR ends cleanly on SIGINT and SIGTERM: requests in "
-         "flight are answered. A second signal ends it at once. SIGUSR1 prints statistics.\n"
-         ".SH \"SEE ALSO\"\n\\fBtaskset\\fR(1), \\fBmemcached\\fR(1)\n";
+  out +=
+      ".SH \"EXIT STATUS\"\n0: it worked. 1: it failed. 2: the command line or "
+      "the "
+      "configuration is wrong.\n"
+      ".SH SIGNALS\n\\fByamanote serve\\fR ends cleanly on SIGINT and SIGTERM: "
+      "requests in "
+      "flight are answered. A second signal ends it at once. SIGUSR1 prints "
+      "statistics.\n"
+      ".SH \"SEE ALSO\"\n\\fBtaskset\\fR(1), \\fBmemcached\\fR(1)\n";
   return out;
 }
 

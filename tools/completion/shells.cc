@@ -38,7 +38,8 @@ std::vector<std::string> ChildNames(const CommandNode& node) {
 std::vector<std::string> Words(const CommandNode& node) {
   std::vector<std::string> words = ChildNames(node);
   for (const PositionalNode& positional : node.positionals) {
-    words.insert(words.end(), positional.choices.begin(), positional.choices.end());
+    words.insert(words.end(), positional.choices.begin(),
+                 positional.choices.end());
   }
   for (const FlagNode& flag : node.flags) {
     words.insert(words.end(), flag.names.begin(), flag.names.end());
@@ -46,10 +47,13 @@ std::vector<std::string> Words(const CommandNode& node) {
   return words;
 }
 
-bool IsFile(const FlagNode& flag) { return flag.value.find("FILE") != std::string::npos; }
+bool IsFile(const FlagNode& flag) {
+  return flag.value.find("FILE") != std::string::npos;
+}
 
 std::string ZshAction(const FlagNode& flag) {
-  if (!flag.choices.empty()) return fmt::format("({})", fmt::join(flag.choices, " "));
+  if (!flag.choices.empty())
+    return fmt::format("({})", fmt::join(flag.choices, " "));
   return IsFile(flag) ? "_files" : "";
 }
 
@@ -61,27 +65,31 @@ std::string BashCompletion(const CommandNode& root) {
     after_command += fmt::format("    '{}') words='{}' ;;\n", node->path,
                                  fmt::join(Words(*node), " "));
     for (const CommandNode& child : node->children) {
-      children += fmt::format("      '{}:{}') path='{}' ;;\n", node->path, child.name, child.path);
+      children += fmt::format("      '{}:{}') path='{}' ;;\n", node->path,
+                              child.name, child.path);
     }
     for (const FlagNode& flag : node->flags) {
       if (flag.value.empty()) continue;
       for (const std::string& name : flag.names) {
         const std::string where = fmt::format("    '{}:{}')", node->path, name);
         if (!flag.choices.empty()) {
-          after_flag += fmt::format("{} mapfile -t COMPREPLY < <(compgen -W '{}' -- \"$current\")"
-                                    "; return ;;\n",
-                                    where, fmt::join(flag.choices, " "));
+          after_flag += fmt::format(
+              "{} mapfile -t COMPREPLY < <(compgen -W '{}' -- \"$current\")"
+              "; return ;;\n",
+              where, fmt::join(flag.choices, " "));
         } else if (IsFile(flag)) {
-          after_flag += fmt::format("{} mapfile -t COMPREPLY < <(compgen -f -- \"$current\")"
-                                    "; return ;;\n",
-                                    where);
+          after_flag += fmt::format(
+              "{} mapfile -t COMPREPLY < <(compgen -f -- \"$current\")"
+              "; return ;;\n",
+              where);
         } else {
           after_flag += fmt::format("{} COMPREPLY=(); return ;;\n", where);
         }
       }
     }
   }
-  return fmt::format(R"(# bash completion for yamanote; written by `yamanote completion bash`.
+  return fmt::format(
+      R"(# bash completion for yamanote; written by `yamanote completion bash`.
 
 _yamanote() {{
   local current=${{COMP_WORDS[COMP_CWORD]}} previous=${{COMP_WORDS[COMP_CWORD-1]}}
@@ -99,7 +107,7 @@ _yamanote() {{
 }}
 complete -o filenames -F _yamanote yamanote
 )",
-                     children, after_flag, after_command);
+      children, after_flag, after_command);
 }
 
 std::string ZshCompletion(const CommandNode& root) {
@@ -112,15 +120,17 @@ std::string ZshCompletion(const CommandNode& root) {
     std::string specs;
     for (const FlagNode& flag : node->flags) {
       for (const std::string& flag_name : flag.names) {
-        specs += fmt::format(" \\\n    '{}[{}]{}'", flag_name, ZshPlain(flag.help),
-                             flag.value.empty() ? ""
-                                                : fmt::format(":{}:{}", ZshPlain(flag.value),
-                                                              ZshAction(flag)));
+        specs += fmt::format(
+            " \\\n    '{}[{}]{}'", flag_name, ZshPlain(flag.help),
+            flag.value.empty()
+                ? ""
+                : fmt::format(":{}:{}", ZshPlain(flag.value), ZshAction(flag)));
       }
     }
     int position = 1;
     for (const PositionalNode& positional : node->positionals) {
-      specs += fmt::format(" \\\n    '{}:{}:({})'", position++, ZshPlain(positional.name),
+      specs += fmt::format(" \\\n    '{}:{}:({})'", position++,
+                           ZshPlain(positional.name),
                            fmt::join(positional.choices, " "));
     }
     if (node->children.empty()) {
@@ -129,7 +139,8 @@ std::string ZshCompletion(const CommandNode& root) {
     }
     std::string described;
     for (const CommandNode& child : node->children) {
-      described += fmt::format("\n      '{}:{}'", child.name, ZshPlain(child.help));
+      described +=
+          fmt::format("\n      '{}:{}'", child.name, ZshPlain(child.help));
     }
     functions += fmt::format(
         "{0}() {{\n"
@@ -145,13 +156,15 @@ std::string ZshCompletion(const CommandNode& root) {
         "}}\n\n",
         name, specs, described);
   }
-  return "#compdef yamanote\n# Written by `yamanote completion zsh`.\n\n" + functions +
-         "_yamanote \"$@\"\n";
+  return "#compdef yamanote\n# Written by `yamanote completion zsh`.\n\n" +
+         functions + "_yamanote \"$@\"\n";
 }
 
 std::string FishCompletion(const CommandNode& root) {
-  std::string out = "# fish completion for yamanote; written by `yamanote completion fish`.\n\n"
-                    "complete -c yamanote -f\n";
+  std::string out =
+      "# fish completion for yamanote; written by `yamanote completion "
+      "fish`.\n\n"
+      "complete -c yamanote -f\n";
   for (const CommandNode* node : Flatten(root)) {
     // A subcommand's flags after its name; the first level before any of them.
     std::string condition;
@@ -183,11 +196,12 @@ std::string FishCompletion(const CommandNode& root) {
         names += name.starts_with("--") ? "-l " + name.substr(2) + " "
                                         : "-s " + name.substr(1) + " ";
       }
-      const std::string action = flag.value.empty()       ? ""
-                                 : !flag.choices.empty() ? fmt::format("-x -a '{}' ", fmt::join(
-                                                               flag.choices, " "))
-                                 : IsFile(flag)          ? "-r -F "
-                                                         : "-x ";
+      const std::string action =
+          flag.value.empty() ? ""
+          : !flag.choices.empty()
+              ? fmt::format("-x -a '{}' ", fmt::join(flag.choices, " "))
+          : IsFile(flag) ? "-r -F "
+                         : "-x ";
       line(fmt::format("{}{}-d '{}'", names, action, Plain(flag.help)));
     }
   }

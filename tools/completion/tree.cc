@@ -2,54 +2,26 @@
 
 #include "tools/completion/tree.h"
 
-#include "tools/config/options.h"
+#include <fmt/format.h>
+#include <fmt/ranges.h>
 
 namespace yamanote::tools {
 namespace {
 
-// Validators of the form {a,b} show up in the type: "TEXT:{tcp,udp}".
-std::vector<std::string> ChoicesInType(const std::string& type) {
+// "{tcp, udp}" is how OneOf() describes a choice; empty if it is none.
+std::vector<std::string> Choices(const std::string& limits) {
   std::vector<std::string> choices;
-  const size_t open = type.find('{');
-  const size_t close = type.find('}', open == std::string::npos ? 0 : open);
-  if (open == std::string::npos || close == std::string::npos) return choices;
+  if (!limits.starts_with('{') || !limits.ends_with('}')) return choices;
   std::string word;
-  for (size_t i = open + 1; i <= close; ++i) {
-    if (type[i] == ',' || type[i] == '}') {
+  for (size_t i = 1; i < limits.size(); ++i) {
+    if (limits[i] == ',' || limits[i] == '}') {
       choices.push_back(word);
       word.clear();
-    } else {
-      word += type[i];
+    } else if (limits[i] != ' ') {
+      word += limits[i];
     }
   }
   return choices;
-}
-
-// The configuration's flags know their choices themselves.
-std::vector<std::string> ChoicesInTable(const std::string& flag) {
-  for (const OptionSpec& option : Options()) {
-    if (option.flag == flag) return option.choices;
-  }
-  return {};
-}
-
-FlagNode ReadFlag(const CLI::Option& option) {
-  FlagNode flag;
-  for (const std::string& name : option.get_lnames()) flag.names.push_back("--" + name);
-  for (const std::string& name : option.get_snames()) flag.names.push_back("-" + name);
-  flag.help = option.get_description();
-  flag.group = option.get_group();
-  if (option.get_items_expected_max() > 0 && option.get_type_size_max() > 0) {
-    const std::string type = option.get_type_name();
-    flag.choices = ChoicesInType(type);
-    flag.value = type.substr(0, type.find(':'));
-    // ADDR:PORT has a colon of its own.
-    if (flag.choices.empty()) flag.value = type.empty() ? "VALUE" : type;
-    if (flag.choices.empty() && !option.get_lnames().empty()) {
-      flag.choices = ChoicesInTable("--" + option.get_lnames().front());
-    }
-  }
-  return flag;
 }
 
 CommandNode ReadNode(const CLI::App& app, const std::string& path) {
@@ -64,13 +36,15 @@ CommandNode ReadNode(const CLI::App& app, const std::string& path) {
       node.flags.push_back(ReadFlag(*option));
     } else if (option->get_positional()) {
       node.positionals.push_back({option->get_name(), option->get_description(),
-                                  ChoicesInType(option->get_type_name())});
+                                  ReadFlag(*option).choices});
     }
   }
-  for (const CLI::App* child : app.get_subcommands([](const CLI::App*) { return true; })) {
+  for (const CLI::App* child :
+       app.get_subcommands([](const CLI::App*) { return true; })) {
     if (child->get_group().empty()) continue;
     node.children.push_back(
-        ReadNode(*child, path.empty() ? child->get_name() : path + " " + child->get_name()));
+        ReadNode(*child, path.empty() ? child->get_name()
+                                      : path + " " + child->get_name()));
   }
   return node;
 }
@@ -81,6 +55,38 @@ void Collect(const CommandNode& node, std::vector<const CommandNode*>& all) {
 }
 
 }  // namespace
+
+std::string FlagNode::Remarks() const {
+  std::string text = limits;
+  const auto add = [&text](const std::string& remark) {
+    text += (text.empty() ? "" : "; ") + remark;
+  };
+  if (!standard.empty()) add("default " + standard);
+  if (required) add("required");
+  return text.empty() ? text : " [" + text + "]";
+}
+
+FlagNode ReadFlag(const CLI::Option& option) {
+  FlagNode flag;
+  for (const std::string& name : option.get_lnames())
+    flag.names.push_back("--" + name);
+  for (const std::string& name : option.get_snames())
+    flag.names.push_back("-" + name);
+  flag.help = option.get_description();
+  flag.group = option.get_group();
+  if (option.get_items_expected_max() == 0 || option.get_type_size_max() == 0)
+    return flag;
+  const std::string type = option.get_type_name();
+  const size_t colon = type.find(':');
+  flag.value = type.empty() ? "VALUE" : type.substr(0, colon);
+  if (colon != std::string::npos) flag.limits = type.substr(colon + 1);
+  flag.choices = Choices(flag.limits);
+  if (!flag.choices.empty())
+    flag.limits = fmt::format("{}", fmt::join(flag.choices, ", "));
+  flag.standard = option.get_default_str();
+  flag.required = option.get_required();
+  return flag;
+}
 
 CommandNode ReadTree(const CLI::App& app) { return ReadNode(app, ""); }
 

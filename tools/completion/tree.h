@@ -12,12 +12,22 @@
 namespace yamanote::tools {
 
 struct FlagNode {
-  std::vector<std::string> names;    // "--json", "-h"; the long ones first.
-  std::string value;                 // "FILE"; empty: it takes none.
+  std::vector<std::string> names;  // "--json", "-h"; the long ones first.
+  std::string value;               // "FILE"; empty: it takes none.
   std::string help;
   std::string group;                 // "[scheduling]", "Options".
   std::vector<std::string> choices;  // What may be completed; may be empty.
+  std::string limits;    // "1 .. 64", "tcp, udp"; empty: none are known.
+  std::string standard;  // The default; empty: there is none.
+  bool required = false;
+
+  // " [1 .. 64; default 1]", to be put after `help`; empty if there is nothing.
+  std::string Remarks() const;
 };
+
+// What CLI11 knows of a flag. Type names of flags have no colon: what follows
+// one in CLI11's type is the limits.
+FlagNode ReadFlag(const CLI::Option& option);
 
 struct PositionalNode {
   std::string name;

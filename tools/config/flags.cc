@@ -3,14 +3,35 @@
 #include "tools/config/flags.h"
 
 #include <fmt/format.h>
+#include <fmt/ranges.h>
 
 #include "tools/config/options.h"
 
 namespace yamanote::tools {
+namespace {
+
+// For help and completion only: Build() checks the values, with the file's.
+CLI::Validator ShownLimits(const OptionSpec& option) {
+  return CLI::Validator(
+      option.choices.empty()
+          ? option.limits
+          : fmt::format("{{{}}}", fmt::join(option.choices, ", ")));
+}
+
+std::string ShownDefault(const OptionSpec& option) {
+  if (option.get == nullptr) return "";
+  if (option.section == "scheduling" && option.key != "preset")
+    return "the preset's";
+  return option.get(option, Config{});
+}
+
+}  // namespace
 
 void AddConfigFlags(CLI::App& command, std::string_view service,
                     const std::shared_ptr<ConfigFlags>& flags) {
-  command.add_option("--config", flags->file, "TOML file with any of the keys below")
+  command
+      .add_option("--config", flags->file,
+                  "TOML file with any of the keys below")
       ->type_name("FILE");
   for (const OptionSpec& option : Options()) {
     if (IsService(option.section) && option.section != service) continue;
@@ -20,8 +41,10 @@ void AddConfigFlags(CLI::App& command, std::string_view service,
         [flags, spec](const std::string& text) {
           flags->settings.push_back({spec, text, spec->flag});
         },
-        fmt::format("{} [{}]", option.help, option.limits));
+        option.help);
     added->type_name(std::string(ToString(option.kind)));
+    added->check(ShownLimits(option));
+    added->default_str(ShownDefault(option));
     added->group(fmt::format("[{}]", option.section));
     // CLI11 calls once per flag only for repeated ones if told so.
     if (option.kind == ValueKind::kClass) {

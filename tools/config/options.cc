@@ -244,7 +244,8 @@ OptionSpec Classes() {
   spec.key = "classes";
   spec.kind = ValueKind::kClass;
   spec.help = "A request class's objective (p99 when it runs alone) and how many of its "
-              "requests may be in the system; more are refused. Repeatable";
+              "requests may be in the system; more are refused. Repeatable: "
+              "NAME:slo=50us,limit=1000";
   spec.limits = "slo 1us .. 1h, limit 1 .. 16777216";
   spec.set = [](const OptionSpec&, Config& config, std::string_view text) -> Result<void> {
     ClassSetting setting;
@@ -447,7 +448,7 @@ std::string_view ToString(ServeProtocol protocol) {
 std::string_view ToString(ValueKind kind) {
   switch (kind) {
     case ValueKind::kText:
-      return "ADDR:PORT";
+      return "ADDRESS";
     case ValueKind::kChoice:
       return "NAME";
     case ValueKind::kBool:
@@ -461,7 +462,7 @@ std::string_view ToString(ValueKind kind) {
     case ValueKind::kCpuList:
       return "LIST";
     case ValueKind::kClass:
-      return "NAME:slo=DURATION,limit=COUNT";
+      return "CLASS";
   }
   return "VALUE";
 }

@@ -13,6 +13,8 @@
 
 #include "tools/command.h"
 #include "tools/demo/demo.h"
+#include "tools/load/workload.h"
+#include "tools/output/output.h"
 #include "tools/report/report.h"
 
 namespace yamanote::tools {
@@ -73,47 +75,44 @@ demo::DemoOptions ReadOptions(const Arguments& arguments) {
       demo::PlanCpus(demo::UsableCpus(), arguments.cores);
   if (!cpus) Fail(cpus.error().message, kUsage);
   options.cpus = *std::move(cpus);
+  const Result<load::Workload> workload =
+      load::Workload::Parse(load::Application::kKv, arguments.service);
+  if (!workload) Fail(workload.error().message, kUsage);
   options.service = arguments.service;
   options.connections = arguments.connections;
   return options;
 }
 
-// Refuses a place that can't be written before, not after, minutes of
-// measuring.
-void CheckOut(const std::string& out) {
-  const std::filesystem::path folder =
-      std::filesystem::absolute(out).parent_path();
-  std::error_code error;
-  if (!std::filesystem::is_directory(folder, error)) {
-    Fail(fmt::format("--out is '{}'; the folder '{}' does not exist: create it "
-                     "or choose another",
-                     out, folder.string()),
-         kUsage);
+// What must be known about contenders with a slice; empty if there are none.
+std::string SliceNote(const demo::DemoOptions& options) {
+  std::vector<std::string> sliced;
+  for (const demo::Contender& contender : options.contenders) {
+    if (contender.has_slice) sliced.push_back(contender.name);
   }
+  if (sliced.empty()) return "";
+  return fmt::format(
+      "{}: the slice is enforced only at voluntary points until preemption "
+      "lands",
+      fmt::join(sliced, ", "));
 }
 
 void Announce(const demo::DemoOptions& options, demo::Screen& screen) {
   std::vector<std::string> names;
-  std::vector<std::string> sliced;
-  for (const demo::Contender& contender : options.contenders) {
+  for (const demo::Contender& contender : options.contenders)
     names.push_back(contender.name);
-    if (contender.has_slice) sliced.push_back(contender.name);
-  }
   screen.Line(fmt::format("Comparing {} under the same load ({})",
                           fmt::join(names, ", "), options.service));
   screen.Line(fmt::format("  {}; about {}", options.cpus.ToText(),
                           demo::FormatSeconds(options.total)));
-  if (!sliced.empty()) {
-    screen.Line(
-        fmt::format("  {}: the slice is enforced only at voluntary points "
-                    "until preemption lands",
-                    fmt::join(sliced, ", ")));
-  }
+  if (const std::string note = SliceNote(options); !note.empty())
+    screen.Line("  " + note);
 }
 
 void Run(const Arguments& arguments) {
   const demo::DemoOptions options = ReadOptions(arguments);
-  CheckOut(arguments.out);
+  // Before, not after, minutes of measuring.
+  if (auto ok = CheckWritable("--out", arguments.out); !ok)
+    Fail(ok.error().message, kUsage);
   const demo::Interrupts interrupts;
   Result<demo::DemoResult> result;
   {
@@ -126,7 +125,8 @@ void Run(const Arguments& arguments) {
              ? "interrupted; the servers are stopped, no report was written"
              : result.error().message);
   }
-  const Result<void> written = report::Write(result->report, arguments.out);
+  const Result<void> written =
+      report::Write(result->report, "--out", arguments.out);
   if (arguments.json) {
     fmt::print("{}\n",
                report::ToJson(result->report)
@@ -134,6 +134,8 @@ void Run(const Arguments& arguments) {
                          nlohmann::ordered_json::error_handler_t::replace));
   } else {
     fmt::print("\n{}\n", demo::ResultTable(result->report));
+    if (const std::string note = SliceNote(options); !note.empty())
+      fmt::print("{}\n\n", note);
   }
   if (!written) Fail(written.error().message);
   const std::string path = std::filesystem::absolute(arguments.out).string();
@@ -152,7 +154,7 @@ void AddDemoCommand(CLI::App& app) {
       ->add_option("--presets", arguments->presets,
                    "Schedulers to compare, as in `yamanote policies`")
       ->delimiter(',')
-      ->capture_default_str()
+      ->default_str(fmt::format("{}", fmt::join(arguments->presets, ",")))
       ->type_name("LIST");
   command
       ->add_option("--also", arguments->also,
@@ -165,14 +167,15 @@ void AddDemoCommand(CLI::App& app) {
       ->add_option("--seconds", arguments->seconds,
                    "Duration of the whole demo")
       ->capture_default_str()
-      ->check(CLI::Range(1, 86400))
-      ->type_name("S");
+      ->check(Within(1u, 86400u))
+      ->type_name("SECONDS");
   command
       ->add_option("--cores", arguments->cores,
                    "Cores of each server, the load generator has the others. "
                    "0: 2 of 4 and more, else 1")
       ->capture_default_str()
-      ->type_name("N");
+      ->check(Within(0u, 65535u))
+      ->type_name("COUNT");
   command
       ->add_option("--service", arguments->service,
                    "The mix of requests, as in `yamanote load kv --service`")
@@ -182,8 +185,8 @@ void AddDemoCommand(CLI::App& app) {
       ->add_option("--connections", arguments->connections,
                    "TCP connections of the load generator")
       ->capture_default_str()
-      ->check(CLI::Range(1, 10000))
-      ->type_name("N");
+      ->check(Within(1u, 10000u))
+      ->type_name("COUNT");
   command->add_option("-o,--out", arguments->out, "The HTML report to write")
       ->capture_default_str()
       ->type_name("FILE");

@@ -244,7 +244,8 @@ TEST(ScreenTest, TheTableShowsEachLoadAndTheHighestThatMeetsTheObjective) {
             "     2k/s  800 µs (20×)        never !\n"
             "     4k/s    90 µs (3×)              -\n"
             "\n"
-            "! not credible: the report says why\n\n"
+            "! not credible: the report says why\n"
+            "never: more than 1% of the requests stayed unanswered\n\n"
             "highest measured load with get p99 slowdown up to 10×\n"
             "  fast         1k/s\n"
             "  slow         none\n");

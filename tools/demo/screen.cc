@@ -227,10 +227,12 @@ std::string ResultTable(const report::Report& report) {
   }
   std::vector<std::string> classes;
   bool invalid = false;
+  bool unanswered = false;
   for (const load::LoadResult& result : report.results) {
     for (const load::PointResult& point : result.points) {
       invalid = invalid || !Credible(point, samples);
       for (const load::ClassResult& found : point.classes) {
+        unanswered = unanswered || std::isinf(P99Latency(found, samples));
         if (std::find(classes.begin(), classes.end(), found.name) ==
             classes.end())
           classes.push_back(found.name);
@@ -239,7 +241,10 @@ std::string ResultTable(const report::Report& report) {
   }
   for (const std::string& name : classes)
     text += ClassTable(report, name, samples) + "\n";
-  if (invalid) text += "! not credible: the report says why\n\n";
+  if (invalid) text += "! not credible: the report says why\n";
+  if (unanswered)
+    text += "never: more than 1% of the requests stayed unanswered\n";
+  if (invalid || unanswered) text += '\n';
   if (!report.objective) return text;
   text += fmt::format("highest measured load with {} p99 slowdown up to {}×\n",
                       report.objective->request_class,

@@ -4,7 +4,6 @@
 
 #include <fmt/format.h>
 
-#include <fstream>
 #include <memory>
 #include <nlohmann/json.hpp>
 
@@ -12,6 +11,7 @@
 #include "tools/doctor/costs.h"
 #include "tools/doctor/facts.h"
 #include "tools/doctor/plan.h"
+#include "tools/output/output.h"
 
 namespace yamanote::tools {
 namespace {
@@ -54,15 +54,15 @@ void PrintSection(const FactSection& section) {
 void PrintCosts(const Costs& costs) {
   fmt::print("Costs, measured just now (median, 99th percentile)\n");
   for (const Cost& cost : costs.costs) {
-    fmt::print("   {:<24} {:>10} {:>10}   {}\n", cost.label, TimeText(cost.median_ns),
-               TimeText(cost.p99_ns), cost.how);
+    fmt::print("   {:<24} {:>10} {:>10}   {}\n", cost.label,
+               TimeText(cost.median_ns), TimeText(cost.p99_ns), cost.how);
   }
   if (!costs.hops.empty()) {
     fmt::print("   {:<24} {} of {} pairs of CPUs\n", "cache-line hop by pair",
                costs.hops.size(), costs.pairs);
     for (const Hop& hop : costs.hops) {
-      fmt::print("     {:>4} - {:<4} {:>10}   {}\n", hop.from, hop.to, TimeText(hop.ns),
-                 base::ToString(hop.distance));
+      fmt::print("     {:>4} - {:<4} {:>10}   {}\n", hop.from, hop.to,
+                 TimeText(hop.ns), base::ToString(hop.distance));
     }
   }
   fmt::print("\n");
@@ -70,7 +70,8 @@ void PrintCosts(const Costs& costs) {
 
 void PrintText(const Examination& found) {
   for (const FactSection& section : found.sections) {
-    if (section.key == "use" && !found.costs.costs.empty()) PrintCosts(found.costs);
+    if (section.key == "use" && !found.costs.costs.empty())
+      PrintCosts(found.costs);
     PrintSection(section);
   }
   fmt::print("+ there and useful   - not there   ! a limit to know\n");
@@ -81,14 +82,17 @@ Json ToJson(const Examination& found) {
   for (const FactSection& section : found.sections) {
     Json facts = Json::object();
     for (const Fact& fact : section.facts) {
-      facts[fact.key] = {{"value", fact.value}, {"state", ToString(fact.state)}};
+      facts[fact.key] = {{"value", fact.value},
+                         {"state", ToString(fact.state)}};
       if (!fact.remark.empty()) facts[fact.key]["remark"] = fact.remark;
     }
     document[section.key] = std::move(facts);
   }
   Json costs = Json::object();
   for (const Cost& cost : found.costs.costs) {
-    costs[cost.key] = {{"median_ns", cost.median_ns}, {"p99_ns", cost.p99_ns}, {"how", cost.how}};
+    costs[cost.key] = {{"median_ns", cost.median_ns},
+                       {"p99_ns", cost.p99_ns},
+                       {"how", cost.how}};
   }
   document["costs"] = std::move(costs);
   Json hops = Json::array();
@@ -104,35 +108,41 @@ Json ToJson(const Examination& found) {
 
 // The machine model for later use by a simulator: one [costs] table.
 void WriteCosts(const Examination& found, const std::string& path) {
-  std::ofstream file(path, std::ios::trunc);
-  file << "# Costs of elementary operations, medians measured by `yamanote doctor`.\n";
+  std::string file =
+      "# Costs of elementary operations, medians measured by `yamanote "
+      "doctor`.\n";
   const auto& machine = found.sections.front().facts;
   for (const Fact& fact : machine) {
     if (fact.key == "cpu_model" || fact.key == "cpus") {
-      file << "# " << fact.label << ": " << fact.value << "\n";
+      file += fmt::format("# {}: {}\n", fact.label, fact.value);
     }
   }
-  file << "[costs]\n";
+  file += "[costs]\n";
   for (const Cost& cost : found.costs.costs) {
-    file << fmt::format("{}_ns = {:.1f}  # {}; p99 {:.1f}\n", cost.key, cost.median_ns, cost.how,
-                        cost.p99_ns);
+    file += fmt::format("{}_ns = {:.1f}  # {}; p99 {:.1f}\n", cost.key,
+                        cost.median_ns, cost.how, cost.p99_ns);
   }
   for (const Hop& hop : found.costs.hops) {
-    file << fmt::format("\n[[hops]]\nfrom = {}\nto = {}\nns = {:.1f}  # {}\n", hop.from,
-                        hop.to, hop.ns, base::ToString(hop.distance));
+    file += fmt::format("\n[[hops]]\nfrom = {}\nto = {}\nns = {:.1f}  # {}\n",
+                        hop.from, hop.to, hop.ns, base::ToString(hop.distance));
   }
-  file.close();
-  if (!file) Fail(fmt::format("--costs {}: can't be written; name a writable file", path));
+  if (auto ok = WriteFile("--costs", path, file); !ok) Fail(ok.error().message);
 }
 
 void Run(const DoctorFlags& flags) {
   if (flags.no_costs && !flags.costs_file.empty()) {
-    Fail("--no-costs measures nothing that --costs could write; leave one out", kUsage);
+    Fail("--no-costs measures nothing that --costs could write; leave one out",
+         kUsage);
+  }
+  if (!flags.costs_file.empty()) {
+    if (auto ok = CheckWritable("--costs", flags.costs_file); !ok)
+      Fail(ok.error().message, kUsage);
   }
   const Result<base::Topology> topology = base::ReadTopology();
   if (!topology) Fail(topology.error().message);
   Examination found;
-  found.sections = {MachineFacts(*topology), KernelFacts(), LimitFacts(), PermissionFacts()};
+  found.sections = {MachineFacts(*topology), KernelFacts(), LimitFacts(),
+                    PermissionFacts()};
   if (!flags.no_costs) found.costs = MeasureCosts(*topology, kBudget);
   found.sections.push_back(Plan(*topology, found.sections, found.costs));
   if (!flags.costs_file.empty()) WriteCosts(found, flags.costs_file);
@@ -146,15 +156,21 @@ void Run(const DoctorFlags& flags) {
 }  // namespace
 
 void AddDoctorCommand(CLI::App& app) {
-  CLI::App* const command = app.add_subcommand(
-      "doctor", "Examine this machine: features, limits, measured costs, what will be used");
+  CLI::App* const command =
+      app.add_subcommand("doctor",
+                         "Examine this machine: features, limits, measured "
+                         "costs, what will be used");
   const auto flags = std::make_shared<DoctorFlags>();
   command->add_flag("--json", flags->as_json, "Print one JSON document");
-  command->add_flag("--no-costs", flags->no_costs, "Measure nothing; answers at once");
-  command->add_option("--costs", flags->costs_file, "Also write the measured costs as TOML")
+  command->add_flag("--no-costs", flags->no_costs,
+                    "Measure nothing; answers at once");
+  command
+      ->add_option("--costs", flags->costs_file,
+                   "Also write the measured costs as TOML")
       ->type_name("FILE");
   command->footer(
-      "It changes nothing, needs no privilege and takes less than five seconds.\n"
+      "It changes nothing, needs no privilege and takes less than five "
+      "seconds.\n"
       "Run it on an idle machine: what else runs is measured too.\n"
       "Examples:\n"
       "  yamanote doctor\n"

@@ -11,6 +11,7 @@
 #include <nlohmann/json.hpp>
 
 #include "tools/command.h"
+#include "tools/output/output.h"
 #include "tools/report/report.h"
 
 namespace yamanote::tools {
@@ -83,6 +84,8 @@ void AddFile(const std::string& path, report::Report& report) {
 }
 
 void WriteReport(const Arguments& arguments) {
+  if (auto ok = CheckWritable("--out", arguments.out); !ok)
+    Fail(ok.error().message, kUsage);
   report::Report report;
   for (const std::string& file : arguments.files) AddFile(file, report);
   if (!arguments.title.empty()) report.title = arguments.title;
@@ -94,8 +97,12 @@ void WriteReport(const Arguments& arguments) {
   }
   if (arguments.machine) report.machine = report::MachineFacts();
   for (const std::string& note : arguments.notes) report.notes.push_back(note);
-  const Result<void> written = report::Write(report, arguments.out);
-  if (!written) Fail(written.error().message);
+  const Result<void> written = report::Write(report, "--out", arguments.out);
+  if (!written) {
+    Fail(
+        written.error().message,
+        written.error().code == ErrorCode::kInvalidArgument ? kUsage : kFailed);
+  }
   fmt::print("{}\n", std::filesystem::absolute(arguments.out).string());
 }
 
@@ -113,12 +120,19 @@ void AddReportCommand(CLI::App& app) {
   command->add_option("-o,--out", arguments->out, "The HTML file to write")
       ->capture_default_str()
       ->type_name("FILE");
-  command->add_option("--title", arguments->title, "Heading of the report");
-  command->add_option("--objective", arguments->objective,
-                      "Limit to draw and to judge by: "
-                      "[CLASS:]p50|p99|p99.9-latency|slowdown<=LIMIT");
-  command->add_option("--note", arguments->notes,
-                      "What a reader must know; may be repeated");
+  command->add_option("--title", arguments->title, "Heading of the report")
+      ->type_name("TEXT")
+      ->default_str(report::Report{}.title);
+  command
+      ->add_option("--objective", arguments->objective,
+                   "Limit to draw and to judge by, of p50, p99 or p99.9, of "
+                   "latency or slowdown: get:p99-slowdown<=10, "
+                   "p99.9-latency<=300us")
+      ->type_name("LIMIT");
+  command
+      ->add_option("--note", arguments->notes,
+                   "What a reader must know; may be repeated")
+      ->type_name("TEXT");
   command->add_flag("--machine", arguments->machine,
                     "The results were measured on this machine: add its facts");
   command->footer(

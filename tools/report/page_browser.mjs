@@ -67,7 +67,7 @@ export class Browser {
 
   // Opens `url`; `complaints` of the page collects errors, warnings and every
   // request that is not for the page itself.
-  async open(url, { width, height, dark, touch = false }) {
+  async open(url, { width, height, dark, touch = false, scale = touch ? 2 : 1 }) {
     const { targetId } = await this.send("Target.createTarget", { url: "about:blank" });
     const { sessionId } = await this.send("Target.attachToTarget", { targetId, flatten: true });
     const page = new Page(this, sessionId, targetId, url);
@@ -76,7 +76,7 @@ export class Browser {
     await page.send("Page.enable");
     await page.send("Network.enable");
     await page.send("Emulation.setDeviceMetricsOverride",
-      { width, height, deviceScaleFactor: touch ? 2 : 1, mobile: touch });
+      { width, height, deviceScaleFactor: scale, mobile: touch });
     await page.send("Emulation.setTouchEmulationEnabled", { enabled: touch });
     await page.send("Emulation.setEmulatedMedia",
       { features: [{ name: "prefers-color-scheme", value: dark ? "dark" : "light" }] });

@@ -6,16 +6,12 @@
 #include <fmt/format.h>
 
 #include <array>
-#include <cerrno>
 #include <cmath>
-#include <cstring>
-#include <filesystem>
-#include <fstream>
 #include <nlohmann/json.hpp>
 #include <random>
 #include <set>
-#include <system_error>
 
+#include "tools/output/output.h"
 #include "tools/report/assets.h"
 
 namespace yamanote::report {
@@ -434,32 +430,11 @@ Result<std::string> Render(const Report& report) {
                                {"@DATA@", EmbeddedJson(*page)}});
 }
 
-Result<void> Write(const Report& report, const std::string& path) {
+Result<void> Write(const Report& report, std::string_view flag,
+                   const std::string& path) {
   const Result<std::string> html = Render(report);
   if (!html) return tl::unexpected(html.error());
-  const std::string unfinished = path + ".part";
-  errno = 0;
-  std::ofstream file(unfinished, std::ios::binary | std::ios::trunc);
-  file << *html;
-  file.close();
-  std::error_code failed;
-  if (file) std::filesystem::rename(unfinished, path, failed);
-  if (!file || failed) {
-    const int code = failed ? failed.value() : errno;
-    std::filesystem::remove(unfinished, failed);
-    const ErrorCode kind = code == EACCES || code == EPERM || code == EROFS
-                               ? ErrorCode::kPermissionDenied
-                           : code == ENOENT || code == ENOTDIR
-                               ? ErrorCode::kNotFound
-                               : ErrorCode::kInternal;
-    return MakeError(
-        kind,
-        fmt::format(
-            "cannot write the report '{}': {}; choose another path with --out",
-            path, std::strerror(code)),
-        code);
-  }
-  return {};
+  return tools::WriteFile(flag, path, *html);
 }
 
 }  // namespace yamanote::report

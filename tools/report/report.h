@@ -69,9 +69,10 @@ inline constexpr double kBusyShare = 0.1;
 // starts with these.
 bool PrefersUndisturbed(const Report& report);
 
-// Renders and writes `path` by renaming a complete file. Errors: as Render(),
-// and kPermissionDenied, kNotFound or kInternal from the file system.
-Result<void> Write(const Report& report, const std::string& path);
+// Renders and writes the file that `flag` named. Errors: as Render() and
+// WriteFile() of tools/output/output.h.
+Result<void> Write(const Report& report, std::string_view flag,
+                   const std::string& path);
 
 // The schema "yamanote.report/1": everything above, so that the page can be
 // made again. Reading refuses what it doesn't understand by the field's path.

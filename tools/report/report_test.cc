@@ -227,16 +227,16 @@ TEST(ReportTest, WritingNamesThePathThatFailedAndLeavesNothing) {
   const auto missing = std::filesystem::temp_directory_path() /
                        "yamanote-no-such-directory" / "r.html";
   const Result<void> written =
-      Write({.results = {ResultOf("ix")}}, missing.string());
+      Write({.results = {ResultOf("ix")}}, "--html", missing.string());
   ASSERT_FALSE(written);
-  EXPECT_EQ(written.error().code, ErrorCode::kNotFound);
+  EXPECT_THAT(written.error().message, HasSubstr("--html is"));
   EXPECT_THAT(written.error().message, HasSubstr(missing.string()));
 
   const auto there = std::filesystem::temp_directory_path() /
                      ("yamanote-report-" + std::to_string(getpid()));
   std::filesystem::create_directory(there);
-  ASSERT_TRUE(
-      Write({.results = {ResultOf("ix")}}, (there / "r.html").string()));
+  ASSERT_TRUE(Write({.results = {ResultOf("ix")}}, "--html",
+                    (there / "r.html").string()));
   EXPECT_TRUE(std::filesystem::exists(there / "r.html"));
   EXPECT_EQ(std::distance(std::filesystem::directory_iterator(there), {}), 1);
   std::filesystem::remove_all(there);

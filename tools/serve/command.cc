@@ -16,9 +16,11 @@
 #include <memory>
 #include <thread>
 
+#include "base/topology.h"
 #include "tools/command.h"
 #include "tools/config/flags.h"
 #include "tools/config/values.h"
+#include "tools/output/output.h"
 #include "tools/serve/services.h"
 #include "tools/serve/signals.h"
 #include "tools/serve/statistics.h"
@@ -36,7 +38,8 @@ struct ServeFlags {
 
 // Makes room for the connections, as far as the hard limit lets us.
 void RaiseFileLimit(Config& config) {
-  constexpr rlim_t kOwnFiles = 64 + 4 * kMaxCores;  // Pollers, listeners, the log.
+  constexpr rlim_t kOwnFiles =
+      64 + 4 * kMaxCores;  // Pollers, listeners, the log.
   ServerOptions& options = config.server.options;
   rlimit limit{};
   getrlimit(RLIMIT_NOFILE, &limit);
@@ -46,17 +49,39 @@ void RaiseFileLimit(Config& config) {
   setrlimit(RLIMIT_NOFILE, &limit);
   getrlimit(RLIMIT_NOFILE, &limit);
   if (limit.rlim_cur >= wanted) return;
-  const rlim_t possible = limit.rlim_cur > kOwnFiles ? limit.rlim_cur - kOwnFiles : 0;
+  const rlim_t possible =
+      limit.rlim_cur > kOwnFiles ? limit.rlim_cur - kOwnFiles : 0;
   const auto explicitly = config.origins.find("server.max_connections");
   if (explicitly != config.origins.end() || possible < 16) {
-    Fail(fmt::format("server.max_connections = {}, but at most {} files may be open, which is "
-                     "enough for {} connections; raise `ulimit -n` or lower max_connections",
+    Fail(fmt::format("server.max_connections = {}, but at most {} files may be "
+                     "open, which is "
+                     "enough for {} connections; raise `ulimit -n` or lower "
+                     "max_connections",
                      options.max_connections, limit.rlim_cur, possible),
          kUsage);
   }
-  fmt::print(stderr, "yamanote: note: {} connections at most, because {} files may be open; "
-                     "`ulimit -n` raises it\n", possible, limit.rlim_cur);
+  fmt::print(
+      stderr,
+      "yamanote: note: {} connections at most, because {} files may be open; "
+      "`ulimit -n` raises it\n",
+      possible, limit.rlim_cur);
   options.max_connections = static_cast<uint32_t>(possible);
+}
+
+// Refuses CPUs in the words of the option that named them.
+void CheckCpus(const Config& config) {
+  const std::vector<int> allowed = base::AllowedCpus();
+  for (const int cpu : config.runtime.cpus) {
+    if (std::find(allowed.begin(), allowed.end(), cpu) != allowed.end())
+      continue;
+    Fail(fmt::format("{}: runtime.cores = \"{}\" names CPU {}, which this "
+                     "process may not use; "
+                     "it may use {}",
+                     config.origins.at("runtime.cores"),
+                     FormatCpuList(config.runtime.cpus), cpu,
+                     FormatCpuList(allowed)),
+         kUsage);
+  }
 }
 
 // Fills in the parts of ServerOptions that come from other keys.
@@ -67,7 +92,8 @@ void CompleteServerOptions(Config& config) {
   for (std::string_view rest = config.server.listen;;) {
     const size_t comma = rest.find(',');
     // Parsed before, when the option was set.
-    options.listen.push_back(SocketAddress::Parse(rest.substr(0, comma)).value());
+    options.listen.push_back(
+        SocketAddress::Parse(rest.substr(0, comma)).value());
     if (comma == std::string_view::npos) break;
     rest.remove_prefix(comma + 1);
   }
@@ -88,14 +114,25 @@ Statistics Read(const Server& server, const Runtime& runtime, Instant started) {
   return {Clock::now() - started, server.stats(), runtime.stats()};
 }
 
+// A server goes on if nobody takes what it prints: that is said, once.
+void Print(const std::string& text) {
+  static bool told = false;
+  std::fputs(text.c_str(), stdout);
+  const Result<void> printed = FlushStandardOutput();
+  if (printed || told) return;
+  told = true;
+  fmt::print(stderr, "yamanote: note: {}\n", printed.error().message);
+}
+
 // Serves until a signal ends it. Returns the final statistics.
 class Serving {
  public:
-  Serving(const ServeFlags& flags, const Config& config, Server& server, const Runtime& runtime,
-          Signals& signals)
+  Serving(const ServeFlags& flags, const Config& config, Server& server,
+          const Runtime& runtime, Signals& signals)
       : as_json_(flags.as_json),
-        interval_(config.server.stats_interval == Duration(0) ? Signals::kNoLimit
-                                                              : config.server.stats_interval),
+        interval_(config.server.stats_interval == Duration(0)
+                      ? Signals::kNoLimit
+                      : config.server.stats_interval),
         drain_timeout_(config.server.options.drain_timeout),
         server_(server),
         runtime_(runtime),
@@ -111,8 +148,11 @@ class Serving {
 
   // Answers what is in flight; a second signal ends the process at once.
   void Stop() {
-    fmt::print(stderr, "yamanote: ending; requests in flight have {} to finish, a second signal "
-                       "ends at once\n", FormatDuration(drain_timeout_));
+    fmt::print(stderr,
+               "yamanote: ending; requests in flight have {} to finish, a "
+               "second signal "
+               "ends at once\n",
+               FormatDuration(drain_timeout_));
     std::thread stopper([this] {
       server_.Stop();
       signals_.Wake();
@@ -121,7 +161,8 @@ class Serving {
     while (event != Signals::Event::kWoken) {
       event = signals_.Wait(Signals::kNoLimit);
       if (event != Signals::Event::kEnd) continue;
-      fmt::print(stderr, "yamanote: second signal: requests in flight are dropped\n");
+      fmt::print(stderr,
+                 "yamanote: second signal: requests in flight are dropped\n");
       Report("final");
       _exit(kFailed);
     }
@@ -132,8 +173,8 @@ class Serving {
  private:
   void Report(std::string_view event) {
     const Statistics now = Read(server_, runtime_, started_);
-    fmt::print("{}", as_json_ ? StatisticsJson(now, last_, event) : StatisticsText(now, last_));
-    std::fflush(stdout);
+    Print(as_json_ ? StatisticsJson(now, last_, event)
+                   : StatisticsText(now, last_));
     last_ = now;
   }
 
@@ -150,8 +191,8 @@ class Serving {
 // The scheduler in the words of the ready line.
 std::string Describe(const Config& config, const Runtime& runtime) {
   const Scheduling& s = config.runtime.scheduling;
-  return fmt::format("preset {} order {} placement {} cores {}", s.preset, s.order,
-                     ToString(s.placement), runtime.cores());
+  return fmt::format("preset {} order {} placement {} cores {}", s.preset,
+                     s.order, ToString(s.placement), runtime.cores());
 }
 
 void Serve(const ServiceInfo& info, const ServeFlags& flags) {
@@ -159,7 +200,8 @@ void Serve(const ServiceInfo& info, const ServeFlags& flags) {
   if (!config) Fail(config.error().message, kUsage);
   Result<Served> served = info.make(*config);
   if (!served) Fail(served.error().message, kUsage);
-  const Result<void> classes = ResolveClasses(info.name, *served->protocol, *config);
+  const Result<void> classes =
+      ResolveClasses(info.name, *served->protocol, *config);
   if (!classes) Fail(classes.error().message, kUsage);
   if (flags.print_config) {
     fmt::print("{}", PrintConfig(*config));
@@ -167,20 +209,23 @@ void Serve(const ServiceInfo& info, const ServeFlags& flags) {
   }
   CompleteServerOptions(*config);
   RaiseFileLimit(*config);
+  CheckCpus(*config);
 
   Signals signals;
   Result<std::unique_ptr<Runtime>> runtime = Runtime::Create(config->runtime);
   if (!runtime) Fail(runtime.error().message, kUsage);
-  Result<std::unique_ptr<Server>> server =
-      Server::Start(config->server.options, *served->protocol, *served->service);
+  Result<std::unique_ptr<Server>> server = Server::Start(
+      config->server.options, *served->protocol, *served->service);
   if (!server) Fail(server.error().message);
   served->attach(**server);
   if (config->runtime.scheduling.slice != kNoPreemption) {
-    fmt::print(stderr, "yamanote: note: slices end at voluntary points only (a handler that "
-                       "blocks, yields or calls CheckPreempt)\n");
+    fmt::print(
+        stderr,
+        "yamanote: note: slices end at voluntary points only (a handler that "
+        "blocks, yields or calls CheckPreempt)\n");
   }
-  fmt::print("ready {}{} {}\n", info.name, Addresses(**server), Describe(*config, **runtime));
-  std::fflush(stdout);
+  Print(fmt::format("ready {}{} {}\n", info.name, Addresses(**server),
+                    Describe(*config, **runtime)));
 
   Serving serving(flags, *config, **server, **runtime, signals);
   serving.UntilSignalled();
@@ -190,13 +235,16 @@ void Serve(const ServiceInfo& info, const ServeFlags& flags) {
 }  // namespace
 
 void AddServeCommand(CLI::App& app) {
-  CLI::App* const serve =
-      app.add_subcommand("serve", "Run a service under the scheduler of your choice");
+  CLI::App* const serve = app.add_subcommand(
+      "serve", "Run a service under the scheduler of your choice");
   serve->require_subcommand(1);
   serve->footer(
-      "Prints a line beginning with `ready` once it accepts. SIGINT and SIGTERM end it after\n"
-      "the requests in flight are answered, a second one at once; SIGUSR1 prints statistics.\n"
-      "Values come from defaults, the preset, the file, the flags; the later one wins.\n"
+      "Prints a line beginning with `ready` once it accepts. SIGINT and "
+      "SIGTERM end it after\n"
+      "the requests in flight are answered, a second one at once; SIGUSR1 "
+      "prints statistics.\n"
+      "Values come from defaults, the preset, the file, the flags; the later "
+      "one wins.\n"
       "`yamanote serve kv --help` shows every option.\n"
       "Examples:\n"
       "  yamanote serve kv --preset yamanote --listen 127.0.0.1:11211\n"
@@ -207,9 +255,11 @@ void AddServeCommand(CLI::App& app) {
         serve->add_subcommand(std::string(info.name), std::string(info.help));
     const auto flags = std::make_shared<ServeFlags>();
     AddConfigFlags(*command, info.name, flags->config);
-    command->add_flag("--print-config", flags->print_config,
-                      "Print the effective configuration as TOML with comments, and exit");
-    command->add_flag("--json", flags->as_json, "Print statistics as JSON, one document a line");
+    command->add_flag(
+        "--print-config", flags->print_config,
+        "Print the effective configuration as TOML with comments, and exit");
+    command->add_flag("--json", flags->as_json,
+                      "Print statistics as JSON, one document a line");
     command->footer(std::string(info.example));
     command->callback([&info, flags] { Serve(info, *flags); });
   }

@@ -104,7 +104,7 @@ std::span<const ServiceInfo> Services() {
       {"kv", "A key-value cache that memcached's clients talk to",
        "Examples:\n"
        "  yamanote serve kv\n"
-       "  yamanote serve kv --listen 0.0.0.0:11211 --protocol both --kv-memory-limit 1GiB\n"
+       "  yamanote serve kv --listen 0.0.0.0:7700 --protocol both --kv-memory-limit 1GiB\n"
        "  yamanote serve kv --preset shinjuku --cores 0-3 --class short:slo=50us\n"
        "  yamanote serve kv --config serve.toml --print-config\n"
        "  printf 'set a 0 0 1\\r\\nx\\r\\nget a\\r\\nquit\\r\\n' | nc 127.0.0.1 7700",

@@ -23,7 +23,8 @@ void PrintVersion(bool as_json) {
     return;
   }
   fmt::print("yamanote {} ({})\n", info.version, info.revision);
-  fmt::print("  built      {} with {} for {}\n", info.build_type, info.compiler, info.target);
+  fmt::print("  built      {} with {} for {}\n", info.build_type, info.compiler,
+             info.target);
   fmt::print("  sanitizers {}\n", info.sanitizers);
 }
 
@@ -34,7 +35,10 @@ void AddVersionCommand(CLI::App& app) {
       app.add_subcommand("version", "Print the version and how it was built");
   const auto as_json = std::make_shared<bool>(false);
   command->add_flag("--json", *as_json, "Print one JSON document");
-  command->footer("Example:\n  yamanote version --json");
+  command->footer(
+      "Examples:\n"
+      "  yamanote version\n"
+      "  yamanote version --json | jq -r .revision");
   command->callback([as_json] { PrintVersion(*as_json); });
 }
 

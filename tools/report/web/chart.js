@@ -154,10 +154,15 @@ class Chart {
     ctx.restore();
   }
 
-  // Returns the device-pixel position of a point; "inf" sits at the upper edge.
+  // Returns the device-pixel position of a point; "inf" sits at the upper edge,
+  // beside the others of the same load, which it would hide.
   position(plot, p) {
     const x = plot.valToPos(p.x, "x", true);
-    if (p.y === "inf") return { x, y: plot.bbox.top };
+    if (p.y === "inf") {
+      const there = this.view.curves.flatMap((curve) => curve.points.filter((q) => q.x === p.x && q.y === "inf"));
+      const beside = there.indexOf(p) - (there.length - 1) / 2;
+      return { x: x + beside * 9 * (window.devicePixelRatio || 1), y: plot.bbox.top };
+    }
     if (p.y === null || p.y === undefined) return null;
     return { x, y: plot.valToPos(p.y, "y", true) };
   }
