@@ -94,7 +94,9 @@ def load(arguments, port, mix, rates, seconds, seed):
              str(arguments.keys), "--value-bytes", str(arguments.value_bytes), "--seed", str(seed),
              "--cpus", str(arguments.generator), "--json", out.name],
             stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True, timeout=300, check=False)
-        text = out.read()
+        # By name: the command replaces the file.
+        with open(out.name, encoding="utf-8") as written:
+            text = written.read()
     if not text:  # An invalid point exits with 1 too, but it is written.
         sys.exit(f"yamanote load failed with {done.returncode}: {done.stderr}")
     return [sample(point) for point in json.loads(text)["points"]]

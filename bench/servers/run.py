@@ -64,7 +64,9 @@ def ladder(build, command, generator_cpu, service, rates, seconds, seed):
                  "0.1", "--drain", "0.2", "--seed", str(seed), "--cpus", str(generator_cpu),
                  "--json", out.name],
                 stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, timeout=120, check=False)
-            points = json.load(out)["points"]
+            # By name: the command replaces the file.
+            with open(out.name, encoding="utf-8") as written:
+                points = json.load(written)["points"]
     finally:
         server.send_signal(signal.SIGTERM)
         try:
@@ -92,6 +94,15 @@ def highest(rounds, limit):
     return last
 
 
+def plain(value):
+    """Returns `value` as JSON can say it: infinity becomes "inf"."""
+    if isinstance(value, dict):
+        return {key: plain(one) for key, one in value.items()}
+    if isinstance(value, list):
+        return [plain(one) for one in value]
+    return "inf" if value == math.inf else value
+
+
 def cpu_model():
     with open("/proc/cpuinfo", encoding="utf-8") as info:
         for line in info:
@@ -105,7 +116,7 @@ def main():
     parser.add_argument("--build", default="build/bench", help="the build folder of preset bench")
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--seconds", type=float, default=0.5, help="length of one window")
-    parser.add_argument("--presets", default="yamanote,shenango,shinjuku",
+    parser.add_argument("--presets", default="yamanote,yamanote --spin 1s,shenango --spin 1s",
                         help="Yamanote's; a preset may be followed by flags")
     parser.add_argument("--workloads", default=",".join(WORKLOADS))
     parser.add_argument("--out", default=None)
@@ -145,10 +156,10 @@ def main():
         commit = subprocess.run(["git", "rev-parse", "HEAD"], capture_output=True, text=True,
                                 check=False).stdout.strip()
         with open(arguments.out, "w", encoding="utf-8") as out:
-            json.dump({"date": datetime.date.today().isoformat(), "cpu": cpu_model(),
-                       "cpus": len(allowed), "kernel": platform.release(), "commit": commit,
-                       "server_cpus": len(cpus), "seconds": arguments.seconds,
-                       "samples": samples}, out, indent=1)
+            json.dump(plain({"date": datetime.date.today().isoformat(), "cpu": cpu_model(),
+                             "cpus": len(allowed), "kernel": platform.release(),
+                             "commit": commit, "server_cpus": len(cpus),
+                             "seconds": arguments.seconds, "samples": samples}), out, indent=1)
             out.write("\n")
 
 
