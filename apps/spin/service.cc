@@ -26,8 +26,7 @@ void Burn(Duration time) {
     while ((now = Clock::now()) < until) base::Pause();
     left -= now - begin;
     if (left <= Duration::zero()) return;
-    CheckPreempt();
-    now = Clock::now();
+    if (CheckPreempt()) now = Clock::now();
   }
 }
 

@@ -67,8 +67,9 @@ struct ServerOptions {
   // How long Stop() waits for requests in flight. >= 0.
   Duration drain_timeout = std::chrono::seconds(5);
   // How long a UDP reply may wait for others to share its system call, where
-  // other requests wait for the core. 0: not at all.
-  Duration reply_delay = std::chrono::microseconds(5);
+  // other requests wait for the core; never longer than a quarter of what its
+  // request has taken. 0: not at all.
+  Duration reply_delay = std::chrono::microseconds(100);
 
   // By ClassId: names, objectives and limits. Empty: Protocol::Classes().
   std::vector<ClassOptions> classes = {};

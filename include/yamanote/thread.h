@@ -200,7 +200,8 @@ class JThread {
 // Gives way if the caller's slice is over and something waits: a voluntary
 // preemption point for long computations. Costs a clock read where slices are
 // configured, a few nanoseconds elsewhere. No effect on a plain kernel thread.
-void CheckPreempt();
+// Returns whether it gave way.
+bool CheckPreempt();
 
 namespace this_thread {
 

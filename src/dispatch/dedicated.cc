@@ -148,6 +148,10 @@ class Dedicated final : public Placement {
     return std::min(domain_.Slice(task), kDispatcherSlice);
   }
 
+  Duration PassInterval(CoreId core) const override {
+    return core == kDispatcher ? kDispatcherSlice : Placement::PassInterval(core);
+  }
+
   Placed Dispatch(CoreId core, Instant now) override {
     if (core != kDispatcher) return {};
     DrainInbox(now);

@@ -166,6 +166,10 @@ class PerCore final : public Placement {
     return nullptr;
   }
 
+  Task* TakeFrom(CoreId victim, CoreId core, Instant now) override {
+    return shared_ ? Steal(victim, core, now) : nullptr;
+  }
+
   bool HasWork(CoreId core) const override {
     const Lane& lane = *lanes_[core];
     if (lane.domain.Waiting() != 0 || !lane.inbox.Empty()) return true;

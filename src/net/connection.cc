@@ -220,7 +220,7 @@ void Connection::HandleOne() {
 bool Connection::MayGoOn(ClassId first, int done, Duration elapsed) const {
   if (done == kRequestsPerTurn) return false;
   if (host_.NothingElseWaits()) return elapsed <= kTurnTime;
-  return stream_.frame().request_class == first && elapsed + elapsed / done <= kTurnTime;
+  return stream_.frame().request_class == first && elapsed + elapsed / done <= host_.TurnTime();
 }
 
 void Connection::RunRequests() {

@@ -50,6 +50,9 @@ class ConnectionHost {
   virtual bool SpawnContinue(Connection& connection) = 0;
   // Whether the calling core has nothing else to run.
   virtual bool NothingElseWaits() = 0;
+  // How long requests may share a turn where others wait: at most kTurnTime and
+  // the slice. Constant.
+  virtual Duration TurnTime() const = 0;
   // The service.
   virtual void Handle(const Request& request, Reply& reply) = 0;
   // True if the replies go out through the home core, which was told: it will
@@ -66,7 +69,7 @@ class Connection final : public io::EventHandler {
   // A turn's reads and writes cost several microseconds of system calls, so
   // pipelined requests share one: so many at most, and where others wait for the
   // core only those of one class that are expected, going by those before, to end
-  // within kTurnTime. (memcached: 20 requests, whatever they cost.)
+  // within kTurnTime, or the slice if that is shorter. (memcached: 20 requests, whatever they cost.)
   static constexpr int kRequestsPerTurn = 64;
   static constexpr Duration kTurnTime = std::chrono::microseconds(10);
   // Reads in one turn before the connection gives way, lingering too.

@@ -38,6 +38,7 @@ class TestHost final : public ConnectionHost {
     return Enqueue(&Connection::Continue, connection);
   }
   bool NothingElseWaits() override { return queue.empty(); }
+  Duration TurnTime() const override { return Connection::kTurnTime; }
   void Handle(const Request& request, Reply& reply) override {
     ++handled;
     const char kind = static_cast<char>(request.bytes[0]);

@@ -153,6 +153,13 @@ bool Host::DrainHome(CoreId core) {
   return home_replies_[core]->Drain(kHomeBudget, [](Connection* c) { c->Continue(); }) > 0;
 }
 
+bool Host::Help(CoreId core) {
+  if (!replies_go_home_ || !DrainHome(core)) return false;
+  // What is left is the home's own, which may have met this core at it and slept.
+  if (!home_replies_[core]->Empty()) engine_.AskForPump(core);
+  return true;
+}
+
 bool Host::Run(CoreId core, Instant now, Moment moment) {
   if (initialising_.load(std::memory_order_acquire)) core_init_->RunOn(core, service_);
   bool worked = replies_go_home_ && DrainHome(core);

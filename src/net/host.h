@@ -41,6 +41,9 @@ class Host final : public ConnectionHost, public worker::Pump {
   bool Spawn(Connection& connection) override;
   bool SpawnContinue(Connection& connection) override;
   bool NothingElseWaits() override;
+  Duration TurnTime() const override {
+    return std::min(Connection::kTurnTime, engine_.options().scheduling.slice);
+  }
   void Handle(const Request& request, Reply& reply) override { service_.Handle(request, reply); }
   bool SendHome(Connection& connection) override;
   bool draining() const override { return draining_.load(std::memory_order_relaxed); }
@@ -48,7 +51,7 @@ class Host final : public ConnectionHost, public worker::Pump {
 
   // worker::Pump.
   bool Run(CoreId core, Instant now, Moment moment) override;
-  bool Help(CoreId core) override { return replies_go_home_ && DrainHome(core); }
+  bool Help(CoreId core) override;
 
   // Runs `entry(argument)` on a user thread and counts it, so that Stop() can
   // wait for it; `entry` ends with Finished(). False if there are too many.

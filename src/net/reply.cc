@@ -24,7 +24,10 @@ bool Reply::Grow(size_t needed) {
   // What needs no share of the budget is not refused for one.
   constexpr size_t kFree = net::MemoryBudget::kFreeBytes;
   if (needed <= kFree) capacity = std::min(capacity, kFree);
-  if (budget_ != nullptr && !budget_->TryTake(capacity)) return false;
+  if (budget_ != nullptr && !budget_->TryTake(capacity)) {
+    capacity = needed;  // Without room to grow it may fit.
+    if (!budget_->TryTake(capacity)) return false;
+  }
   buffer_.reserve(capacity);
   // The former buffer was there until now, so it counted until now.
   if (budget_ != nullptr) budget_->Give(std::exchange(counted_, capacity));

@@ -159,7 +159,11 @@ bool Stream::Grow() {
   size_t grown = std::min(limit, capacity_ * 2);
   // Not a byte more where the end is near and known.
   if (need_ > capacity_ && need_ <= grown * 2) grown = need_;
-  if (limits_.memory != nullptr && !limits_.memory->TryTake(grown)) return false;
+  if (limits_.memory != nullptr && !limits_.memory->TryTake(grown)) {
+    // Less room to grow may be there.
+    grown = std::min({grown, limit, capacity_ + kInitialBytes * 16});
+    if (!limits_.memory->TryTake(grown)) return false;
+  }
   auto larger = std::make_unique_for_overwrite<std::byte[]>(grown);
   std::memcpy(larger.get(), input_.get(), end_);
   FreeInput();

@@ -16,6 +16,7 @@
 #include "io/address.h"
 #include "io/system_error.h"
 #include "net/host.h"
+#include "yamanote/thread.h"
 
 namespace yamanote::net {
 namespace {
@@ -52,14 +53,15 @@ void TcpListener::Close() {
 void TcpListener::AcceptTheLast() {
   // From here on the kernel drops what comes in for the listening socket
   // itself, so no connection is made between the last accept and close(), to be
-  // reset there. (Accepted ones have sockets of their own.) Where it can't, few
-  // are lost.
+  // reset there. Where it can't, few are lost. A connection that is being made
+  // just then may inherit the filter: AcceptOne() takes it off.
   sock_filter drop_all = BPF_STMT(BPF_RET | BPF_K, 0);
   const sock_fprog program{.len = 1, .filter = &drop_all};
   setsockopt(fd_, SOL_SOCKET, SO_ATTACH_FILTER, &program, sizeof(program));
   host_.poller(0).Remove(fd_, *this);
   watching_ = false;
   for (int i = 0; i < 2 * kBacklog && AcceptOne(); ++i) {
+    if (i % kAcceptsPerCall == 0) this_thread::yield();
   }
 }
 
@@ -76,6 +78,7 @@ bool TcpListener::AcceptOne() {
   if (fd >= 0) {
     const int one = 1;
     setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof(one));
+    if (!watching_) setsockopt(fd, SOL_SOCKET, SO_DETACH_FILTER, &one, sizeof(one));
     host_.OpenConnection(fd);
     return true;
   }

@@ -9,7 +9,8 @@
 namespace yamanote::net {
 
 void UdpReplies::Add(UdpRequest& request, Instant now) {
-  if (count_ == 0) oldest_ = now;
+  const Instant due = now + std::min(bound_, (now - request.arrival) / 4);
+  if (count_ == 0 || due < due_) due_ = due;
   requests_[count_++] = &request;
   if (count_ == requests_.size()) Flush();
 }
@@ -17,7 +18,7 @@ void UdpReplies::Add(UdpRequest& request, Instant now) {
 void UdpReplies::BeforeRequest(ClassId request_class, Instant now) {
   if (count_ == 0) return;
   const size_t place = std::min<size_t>(request_class, kClasses - 1);
-  if (now - oldest_ + mean_service_[place] > bound_) Flush();
+  if (now + mean_service_[place] > due_) Flush();
 }
 
 void UdpReplies::AfterRequest(ClassId request_class, Duration service) {

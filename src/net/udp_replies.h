@@ -1,9 +1,11 @@
 // udp_replies.h - one core's UDP replies that wait to share a system call.
 //
-// A reply waits only while other requests wait for the core, and only if the
-// next request is expected to end before the reply is older than the bound: the
-// mean service time of its class, kept here, decides. So microsecond requests go
-// out in batches, and nobody waits behind a long one.
+// A reply waits only while other requests wait for the core, at most for a
+// quarter of what its request has taken so far, and only if the next request is
+// expected to end before that: the mean service time of its class, kept here,
+// decides. So the longer the queue the fuller the batches, and nobody waits
+// behind a long one. (A datagram costs 3.4 us alone and 2.2 us among four; 2-vCPU
+// AMD VM, 2026-11-25.)
 //
 // Used by one core's kernel thread; not thread-safe.
 
@@ -34,8 +36,8 @@ class UdpReplies {
   // After it ran.
   void AfterRequest(ClassId request_class, Duration service);
 
-  // Sends what is older than the bound. Returns true if something was sent.
-  bool FlushOld(Instant now) { return count_ > 0 && now - oldest_ >= bound_ && Flush(); }
+  // Sends what is due. Returns true if something was sent.
+  bool FlushOld(Instant now) { return count_ > 0 && now >= due_ && Flush(); }
   bool Flush();
 
  private:
@@ -47,7 +49,7 @@ class UdpReplies {
   Counters& counters_;
   io::UdpSender sender_;
   unsigned count_ = 0;
-  Instant oldest_{};
+  Instant due_{};  // When the first of them must go.
   std::array<UdpRequest*, io::kUdpBatch> requests_{};
   std::array<Duration, kClasses> mean_service_{};
 };

@@ -113,7 +113,7 @@ void StackPool::Return(Stack* head, size_t count) {
   // The system calls are made outside of the lock; `warm` may be a little
   // stale.
   for (Stack* stack = head; stack != nullptr; stack = stack->next) {
-    if (warm++ < kWarmStacks || !stack->touched) continue;
+    if (warm++ < kWarmBytes / stack_bytes_ || !stack->touched) continue;
     madvise(stack->bottom, stack_bytes_, MADV_DONTNEED);
     stack->touched = false;
   }

@@ -7,7 +7,7 @@
 // it.
 //
 // Memory is committed by first touch, one page for a thread that calls little.
-// A free stack keeps its pages while at most kWarmStacks are free; pages of
+// A free stack keeps its pages while at most kWarmBytes are free; pages of
 // those beyond go back to the kernel.
 
 #pragma once
@@ -57,7 +57,8 @@ class StackPool {
 
  private:
   static constexpr size_t kStacksPerSlab = 64;
-  static constexpr size_t kWarmStacks = 16384;  // Some 64-128 MiB.
+  // Of address space; most threads touch a page or two of their stack.
+  static constexpr size_t kWarmBytes = size_t{1} << 30;
 
   struct Slab {
     explicit Slab(char* slab_memory) : memory(slab_memory) {}

@@ -127,7 +127,7 @@ io::Poller& PollerOf(CoreId core) {
   return Engine::Current()->parking().poller(core);
 }
 
-void CheckPreempt() { Worker::CheckPreempt(); }
+bool CheckPreempt() { return Worker::CheckPreempt(); }
 
 namespace this_thread {
 

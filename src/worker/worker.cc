@@ -28,6 +28,7 @@ Worker::Worker(Engine& engine, CoreId core)
       order_wants_run_time_(placement_.clock_use() == ClockUse::kRunTime),
       observes_stops_(placement_.ObservesStops()),
       has_slices_(placement_.HasSlices(core)),
+      pass_interval_(placement_.PassInterval(core)),
       random_(0x9e3779b97f4a7c15ULL * (core + 1)),
       threads_(engine.threads()),
       stacks_(engine.stacks()) {}
@@ -112,25 +113,26 @@ void Worker::StartSlice(Instant now) {
   slice_end_ = slice == kNoPreemption ? kNever : now + slice;
 }
 
-void Worker::CheckPreempt() {
+bool Worker::CheckPreempt() {
   Worker* const worker = This();
   if (worker == nullptr || !worker->has_slices_ || worker->current_ == nullptr)
-    return;
+    return false;
   const Instant now = Clock::now();
-  if (now < worker->slice_end_) return;
+  if (now < worker->slice_end_) return false;
   if (worker->slice_end_ == kSliceNotStarted) {
     worker->StartSlice(now);
-    return;
+    return false;
   }
   if (!worker->placement_.HasWork(worker->core_)) {
     // Nothing waits. What has arrived meanwhile is seen by a pass; the slice
     // starts anew so that this costs a look per slice, not one per check.
     worker->StartSlice(now);
-    if (now - worker->last_pass_ < kPassInterval) return;
+    if (now - worker->last_pass_ < kLookInterval) return false;
     worker->stops_until_pass_ = 1;
   }
   Bump(worker->slices_ended_);
   Yield(worker, Wake::kPreempted);
+  return true;
 }
 
 // ---- The life of a stack ----------------------------------------------------
@@ -181,9 +183,9 @@ void Worker::StackMain(void* argument) {
 void Worker::AdaptPassCount(Instant now) {
   const Duration elapsed = now - last_pass_;
   last_pass_ = now;
-  if (elapsed > 2 * kPassInterval) {
+  if (elapsed > 2 * pass_interval_) {
     stops_per_pass_ = stops_per_pass_ > 1 ? stops_per_pass_ / 2 : 1;
-  } else if (elapsed < kPassInterval / 2 && stops_until_pass_ == 0) {
+  } else if (elapsed < pass_interval_ / 2 && stops_until_pass_ == 0) {
     // Only if the count ran out: a pass because the queue was empty says
     // nothing about how fast tasks stop.
     stops_per_pass_ = stops_per_pass_ < kMostStopsPerPass ? stops_per_pass_ * 2
@@ -198,15 +200,16 @@ bool Worker::RunPump(Instant now, bool idle) {
   if (pump_asked_.load(std::memory_order_relaxed)) {
     pump_asked_.exchange(false, std::memory_order_acquire);
   }
+  pump_ = nullptr;
   if (engine_.pump() == nullptr) return false;
   // After the count of passes went up and before pump_ is read for good; pairs
   // with the fence in SetPump(): either that sees the count, or this sees
   // nullptr.
   std::atomic_thread_fence(std::memory_order_seq_cst);
-  Pump* const pump = engine_.pump();
-  return pump != nullptr &&
-         pump->Run(core_, now,
-                   idle ? Pump::Moment::kIdle : Pump::Moment::kPass);
+  pump_ = engine_.pump();
+  return pump_ != nullptr &&
+         pump_->Run(core_, now,
+                    idle ? Pump::Moment::kIdle : Pump::Moment::kPass);
 }
 
 UserThread* Worker::Pass() {
@@ -237,11 +240,11 @@ UserThread* Worker::Pass() {
 
 UserThread* Worker::PickOrSteal(Instant now) {
   Task* const task = placement_.PickNext(core_, now);
-  return task != nullptr ? static_cast<UserThread*>(task) : Steal(now);
+  return task != nullptr ? static_cast<UserThread*>(task)
+                         : Stolen(placement_.FindWork(core_, now));
 }
 
-UserThread* Worker::Steal(Instant now) {
-  Task* const task = placement_.FindWork(core_, now);
+UserThread* Worker::Stolen(Task* task) {
   if (task != nullptr) Bump(steals_);
   return static_cast<UserThread*>(task);
 }
@@ -254,32 +257,34 @@ bool Worker::Help(CoreId other, Instant now) {
   TimerQueue& timers = engine_.worker(other).timers_;
   const bool expired = timers.Next() <= now;
   if (expired) timers.RunExpired(now);
-  // The fence of this pass's RunPump() serves here too.
-  Pump* const pump = engine_.pump();
-  const bool pumped = pump != nullptr && pump->Help(other);
+  const bool pumped = pump_ != nullptr && pump_->Help(other);
   io::Poller& poller = engine_.parking().poller(other);
   return (!poller.Empty() && poller.Poll(Duration::zero()) > 0) || pumped ||
          expired;
 }
 
 // For cores that are never idle: looks at another core in turn. If that came to
-// no scheduling point for as long as kPassInterval, helps it and steals once;
+// no scheduling point since the last look, helps it and takes one task from it;
 // returns what to run then.
 UserThread* Worker::HelpOneStuck(Instant now) {
-  if (!engine_.parking().work_moves() || now - looked_when_ < kPassInterval)
+  if (!engine_.parking().work_moves() || now - looked_when_ < kStuckAfter)
     return nullptr;
   looked_when_ = now;
-  const uint64_t count = engine_.worker(looked_at_).reschedules();
-  if (looked_at_ != core_ && count == looked_count_ &&
-      !engine_.parking().IsParked(looked_at_)) {
-    Help(looked_at_, now);
-    return Steal(now);  // It may need more: look at it again next time.
-  }
-  looked_at_ = looked_at_ + 1 < engine_.cores() ? looked_at_ + 1 : 0;
+  const CoreId other = looked_at_;
+  const bool stuck = other != core_ &&
+                     engine_.worker(other).reschedules() == looked_count_ &&
+                     !engine_.parking().IsParked(other);
+  looked_at_ = other + 1 < engine_.cores() ? other + 1 : 0;
   if (looked_at_ == core_)
     looked_at_ = core_ + 1 < engine_.cores() ? core_ + 1 : 0;
   looked_count_ = engine_.worker(looked_at_).reschedules();
-  return nullptr;
+  if (!stuck) return nullptr;
+  Help(other, now);
+  UserThread* const thread = Stolen(placement_.TakeFrom(other, core_, now));
+  // What Help() left to this core, which runs something else now.
+  if (thread != nullptr && placement_.HasWork(core_))
+    engine_.parking().Notify({dispatch::Notify::kAnyone, kNoCore});
+  return thread;
 }
 
 // For idle cores: helps all others, until there is work.
@@ -291,6 +296,7 @@ UserThread* Worker::HelpOthers(Instant now) {
   for (CoreId i = 0; i < cores; ++i) {
     const CoreId other = (first + i) % cores;
     if (other == core_ || !Help(other, now)) continue;
+    helped_ = true;
     if (UserThread* const thread = PickOrSteal(now)) return thread;
   }
   return nullptr;
@@ -324,7 +330,9 @@ UserThread* Worker::Idle() {
   Instant idle_since = Clock::now();
   while (!engine_.stopping()) {
     if (UserThread* const thread = Pass()) return Found(thread);
-    if (RunPump(last_pass_, /*idle=*/true)) continue;
+    // Help is progress too: where there was something, there may be more.
+    if (RunPump(last_pass_, /*idle=*/true) || std::exchange(helped_, false))
+      continue;
     if (last_pass_ - idle_since < engine_.options().spin) {
       base::Pause();
       continue;

@@ -9,7 +9,7 @@
 //   for a core that is stuck in a task -> dispatcher -> next task -> other
 //   cores' work
 //
-// How often: every kPassInterval while tasks run. Reading the clock at every
+// How often: every Placement::PassInterval() while tasks wait for the core. Reading the clock at every
 // stop would cost as much as a yield, so stops are counted and the count that
 // makes up an interval is measured as the program runs.
 
@@ -29,6 +29,7 @@
 namespace yamanote::worker {
 
 class Engine;
+class Pump;
 class Worker;
 
 // This(), for that function alone.
@@ -61,8 +62,8 @@ class alignas(base::kNoSharing) Worker {
   // runs again, perhaps on another worker. Block() is in worker/switch.h.
   static void Yield(Worker* worker, Wake why);
   static void Block(Worker* worker);
-  // Yields if the slice is over and something waits.
-  static void CheckPreempt();
+  // Yields if the slice is over and something waits; returns whether it did.
+  static bool CheckPreempt();
 
   CoreId core() const { return core_; }
   UserThread* current() const { return current_; }
@@ -94,7 +95,11 @@ class alignas(base::kNoSharing) Worker {
   }
 
  private:
-  static constexpr Duration kPassInterval = std::chrono::microseconds(10);
+  // A core that comes to no scheduling point for so long is stuck in a task.
+  static constexpr Duration kStuckAfter = std::chrono::microseconds(30);
+  // A task whose slice ends while nothing waits has the core look for arrivals,
+  // but not more often than this.
+  static constexpr Duration kLookInterval = std::chrono::microseconds(10);
   static constexpr uint32_t kMostStopsPerPass = 256;
   static constexpr Instant kSliceNotStarted = Instant::min();
 
@@ -120,7 +125,9 @@ class alignas(base::kNoSharing) Worker {
   void Stopping(UserThread& thread, Stop why);
   void Entering(UserThread& thread);
   bool AttachStack(UserThread& thread);
-  bool PassDue() { return --stops_until_pass_ == 0; }
+  bool PassDue() {
+    return --stops_until_pass_ == 0 || pump_asked_.load(std::memory_order_relaxed);
+  }
   // What a stopping thread's core runs next without a pass; nullptr: go to
   // base.
   UserThread* PickSuccessor();
@@ -134,7 +141,7 @@ class alignas(base::kNoSharing) Worker {
   bool Help(CoreId other, Instant now);
   UserThread* HelpOneStuck(Instant now);
   UserThread* PickOrSteal(Instant now);
-  UserThread* Steal(Instant now);
+  UserThread* Stolen(Task* task);
   UserThread* HelpOthers(Instant now);
   UserThread* Idle();
   UserThread* Found(UserThread* thread);
@@ -149,6 +156,7 @@ class alignas(base::kNoSharing) Worker {
   const bool order_wants_run_time_;
   const bool observes_stops_;
   const bool has_slices_;
+  const Duration pass_interval_;
 
   // This thread only, read and written at every switch.
   UserThread* current_ = nullptr;
@@ -170,6 +178,8 @@ class alignas(base::kNoSharing) Worker {
   uint64_t ids_end_ = 0;
   Instant last_pass_{};
   uint64_t random_ = 0;
+  Pump* pump_ = nullptr;  // The engine's, as this pass found it.
+  bool helped_ = false;   // HelpOthers() found something to do.
   // The core that HelpOneStuck() looked at, when, and its reschedules() then.
   CoreId looked_at_ = 0;
   Instant looked_when_{};

@@ -398,7 +398,7 @@ void AddServer(std::vector<OptionSpec>& table) {
       "in flight", {0, kHour}));
   table.push_back(Number<FIELD(server.options.reply_delay)>(
       ValueKind::kDuration, "server", "reply_delay", "How long a UDP reply may wait for others "
-      "to share its system call; 0ns: not at all", {0, kSecond}));
+      "to share its system call, at most a quarter of what its request took; 0ns: not at all", {0, kSecond}));
   table.push_back(Number<FIELD(server.stats_interval)>(
       ValueKind::kDuration, "server", "stats_interval", "How often statistics are printed; "
       "SIGUSR1 prints them at once", {kSecond / 10, 24 * kHour, "never", 0}));

@@ -61,7 +61,7 @@ Result<Served> MakeKv(const Config& config) {
   kv::KvOptions options;
   options.store.memory_limit = config.kv.memory_limit;
   options.store.max_value_bytes = config.kv.max_value_bytes;
-  options.check_preempt = &CheckPreempt;
+  options.check_preempt = [] { CheckPreempt(); };
   options.server_stats = [=] { return ServerStatLines(server->load(), threads); };
   options.server_settings = [=] { return ServerSettingLines(server->load(), threads); };
   Result<std::unique_ptr<kv::KvService>> service = kv::KvService::Create(std::move(options));
