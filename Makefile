@@ -36,7 +36,7 @@ test: deps  ## Build and pass all tests: GCC, ASan+UBSan and TSan, then lint
 check-dev check-asan check-tsan: check-%:
 	@packaging/check-preset.sh $* $(JOBS)
 
-lint: lint-quick  ## clang-tidy on every source, formatting, the rooms' rule
+lint: lint-quick  ## clang-tidy on src, apps, tools and tests; formatting; the rooms' rule
 	@packaging/lint.sh --all $(JOBS)
 
 lint-quick:
@@ -45,7 +45,7 @@ lint-quick:
 format:  ## Format every C++ source
 	git ls-files '*.cc' '*.h' | xargs $(CLANG_FORMAT) -i
 
-bench: deps-bench  ## Build bench/ and its peers, measure, write build/bench/results
+bench: deps-bench  ## Build bench/ and its peers; bench/README.md says how to run
 	cmake --preset bench
 	cmake --build --preset bench -j $(JOBS)
 	@echo "built; bench/README.md says how to run each and what it measures"

@@ -25,8 +25,8 @@ test=(
 )
 # What bench/ measures Yamanote against.
 bench=(
-  libbenchmark-dev libboost-dev libboost-fiber-dev libboost-context-dev libtbb-dev
-  golang-go memcached libmemcached-tools
+  libboost-dev libboost-fiber-dev libboost-context-dev libtbb-dev
+  golang-go memcached python3
 )
 
 fail() {

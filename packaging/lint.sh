@@ -1,8 +1,10 @@
 #!/bin/bash
 # lint.sh --quick|--all JOBS - checks that need no tests to run.
 #
-# --quick: the rooms' dependency rule, shell scripts, clang-tidy on the library.
-# --all:   also clang-tidy on apps, tools and tests.
+# --quick: the rooms' dependency rule, formatting, clang-tidy on src/ without its
+#          tests and without the static analyzer.
+# --all:   the same, but clang-tidy on src, apps, tools and tests, with tests and
+#          analyzer.
 # Needs the configured preset `asan` (clang's compile commands).
 
 set -euo pipefail
@@ -12,6 +14,12 @@ cd "$(dirname "$0")/.."
 
 echo "== lint: rooms"
 python3 tools/check_rooms.py
+
+echo "== lint: formatting"
+git ls-files '*.cc' '*.h' | xargs clang-format-19 --dry-run -Werror || {
+  echo "lint: what is named above is not formatted; run \`make format\`" >&2
+  exit 1
+}
 
 echo "== lint: clang-tidy"
 [ -f build/asan/compile_commands.json ] || cmake --preset asan >/dev/null

@@ -29,6 +29,13 @@ def cpu_model():
     return "unknown"
 
 
+def revision(build):
+    """Returns the revision that the programs in `build` were made from."""
+    done = subprocess.run([os.path.join(build, "bin", "yamanote"), "version", "--json"],
+                          capture_output=True, text=True, timeout=60, check=True)
+    return json.loads(done.stdout)["revision"]
+
+
 def measure(build, variant, cpus, milliseconds):
     """Returns (requests per second, share that core 0 ran) of one process."""
     program = os.path.join(build, "bin", "bench_dispatch_throughput")
@@ -54,6 +61,8 @@ def main():
     if not cores_list or min(cores_list) < 2 or max(cores_list) > len(allowed):
         sys.exit(f"--cores: a dispatcher and its workers need from 2 to {len(allowed)} CPUs here")
 
+    # First: a program that is missing is told before minutes of measuring.
+    commit = revision(arguments.build) if arguments.out else ""
     samples = {}
     for number in range(arguments.rounds):
         for cores in cores_list:
@@ -78,8 +87,6 @@ def main():
                   f"{statistics.median(rates) / shared:.2f} | {share:.0%} |")
 
     if arguments.out:
-        commit = subprocess.run(["git", "rev-parse", "HEAD"], capture_output=True, text=True,
-                                check=False).stdout.strip()
         with open(arguments.out, "w", encoding="utf-8") as out:
             json.dump({"date": datetime.date.today().isoformat(), "cpu": cpu_model(),
                        "cpus": len(allowed), "kernel": platform.release(), "commit": commit,

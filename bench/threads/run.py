@@ -32,6 +32,13 @@ def cpu_model():
     return "unknown"
 
 
+def revision(build):
+    """Returns the revision that the programs in `build` were made from."""
+    done = subprocess.run([os.path.join(build, "bin", "yamanote"), "version", "--json"],
+                          capture_output=True, text=True, timeout=60, check=True)
+    return json.loads(done.stdout)["revision"]
+
+
 def measure(build, library, cores, timeout):
     """Returns {workload: ns} of one process."""
     name, _, order = library.partition("-")
@@ -58,6 +65,8 @@ def main():
     if max(cores_list) > available:
         sys.exit(f"--cores {max(cores_list)}: this process may use {available} CPUs")
 
+    # First: a program that is missing is told before minutes of measuring.
+    commit = revision(arguments.build) if arguments.out else ""
     samples = {}
     for number in range(arguments.rounds):
         for cores in cores_list:
@@ -88,8 +97,6 @@ def main():
             print(f"| {workload} | " + " | ".join(cells) + f" | {ours / best:.2f} | {tasks} |")
 
     if arguments.out:
-        commit = subprocess.run(["git", "rev-parse", "HEAD"], capture_output=True, text=True,
-                                check=False).stdout.strip()
         with open(arguments.out, "w", encoding="utf-8") as out:
             json.dump({"date": datetime.date.today().isoformat(), "cpu": cpu_model(),
                        "cpus": available, "kernel": platform.release(), "commit": commit,

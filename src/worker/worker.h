@@ -5,9 +5,9 @@
 // scheduler's own stack (the base) is entered only when there is no successor
 // or when a pass is due. A pass does what must be done every few microseconds:
 //
-//   pump (net: replies, batches) -> timers -> events of this core -> the same
-//   for a core that is stuck in a task -> dispatcher -> next task -> other
-//   cores' work
+//   pump (net: replies, batches) -> timers -> events of this core -> dispatcher
+//   -> pump, timers, events of a core that is stuck in a task -> next task ->
+//   other cores' work
 //
 // How often: every Placement::PassInterval() while tasks wait for the core. Reading the clock at every
 // stop would cost as much as a yield, so stops are counted and the count that

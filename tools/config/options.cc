@@ -374,7 +374,8 @@ void AddServer(std::vector<OptionSpec>& table) {
       "build", {64, kGiB}));
   table.push_back(Number<FIELD(server.options.max_buffer_bytes)>(
       ValueKind::kBytes, "server", "max_buffer_bytes", "What clients' requests and replies may "
-      "take together beyond 64KiB each; then large ones are refused", {kMiB, 1024 * kGiB}));
+      "take together beyond 64KiB each; then large ones are refused. At least twice "
+      "max_request_bytes and twice max_reply_bytes", {kMiB, 1024 * kGiB}));
   table.push_back(Number<FIELD(server.options.max_datagram_bytes)>(
       ValueKind::kBytes, "server", "max_datagram_bytes", "The largest request over UDP",
       {64, 65507}));

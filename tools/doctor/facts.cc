@@ -17,6 +17,7 @@
 #include <sstream>
 
 #include "tools/config/values.h"
+#include "yamanote/server.h"
 
 namespace yamanote::tools {
 namespace {
@@ -195,13 +196,15 @@ FactSection LimitFacts() {
        FactState::kPlain, "each guarded stack takes two where light guards are missing"});
 
   const rlimit files = LimitOf(RLIMIT_NOFILE);
-  const bool few = files.rlim_cur < 4096 + 64;
+  const uint32_t connections = ServerOptions{}.max_connections;
+  const bool few = files.rlim_cur < connections + 64;
   section.facts.push_back(
       {"nofile", "open files", fmt::format("{} (hard limit {})", LimitText(files.rlim_cur),
                                            LimitText(files.rlim_max)),
        few ? FactState::kLimited : FactState::kGood,
-       few ? "max_connections = 4096 needs more; `yamanote serve` raises it as far as the hard "
-             "limit"
+       few ? fmt::format("max_connections = {} needs more; `yamanote serve` raises it as far as "
+                         "the hard limit",
+                         connections)
            : ""});
   const rlimit locked = LimitOf(RLIMIT_MEMLOCK);
   section.facts.push_back({"memlock", "locked memory",

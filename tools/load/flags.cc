@@ -26,7 +26,7 @@ constexpr char kKvExample[] =
     "      --service get:99.5%,mget500:0.5% --json kv.json --html kv.html\n";
 constexpr char kSpinSearch[] =
     "  yamanote load spin --target 127.0.0.1:9000 --service exp:10us \\\n"
-    "      --objective 'p99-slowdown<=10' --rate-range 5k:100k";
+    "      --objective 'p99-slowdown<=10' --rate-range 5k:100k --protocol udp";
 constexpr char kKvSearch[] =
     "  yamanote load kv --target 127.0.0.1:11211 --rate-range 5k:100k \\\n"
     "      --service get:99.5%,mget500:0.5% --objective "

@@ -216,7 +216,14 @@ void Serve(const ServiceInfo& info, const ServeFlags& flags) {
   if (!runtime) Fail(runtime.error().message, kUsage);
   Result<std::unique_ptr<Server>> server = Server::Start(
       config->server.options, *served->protocol, *served->service);
-  if (!server) Fail(server.error().message);
+  if (!server) {
+    // An option's value, unless it was the system that refused it: then a
+    // retry may succeed, as with an address in use.
+    const Error& error = server.error();
+    const bool wrong_value = error.code == ErrorCode::kInvalidArgument &&
+                             error.system_errno == 0;
+    Fail(error.message, wrong_value ? kUsage : kFailed);
+  }
   served->attach(**server);
   if (config->runtime.scheduling.slice != kNoPreemption) {
     fmt::print(

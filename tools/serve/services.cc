@@ -112,7 +112,7 @@ std::span<const ServiceInfo> Services() {
       {"spin", "Burns a core for as long as each request asks: to measure schedulers",
        "Examples:\n"
        "  yamanote serve spin --protocol udp --listen 127.0.0.1:9000\n"
-       "  yamanote serve spin --preset zygos --cores 0,1\n"
+       "  yamanote serve spin --preset zygos --protocol udp --cores 0,1\n"
        "  yamanote load spin --target 127.0.0.1:9000 --rate 20k --duration 5 \\\n"
        "      --service bimodal:99.5%:5us,0.5%:500us --protocol udp",
        &MakeSpin},
