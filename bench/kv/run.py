@@ -228,6 +228,13 @@ def plain(value):
     return "inf" if value == math.inf else value
 
 
+def revision(build):
+    """Returns the revision that the programs in `build` were made from."""
+    done = subprocess.run([os.path.join(build, "bin", "yamanote"), "version", "--json"],
+                          capture_output=True, text=True, timeout=60, check=True)
+    return json.loads(done.stdout)["revision"]
+
+
 def cpu_model():
     with open("/proc/cpuinfo", encoding="utf-8") as info:
         for line in info:
@@ -274,8 +281,7 @@ def main():
     if arguments.out:
         version = subprocess.run(["memcached", "-V"], capture_output=True, text=True,
                                  check=False).stdout.strip()
-        commit = subprocess.run(["git", "rev-parse", "HEAD"], capture_output=True, text=True,
-                                check=False).stdout.strip()
+        commit = revision(arguments.build)
         with open(arguments.out, "w", encoding="utf-8") as out:
             json.dump(plain({"date": datetime.date.today().isoformat(), "cpu": cpu_model(),
                        "cpus": len(allowed), "kernel": platform.release(), "commit": commit,
