@@ -15,7 +15,8 @@ class SpinServiceTest : public testing::Test {
  protected:
   // Handles a request of `service` on a user thread; returns how long it took.
   Duration Handle(Duration service) {
-    const auto bytes = net::EncodeSpin({.stamp = 7, .service_ns = static_cast<uint64_t>(service.count())});
+    const auto bytes = net::EncodeSpin(
+        {.stamp = 7, .service_ns = static_cast<uint64_t>(service.count())});
     Duration took{};
     runtime_->Run([&] {
       const Instant start = Clock::now();
@@ -26,7 +27,8 @@ class SpinServiceTest : public testing::Test {
     return took;
   }
 
-  std::unique_ptr<Runtime> runtime_ = *Runtime::Create({.cores = 1, .pin = false});
+  std::unique_ptr<Runtime> runtime_ =
+      *Runtime::Create({.cores = 1, .pin = false});
   SpinService service_;
   Reply reply_{1024};
 };

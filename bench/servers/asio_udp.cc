@@ -1,9 +1,8 @@
 // asio_udp.cc - the peer most C++ services are written with: Boost.Asio, one
-// io_context, several threads, one UDP socket, one receive in flight per thread.
+// io_context, several threads, one UDP socket, one receive in flight per
+// thread.
 //
 //   bench_server_asio_udp PORT THREADS
-
-#include <utility>
 
 #include <array>
 #include <boost/asio.hpp>
@@ -11,6 +10,7 @@
 #include <cstdlib>
 #include <memory>
 #include <thread>
+#include <utility>
 #include <vector>
 
 #include "bench/servers/burn.h"
@@ -25,16 +25,17 @@ class Receiver {
 
  private:
   void Receive() {
-    socket_.async_receive_from(boost::asio::buffer(message_), peer_,
-                               [this](const boost::system::error_code& error, size_t size) {
-                                 if (!error && size == bench::kMessageBytes) {
-                                   bench::Burn(message_.data());
-                                   boost::system::error_code ignored;
-                                   socket_.send_to(boost::asio::buffer(message_, size), peer_, 0,
-                                                   ignored);
-                                 }
-                                 Receive();
-                               });
+    socket_.async_receive_from(
+        boost::asio::buffer(message_), peer_,
+        [this](const boost::system::error_code& error, size_t size) {
+          if (!error && size == bench::kMessageBytes) {
+            bench::Burn(message_.data());
+            boost::system::error_code ignored;
+            socket_.send_to(boost::asio::buffer(message_, size), peer_, 0,
+                            ignored);
+          }
+          Receive();
+        });
   }
 
   udp::socket& socket_;
@@ -50,12 +51,14 @@ int main(int argc, char** argv) {
     return 2;
   }
   boost::asio::io_context context;
-  udp::socket socket(context, udp::endpoint(boost::asio::ip::address_v4::loopback(),
-                                            static_cast<uint16_t>(std::atoi(argv[1]))));
+  udp::socket socket(context,
+                     udp::endpoint(boost::asio::ip::address_v4::loopback(),
+                                   static_cast<uint16_t>(std::atoi(argv[1]))));
   socket.set_option(boost::asio::socket_base::receive_buffer_size(4 << 20));
   const int threads = std::atoi(argv[2]);
   std::vector<std::unique_ptr<Receiver>> receivers;
-  for (int i = 0; i < threads; ++i) receivers.push_back(std::make_unique<Receiver>(socket));
+  for (int i = 0; i < threads; ++i)
+    receivers.push_back(std::make_unique<Receiver>(socket));
   std::puts("ready");
   std::fflush(stdout);
   std::vector<std::thread> others;

@@ -1,5 +1,5 @@
-// polled_udp.cc - the peer that is hard to beat: threads that poll one shared UDP
-// socket, one datagram at a time, burn the asked time and answer.
+// polled_udp.cc - the peer that is hard to beat: threads that poll one shared
+// UDP socket, one datagram at a time, burn the asked time and answer.
 //
 //   bench_server_polled_udp PORT THREADS
 
@@ -24,7 +24,8 @@ void Serve(int socket) {
                                  reinterpret_cast<sockaddr*>(&peer), &size);
     if (got != static_cast<ssize_t>(bench::kMessageBytes)) continue;
     bench::Burn(message);
-    sendto(socket, message, bench::kMessageBytes, 0, reinterpret_cast<sockaddr*>(&peer), size);
+    sendto(socket, message, bench::kMessageBytes, 0,
+           reinterpret_cast<sockaddr*>(&peer), size);
   }
 }
 
@@ -42,13 +43,15 @@ int main(int argc, char** argv) {
   address.sin_family = AF_INET;
   address.sin_port = htons(static_cast<uint16_t>(std::atoi(argv[1])));
   address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
-  if (bind(socket, reinterpret_cast<sockaddr*>(&address), sizeof(address)) != 0) {
+  if (bind(socket, reinterpret_cast<sockaddr*>(&address), sizeof(address)) !=
+      0) {
     std::perror("bind");
     return 1;
   }
   std::puts("ready");
   std::fflush(stdout);
   std::vector<std::thread> threads;
-  for (int i = 0; i < std::atoi(argv[2]); ++i) threads.emplace_back(Serve, socket);
+  for (int i = 0; i < std::atoi(argv[2]); ++i)
+    threads.emplace_back(Serve, socket);
   for (std::thread& thread : threads) thread.join();
 }

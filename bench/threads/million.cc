@@ -32,7 +32,8 @@ using yamanote::Thread;
 double ResidentGib() {
   std::ifstream status("/proc/self/status");
   for (std::string line; std::getline(status, line);) {
-    if (line.rfind("VmRSS:", 0) == 0) return std::atof(line.c_str() + 6) / (1024 * 1024);
+    if (line.rfind("VmRSS:", 0) == 0)
+      return std::atof(line.c_str() + 6) / (1024 * 1024);
   }
   return 0;
 }
@@ -63,16 +64,20 @@ void Park(size_t count, unsigned cores) {
         gate.acquire();
       });
     }
-    while (arrived.load(std::memory_order_relaxed) < count) yamanote::this_thread::yield();
+    while (arrived.load(std::memory_order_relaxed) < count)
+      yamanote::this_thread::yield();
   });
   const auto parked = Clock::now();
-  std::printf("parked %zu threads in %.2f s on %u cores: %.2f GiB resident (%.2f before)\n", count,
-              Seconds(parked - start), cores, ResidentGib(), before);
+  std::printf(
+      "parked %zu threads in %.2f s on %u cores: %.2f GiB resident (%.2f "
+      "before)\n",
+      count, Seconds(parked - start), cores, ResidentGib(), before);
   runtime->Run([&] {
     gate.release(static_cast<ptrdiff_t>(count));
     for (Thread& thread : threads) thread.join();
   });
-  std::printf("released and joined them in %.2f s\n", Seconds(Clock::now() - parked));
+  std::printf("released and joined them in %.2f s\n",
+              Seconds(Clock::now() - parked));
 }
 
 // About a microsecond that the compiler cannot remove.
@@ -106,7 +111,8 @@ double SpawnJoin(size_t count, unsigned cores) {
 }  // namespace
 
 int main(int argc, char** argv) {
-  const size_t count = argc > 1 ? std::strtoull(argv[1], nullptr, 10) : 1'000'000;
+  const size_t count =
+      argc > 1 ? std::strtoull(argv[1], nullptr, 10) : 1'000'000;
   if (count < 1000) {
     std::fprintf(stderr, "usage: %s [THREADS], at least 1000\n", argv[0]);
     return 2;
@@ -117,10 +123,14 @@ int main(int argc, char** argv) {
   for (const unsigned cores : {1u, 2u, 4u}) {
     if (cores > available) break;
     double best = 1e9;
-    for (int round = 0; round < 5; ++round) best = std::min(best, SpawnJoin(count, cores));
+    for (int round = 0; round < 5; ++round)
+      best = std::min(best, SpawnJoin(count, cores));
     if (cores == 1) one = best;
-    std::printf("%zu tasks on %u cores: %.3f s (best of 5), %.0f ns each, efficiency %.2f\n", count,
-                cores, best, best / static_cast<double>(count) * 1e9, one / best / cores);
+    std::printf(
+        "%zu tasks on %u cores: %.3f s (best of 5), %.0f ns each, efficiency "
+        "%.2f\n",
+        count, cores, best, best / static_cast<double>(count) * 1e9,
+        one / best / cores);
   }
   return 0;
 }

@@ -1,9 +1,9 @@
 // yamanote.cc - the thread benchmarks on Yamanote's user threads.
 //
-// The environment variables PRESET and ORDER choose the scheduler; without them,
-// `shenango` (no slices, work stealing), first come, first served: what the peers
-// do. For fork-join ORDER=lifo is the order to use; run.py measures it as a line
-// of its own.
+// The environment variables PRESET and ORDER choose the scheduler; without
+// them, `shenango` (no slices, work stealing), first come, first served: what
+// the peers do. For fork-join ORDER=lifo is the order to use; run.py measures
+// it as a line of its own.
 
 #include <mutex>
 
@@ -26,9 +26,13 @@ struct Yamanote {
     const char* const preset = std::getenv("PRESET");
     yamanote::RuntimeOptions options;
     options.cores = static_cast<unsigned>(cores);
-    options.scheduling = yamanote::FindPreset(preset == nullptr ? "shenango" : preset).value();
-    if (const char* const order = std::getenv("ORDER")) options.scheduling.order = order;
-    yamanote::Runtime::Create(std::move(options)).value()->Run(std::forward<F>(main));
+    options.scheduling =
+        yamanote::FindPreset(preset == nullptr ? "shenango" : preset).value();
+    if (const char* const order = std::getenv("ORDER"))
+      options.scheduling.order = order;
+    yamanote::Runtime::Create(std::move(options))
+        .value()
+        ->Run(std::forward<F>(main));
   }
 };
 

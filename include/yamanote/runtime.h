@@ -38,13 +38,13 @@ struct RuntimeOptions {
 
 // Counts since the start, summed over workers.
 struct RuntimeStats {
-  uint64_t switches = 0;     // Tasks put on a core.
-  uint64_t steals = 0;       // Tasks taken from another core's domain.
-  uint64_t parks = 0;        // Times a worker gave its core to the kernel.
-  uint64_t wakes = 0;        // Times a parked worker was woken.
-  uint64_t yields = 0;       // Voluntary, slices that ended at them included.
-  uint64_t slices_ended = 0; // Yields because the slice was over.
-  uint64_t spawned = 0;      // User threads and requests.
+  uint64_t switches = 0;      // Tasks put on a core.
+  uint64_t steals = 0;        // Tasks taken from another core's domain.
+  uint64_t parks = 0;         // Times a worker gave its core to the kernel.
+  uint64_t wakes = 0;         // Times a parked worker was woken.
+  uint64_t yields = 0;        // Voluntary, slices that ended at them included.
+  uint64_t slices_ended = 0;  // Yields because the slice was over.
+  uint64_t spawned = 0;       // User threads and requests.
 };
 
 class Runtime {

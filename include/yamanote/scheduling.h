@@ -19,7 +19,8 @@ namespace yamanote {
 // Which cores form a domain, and how work moves between domains.
 enum class PlacementKind : uint8_t {
   kCentral,      // One domain for all cores (Shinjuku).
-  kPartitioned,  // A domain per core, chosen by the flow's hash; work stays (IX).
+  kPartitioned,  // A domain per core, chosen by the flow's hash; work stays
+                 // (IX).
   kStealing,     // As partitioned, and idle cores take from others (ZygOS).
   kTwoLevel,     // A domain per core, chosen by least load (Tiny Quanta).
 };
@@ -28,7 +29,8 @@ enum class PlacementKind : uint8_t {
 // on the core that enqueues.)
 enum class DispatcherKind : uint8_t {
   kShared,     // Every worker takes from the one queue, under its lock.
-  kDedicated,  // Core 0 dispatches and runs requests only when all slots are full.
+  kDedicated,  // Core 0 dispatches and runs requests only when all slots are
+               // full.
   kAuto,       // Dedicated from four cores on, else shared.
 };
 
@@ -41,8 +43,8 @@ enum class ReplyPath : uint8_t {
 struct Scheduling {
   std::string preset = "yamanote";  // Where the rest came from; informative.
 
-  std::string order = "fifo";       // A name in Policies().
-  Duration slice = kNoPreemption;   // > 0.
+  std::string order = "fifo";      // A name in Policies().
+  Duration slice = kNoPreemption;  // > 0.
   Rejoin rejoin = Rejoin::kTail;
 
   PlacementKind placement = PlacementKind::kCentral;

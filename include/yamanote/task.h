@@ -1,9 +1,10 @@
 // task.h - the unit that policies order: a request, a user thread, a native
 // thread or a simulated job.
 //
-// A policy reads what is known about the task (class, arrival, deadline, service
-// it has had) and may keep two words of its own in it. Everything else about the
-// task - stack, connection, kernel thread - belongs to the engine that runs it.
+// A policy reads what is known about the task (class, arrival, deadline,
+// service it has had) and may keep two words of its own in it. Everything else
+// about the task - stack, connection, kernel thread - belongs to the engine
+// that runs it.
 
 #pragma once
 
@@ -49,10 +50,10 @@ class Task {
 
   // Written by the engine before the first Enqueue(); constant afterwards.
   uint64_t id = 0;
-  Instant arrival{};           // When the system first knew of it.
-  Instant deadline = kNever;   // When it should have finished.
+  Instant arrival{};          // When the system first knew of it.
+  Instant deadline = kNever;  // When it should have finished.
   ClassId request_class = 0;
-  uint16_t weight = 1;         // Share relative to others; 1 is normal. 1 .. 10000.
+  uint16_t weight = 1;  // Share relative to others; 1 is normal. 1 .. 10000.
 
   // Written by the engine while the task does not run.
   CoreId last_core = kNoCore;  // Where it last ran.
@@ -71,8 +72,9 @@ class Task {
   Task* child_ = nullptr;  // Heap: last child.
 
  public:
-  // Owned by the policy from Enqueue() to the end of OnStop(). Last, so that what
-  // precedes is one cache line: an order without words of its own touches no other.
+  // Owned by the policy from Enqueue() to the end of OnStop(). Last, so that
+  // what precedes is one cache line: an order without words of its own touches
+  // no other.
   std::array<uint64_t, 2> policy_words{};
 };
 

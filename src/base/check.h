@@ -14,9 +14,9 @@ namespace yamanote::base {
 }  // namespace yamanote::base
 
 // Aborts with `message` (a string literal) unless `condition` holds.
-#define YAMANOTE_CHECK(condition, message)                        \
-  do {                                                            \
-    if (__builtin_expect(!(condition), 0)) {                      \
+#define YAMANOTE_CHECK(condition, message)                                    \
+  do {                                                                        \
+    if (__builtin_expect(!(condition), 0)) {                                  \
       ::yamanote::base::CheckFailed(__FILE__, __LINE__, #condition, message); \
-    }                                                             \
+    }                                                                         \
   } while (0)

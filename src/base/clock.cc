@@ -32,7 +32,8 @@ constexpr int64_t kCalibrationNanos = 4'000'000;
 struct Calibration {
   uint64_t tsc_origin = 0;
   int64_t nanos_origin = 0;
-  uint64_t multiplier = 0;  // Nanoseconds per tick times 2^32; 0: no usable TSC.
+  uint64_t multiplier =
+      0;  // Nanoseconds per tick times 2^32; 0: no usable TSC.
 };
 
 bool HasInvariantTsc() {
@@ -62,11 +63,12 @@ Calibration Calibrate() {
   uint64_t tsc_end = 0;
   int64_t nanos_end = 0;
   ReadTogether(result.tsc_origin, result.nanos_origin);
-  while (MonotonicNanos() - result.nanos_origin < kCalibrationNanos) base::Pause();
+  while (MonotonicNanos() - result.nanos_origin < kCalibrationNanos)
+    base::Pause();
   ReadTogether(tsc_end, nanos_end);
   const auto nanos = static_cast<Int128>(nanos_end - result.nanos_origin);
-  result.multiplier =
-      static_cast<uint64_t>((nanos << 32) / static_cast<Int128>(tsc_end - result.tsc_origin));
+  result.multiplier = static_cast<uint64_t>(
+      (nanos << 32) / static_cast<Int128>(tsc_end - result.tsc_origin));
   return result;
 }
 
@@ -88,12 +90,14 @@ Calibration g_calibration = GetCalibration();
 
 Clock::time_point Clock::now() noexcept {
   const Calibration& c = g_calibration;
-  if (__builtin_expect(c.multiplier == 0, 0)) return FromNanos(MonotonicNanos());
+  if (__builtin_expect(c.multiplier == 0, 0))
+    return FromNanos(MonotonicNanos());
   // Signed: another core's counter may lag the origin by a few ticks.
   const auto ticks =
       static_cast<Int128>(static_cast<int64_t>(__rdtsc() - c.tsc_origin));
-  return FromNanos(c.nanos_origin +
-                   static_cast<int64_t>((ticks * static_cast<Int128>(c.multiplier)) >> 32));
+  return FromNanos(
+      c.nanos_origin +
+      static_cast<int64_t>((ticks * static_cast<Int128>(c.multiplier)) >> 32));
 }
 
 #else

@@ -45,7 +45,8 @@ double Histogram::Quantile(double q) const {
   if (total == 0) return std::numeric_limits<double>::quiet_NaN();
   // The tolerance keeps q = 0.99 of 100 at rank 99 although 0.99 * 100 > 99.
   const double wanted = std::ceil(q * static_cast<double>(total) - 1e-9);
-  const auto rank = std::clamp<uint64_t>(static_cast<uint64_t>(wanted), 1, total);
+  const auto rank =
+      std::clamp<uint64_t>(static_cast<uint64_t>(wanted), 1, total);
   if (rank > finite_) return std::numeric_limits<double>::infinity();
   uint64_t seen = 0;
   for (size_t i = 0; i < buckets_.size(); ++i) {

@@ -26,7 +26,8 @@ TEST(HistogramTest, QuantilesStayWithinTheErrorBound) {
     }
     std::sort(values.begin(), values.end());
     for (const double q : {0.0, 0.1, 0.5, 0.9, 0.99, 0.999, 1.0}) {
-      const double rank = std::ceil(q * static_cast<double>(values.size()) - 1e-9);
+      const double rank =
+          std::ceil(q * static_cast<double>(values.size()) - 1e-9);
       const auto exact = static_cast<double>(
           values[static_cast<size_t>(std::max(1.0, rank)) - 1]);
       EXPECT_NEAR(histogram.Quantile(q), exact, 0.004 * exact + 1e-9)

@@ -17,7 +17,9 @@ namespace yamanote::base {
 namespace {
 
 struct DestroyTopology {
-  void operator()(hwloc_topology* topology) const { hwloc_topology_destroy(topology); }
+  void operator()(hwloc_topology* topology) const {
+    hwloc_topology_destroy(topology);
+  }
 };
 using TopologyHandle = std::unique_ptr<hwloc_topology, DestroyTopology>;
 
@@ -29,7 +31,8 @@ int IndexOf(hwloc_topology* topology, hwloc_obj_t pu, hwloc_obj_type_t type) {
 
 int NumaNodeOf(hwloc_topology* topology, hwloc_obj_t pu) {
   hwloc_obj_t node = nullptr;
-  while ((node = hwloc_get_next_obj_by_type(topology, HWLOC_OBJ_NUMANODE, node)) != nullptr) {
+  while ((node = hwloc_get_next_obj_by_type(topology, HWLOC_OBJ_NUMANODE,
+                                            node)) != nullptr) {
     if (hwloc_bitmap_isset(node->cpuset, pu->os_index) != 0) {
       return static_cast<int>(node->os_index);
     }
@@ -60,9 +63,11 @@ Cache ToCache(hwloc_obj_t object) {
 }
 
 const Cpu& Find(const std::vector<Cpu>& cpus, int number) {
-  const auto found = std::find_if(cpus.begin(), cpus.end(),
-                                  [&](const Cpu& cpu) { return cpu.number == number; });
-  YAMANOTE_CHECK(found != cpus.end(), "the CPU is not one that the process may use");
+  const auto found =
+      std::find_if(cpus.begin(), cpus.end(),
+                   [&](const Cpu& cpu) { return cpu.number == number; });
+  YAMANOTE_CHECK(found != cpus.end(),
+                 "the CPU is not one that the process may use");
   return *found;
 }
 
@@ -114,7 +119,8 @@ std::vector<int> AllowedCpus() {
   CPU_ZERO_S(bytes, set);
   if (sched_getaffinity(0, bytes, set) == 0) {
     for (int cpu = 0; cpu < kMaxCpus; ++cpu) {
-      if (CPU_ISSET_S(static_cast<size_t>(cpu), bytes, set)) allowed.push_back(cpu);
+      if (CPU_ISSET_S(static_cast<size_t>(cpu), bytes, set))
+        allowed.push_back(cpu);
     }
   }
   CPU_FREE(set);
@@ -125,20 +131,24 @@ std::vector<int> AllowedCpus() {
 Result<Topology> ReadTopology() {
   hwloc_topology_t raw = nullptr;
   if (hwloc_topology_init(&raw) != 0) {
-    return MakeError(ErrorCode::kUnavailable, "hwloc can't start; is memory exhausted?", errno);
+    return MakeError(ErrorCode::kUnavailable,
+                     "hwloc can't start; is memory exhausted?", errno);
   }
   const TopologyHandle handle(raw);
   if (hwloc_topology_load(raw) != 0) {
-    return MakeError(ErrorCode::kUnavailable,
-                     "hwloc can't read the machine; `lstopo --verbose` says why", errno);
+    return MakeError(
+        ErrorCode::kUnavailable,
+        "hwloc can't read the machine; `lstopo --verbose` says why", errno);
   }
   Topology topology;
   const hwloc_obj_t package = hwloc_get_obj_by_type(raw, HWLOC_OBJ_PACKAGE, 0);
   const char* const model =
-      package == nullptr ? nullptr : hwloc_obj_get_info_by_name(package, "CPUModel");
+      package == nullptr ? nullptr
+                         : hwloc_obj_get_info_by_name(package, "CPUModel");
   if (model != nullptr) topology.model = model;
   const auto count = [&](hwloc_obj_type_t type) {
-    return static_cast<size_t>(std::max(1, hwloc_get_nbobjs_by_type(raw, type)));
+    return static_cast<size_t>(
+        std::max(1, hwloc_get_nbobjs_by_type(raw, type)));
   };
   topology.packages = count(HWLOC_OBJ_PACKAGE);
   topology.numa_nodes = count(HWLOC_OBJ_NUMANODE);
@@ -147,7 +157,8 @@ Result<Topology> ReadTopology() {
 
   for (const int number : AllowedCpus()) {
     Cpu cpu{.number = number};
-    const hwloc_obj_t pu = hwloc_get_pu_obj_by_os_index(raw, static_cast<unsigned>(number));
+    const hwloc_obj_t pu =
+        hwloc_get_pu_obj_by_os_index(raw, static_cast<unsigned>(number));
     if (pu != nullptr) {
       cpu.core = IndexOf(raw, pu, HWLOC_OBJ_CORE);
       cpu.package = IndexOf(raw, pu, HWLOC_OBJ_PACKAGE);

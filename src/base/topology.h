@@ -1,7 +1,8 @@
-// topology.h - the machine's CPUs, caches and memory nodes, and which may be used.
+// topology.h - the machine's CPUs, caches and memory nodes, and which may be
+// used.
 //
-// Read once at start; nothing here is for a hot path. The source is hwloc, which
-// knows what /sys says, containers and odd firmware included.
+// Read once at start; nothing here is for a hot path. The source is hwloc,
+// which knows what /sys says, containers and odd firmware included.
 
 #pragma once
 
@@ -35,14 +36,14 @@ enum class Distance : unsigned char {
   kSameCore,     // SMT siblings.
   kSharedCache,  // The last-level cache holds both.
   kSamePackage,
-  kRemote,       // Another socket.
+  kRemote,  // Another socket.
 };
 std::string_view ToString(Distance distance);
 
 struct Topology {
-  std::string model;        // "Intel(R) Xeon(R) Processor", empty if unknown.
-  std::vector<Cpu> cpus;    // That this process may use, by number, ascending.
-  size_t online_cpus = 0;   // Of the machine, usable or not.
+  std::string model;       // "Intel(R) Xeon(R) Processor", empty if unknown.
+  std::vector<Cpu> cpus;   // That this process may use, by number, ascending.
+  size_t online_cpus = 0;  // Of the machine, usable or not.
   std::vector<Cache> caches;
   size_t packages = 0;
   size_t numa_nodes = 0;

@@ -33,7 +33,8 @@ TEST(TopologyTest, ANarrowerAffinityMaskNarrowsTheCpus) {
     CPU_SET(static_cast<size_t>(wanted), &one);
     ASSERT_EQ(sched_setaffinity(0, sizeof(one), &one), 0);
     seen = AllowedCpus();
-  }).join();
+  })
+      .join();
   EXPECT_EQ(seen, std::vector<int>{wanted});
 }
 
@@ -42,7 +43,8 @@ TEST(TopologyTest, DistanceIsSymmetricAndZeroToItself) {
   for (const Cpu& a : topology.cpus) {
     EXPECT_EQ(topology.Between(a.number, a.number), Distance::kSameCore);
     for (const Cpu& b : topology.cpus) {
-      EXPECT_EQ(topology.Between(a.number, b.number), topology.Between(b.number, a.number));
+      EXPECT_EQ(topology.Between(a.number, b.number),
+                topology.Between(b.number, a.number));
     }
   }
 }
@@ -51,14 +53,16 @@ TEST(TopologyTest, DistanceIsSymmetricAndZeroToItself) {
 TEST(TopologyTest, DistanceFollowsCoresCachesAndPackages) {
   Topology topology;
   for (int cpu = 0; cpu < 8; ++cpu) {
-    topology.cpus.push_back({.number = cpu, .core = cpu / 2, .package = cpu / 4});
+    topology.cpus.push_back(
+        {.number = cpu, .core = cpu / 2, .package = cpu / 4});
   }
-  topology.caches.push_back({.level = 3, .bytes = 1 << 20, .line_bytes = 64,
-                             .cpus = {0, 1, 2, 3}});
+  topology.caches.push_back(
+      {.level = 3, .bytes = 1 << 20, .line_bytes = 64, .cpus = {0, 1, 2, 3}});
   EXPECT_EQ(topology.CoreCount(), 4u);
   EXPECT_EQ(topology.Between(0, 1), Distance::kSameCore);
   EXPECT_EQ(topology.Between(0, 2), Distance::kSharedCache);
-  EXPECT_EQ(topology.Between(4, 6), Distance::kSamePackage);  // No cache is listed.
+  EXPECT_EQ(topology.Between(4, 6),
+            Distance::kSamePackage);  // No cache is listed.
   EXPECT_EQ(topology.Between(0, 4), Distance::kRemote);
 }
 

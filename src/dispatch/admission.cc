@@ -12,7 +12,8 @@ Admission::Admission(const std::vector<ClassOptions>& classes)
     : count_(std::max<size_t>(classes.size(), 1)),
       classes_(std::make_unique<Class[]>(count_)) {
   classes_[0].limit = ClassOptions{}.limit;
-  for (size_t c = 0; c < classes.size(); ++c) classes_[c].limit = classes[c].limit;
+  for (size_t c = 0; c < classes.size(); ++c)
+    classes_[c].limit = classes[c].limit;
 }
 
 // Relaxed throughout: the counters order nothing but themselves.
@@ -20,7 +21,8 @@ bool Admission::TryAdmit(ClassId request_class) {
   Class& c = Of(request_class);
   uint32_t count = c.in_system.load(std::memory_order_relaxed);
   while (count < c.limit) {
-    if (c.in_system.compare_exchange_weak(count, count + 1, std::memory_order_relaxed)) {
+    if (c.in_system.compare_exchange_weak(count, count + 1,
+                                          std::memory_order_relaxed)) {
       return true;
     }
   }
@@ -29,7 +31,8 @@ bool Admission::TryAdmit(ClassId request_class) {
 }
 
 void Admission::Release(ClassId request_class) {
-  const uint32_t before = Of(request_class).in_system.fetch_sub(1, std::memory_order_relaxed);
+  const uint32_t before =
+      Of(request_class).in_system.fetch_sub(1, std::memory_order_relaxed);
   YAMANOTE_CHECK(before != 0, "Release() without TryAdmit()");
 }
 

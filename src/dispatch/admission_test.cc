@@ -12,7 +12,8 @@ namespace yamanote::dispatch {
 namespace {
 
 TEST(AdmissionTest, RefusesOverTheLimitAndCountsIt) {
-  Admission admission({{.name = "short", .limit = 2}, {.name = "long", .limit = 1}});
+  Admission admission(
+      {{.name = "short", .limit = 2}, {.name = "long", .limit = 1}});
   EXPECT_TRUE(admission.TryAdmit(0));
   EXPECT_TRUE(admission.TryAdmit(0));
   EXPECT_FALSE(admission.TryAdmit(0));

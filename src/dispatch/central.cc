@@ -50,7 +50,9 @@ class Central final : public Placement {
   }
   bool ObservesStops() const override { return observes_stops_; }
 
-  Duration Slice(const Task& task, CoreId) override { return domain_.Slice(task); }
+  Duration Slice(const Task& task, CoreId) override {
+    return domain_.Slice(task);
+  }
 
  private:
   // Written and read by the core itself only.
@@ -71,7 +73,8 @@ class Central final : public Placement {
 
 }  // namespace
 
-std::unique_ptr<Placement> MakeCentral(const PolicyInfo& order, const PolicyOptions& options,
+std::unique_ptr<Placement> MakeCentral(const PolicyInfo& order,
+                                       const PolicyOptions& options,
                                        unsigned cores) {
   return std::make_unique<Central>(order, options, cores);
 }

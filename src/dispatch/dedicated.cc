@@ -1,8 +1,8 @@
 // dedicated.cc - one domain that core 0, the dispatcher, calls for all cores.
 //
-// Use it with slices and from about four cores on: no core waits for a lock, and
-// a worker with k > 1 slots finds its next task without asking. It costs a core
-// that runs tasks only when every slot is taken.
+// Use it with slices and from about four cores on: no core waits for a lock,
+// and a worker with k > 1 slots finds its next task without asking. It costs a
+// core that runs tasks only when every slot is taken.
 //
 // The way of a task (each step names the cache lines that change cores):
 //
@@ -30,8 +30,9 @@
 // inbox before the completion is counted, and HasWork() looks at the counts
 // before it looks at the inbox.
 //
-// Invariants: `sent - completed` of a worker is at most k; only core 0 calls the
-// policy (others call OnStop(), if the order observes it: then there is a lock).
+// Invariants: `sent - completed` of a worker is at most k; only core 0 calls
+// the policy (others call OnStop(), if the order observes it: then there is a
+// lock).
 //
 // Sources: Kaffes et al., "Shinjuku", NSDI 2019 (k = 1, lines per pair of
 // cores); Iyer et al., "Achieving Microsecond-Scale Tail Latency Efficiently
@@ -80,8 +81,8 @@ struct Worker {
 
 class Dedicated final : public Placement {
  public:
-  Dedicated(const PolicyInfo& order, const PolicyOptions& options, unsigned slots,
-            unsigned cores)
+  Dedicated(const PolicyInfo& order, const PolicyOptions& options,
+            unsigned slots, unsigned cores)
       : Placement(order, options),
         cores_(cores),
         slots_(slots),
@@ -149,7 +150,8 @@ class Dedicated final : public Placement {
   }
 
   Duration PassInterval(CoreId core) const override {
-    return core == kDispatcher ? kDispatcherSlice : Placement::PassInterval(core);
+    return core == kDispatcher ? kDispatcherSlice
+                               : Placement::PassInterval(core);
   }
 
   Placed Dispatch(CoreId core, Instant now) override {
@@ -173,8 +175,9 @@ class Dedicated final : public Placement {
     Entry& entry = worker.entries[worker.sent % slots_];
     entry.slice = domain_.Slice(task);
     // Release: pairs with Take().
-    entry.task_and_lap.store(reinterpret_cast<uintptr_t>(&task) | LapBit(worker.sent),
-                             std::memory_order_release);
+    entry.task_and_lap.store(
+        reinterpret_cast<uintptr_t>(&task) | LapBit(worker.sent),
+        std::memory_order_release);
     ++worker.sent;
   }
 
@@ -185,12 +188,14 @@ class Dedicated final : public Placement {
   Task* Take(Worker& worker) {
     const Entry& entry = worker.entries[worker.taken % slots_];
     // Acquire: pairs with Send().
-    const uintptr_t task_and_lap = entry.task_and_lap.load(std::memory_order_acquire);
+    const uintptr_t task_and_lap =
+        entry.task_and_lap.load(std::memory_order_acquire);
     if (!NextIsNew(worker, task_and_lap)) return nullptr;
     worker.slice = entry.slice;
     worker.busy = true;
     ++worker.taken;
-    return reinterpret_cast<Task*>(task_and_lap & ~uintptr_t{1});  // NOLINT(performance-no-int-to-ptr)
+    return reinterpret_cast<Task*>(
+        task_and_lap & ~uintptr_t{1});  // NOLINT(performance-no-int-to-ptr)
   }
 
   static void ReportCompletion(Worker& worker) {
@@ -223,16 +228,20 @@ class Dedicated final : public Placement {
   }
 
   void DrainInbox(Instant now) {
-    inbox_.Drain([this, now](Task& task, Wake why) { domain_.Enqueue(task, why, now); });
+    inbox_.Drain(
+        [this, now](Task& task, Wake why) { domain_.Enqueue(task, why, now); });
   }
 
-  bool SomethingWaits() const { return domain_.Waiting() != 0 || !inbox_.Empty(); }
+  bool SomethingWaits() const {
+    return domain_.Waiting() != 0 || !inbox_.Empty();
+  }
 
   // True if a worker that gave way might run something else, now or soon.
   bool Waits(CoreId core) const {
     const Worker& worker = workers_[core];
     const Entry& entry = worker.entries[worker.taken % slots_];
-    return NextIsNew(worker, entry.task_and_lap.load(std::memory_order_relaxed)) ||
+    return NextIsNew(worker,
+                     entry.task_and_lap.load(std::memory_order_relaxed)) ||
            (worker.busy && SomethingWaits());
   }
 
@@ -249,8 +258,8 @@ class Dedicated final : public Placement {
 }  // namespace
 
 std::unique_ptr<Placement> MakeDedicated(const PolicyInfo& order,
-                                         const PolicyOptions& options, unsigned slots,
-                                         unsigned cores) {
+                                         const PolicyOptions& options,
+                                         unsigned slots, unsigned cores) {
   YAMANOTE_CHECK(cores >= 2, "a dedicated dispatcher needs a second core");
   YAMANOTE_CHECK(slots >= 1 && slots <= kMaxSlots, "slots out of range");
   return std::make_unique<Dedicated>(order, options, slots, cores);

@@ -1,4 +1,5 @@
-// domain.h - a policy, the lock that makes its calls one at a time, and a count.
+// domain.h - a policy, the lock that makes its calls one at a time, and a
+// count.
 //
 // A domain is the set of cores that share one queue. The lock is held for one
 // policy call (or one Enqueue and one PickNext); with the virtual call it costs
@@ -7,8 +8,8 @@
 //
 // The waiting count is written under the lock and read without it: by cores
 // that look for work, by admission and by whoever keeps time. A stale value
-// costs one fruitless look or one late look, never a lost task: parking re-reads
-// it after a fence (worker/park.h).
+// costs one fruitless look or one late look, never a lost task: parking
+// re-reads it after a fence (worker/park.h).
 
 #pragma once
 
@@ -78,7 +79,8 @@ class alignas(base::kNoSharing) Domain {
  private:
   class Guard {
    public:
-    explicit Guard(Domain& domain) : lock_(domain.shared_ ? &domain.lock_ : nullptr) {
+    explicit Guard(Domain& domain)
+        : lock_(domain.shared_ ? &domain.lock_ : nullptr) {
       if (lock_ != nullptr) lock_->lock();
     }
     ~Guard() {
@@ -99,8 +101,9 @@ class alignas(base::kNoSharing) Domain {
 
   // Under the lock, so load and store need not be one step.
   void Add(int delta) {
-    waiting_.store(waiting_.load(std::memory_order_relaxed) + static_cast<uint32_t>(delta),
-                   std::memory_order_relaxed);
+    waiting_.store(
+        waiting_.load(std::memory_order_relaxed) + static_cast<uint32_t>(delta),
+        std::memory_order_relaxed);
   }
 
   // One line: written by every call.

@@ -1,10 +1,10 @@
 // flow.h - one request of a connection in flight at a time, and replies that go
 // home.
 //
-// Flow is ZygOS's connection state. What is scheduled is the connection, not the
-// request: whoever dequeues it serves its oldest request alone, so requests of a
-// connection never run at once and their replies keep their order, on whichever
-// core they run.
+// Flow is ZygOS's connection state. What is scheduled is the connection, not
+// the request: whoever dequeues it serves its oldest request alone, so requests
+// of a connection never run at once and their replies keep their order, on
+// whichever core they run.
 //
 //            Arrive()            Start()             Finish()
 //   kIdle ------------> kReady ------------> kBusy -------------> kIdle
@@ -18,9 +18,10 @@
 //
 // Why no request is forgotten: a reader that appends input calls Arrive() after
 // it; the runner calls Start() or Finish() before it looks at the input again.
-// Both change the state by one atomic step, also where the state stays the same,
-// so one comes first: if Arrive() does, the runner sees the input (release and
-// acquire); if not, Arrive() sees the later state and says what it demands.
+// Both change the state by one atomic step, also where the state stays the
+// same, so one comes first: if Arrive() does, the runner sees the input
+// (release and acquire); if not, Arrive() sees the later state and says what it
+// demands.
 //
 // Source: Prekas et al., "ZygOS", SOSP 2017, section 4.2 (connection states).
 
@@ -39,18 +40,24 @@
 namespace yamanote::dispatch {
 
 // Bit 0: input waits. Bit 1: a core runs a request of it.
-enum class FlowState : uint8_t { kIdle = 0, kReady = 1, kBusy = 2, kBusyReady = 3 };
+enum class FlowState : uint8_t {
+  kIdle = 0,
+  kReady = 1,
+  kBusy = 2,
+  kBusyReady = 3
+};
 
 // Whether the caller must enqueue the connection now.
 enum class FlowAction : uint8_t { kNothing, kEnqueue };
 
 class Flow {
  public:
-  // Input waits. After the input was appended. Any thread; the runner too, if it
-  // leaves input behind.
+  // Input waits. After the input was appended. Any thread; the runner too, if
+  // it leaves input behind.
   FlowAction Arrive() {
     // Release: pairs with Start() and Finish(). Acquire: for Finish()'s work.
-    const uint8_t before = state_.fetch_or(kInputBit, std::memory_order_acq_rel);
+    const uint8_t before =
+        state_.fetch_or(kInputBit, std::memory_order_acq_rel);
     return before == 0 ? FlowAction::kEnqueue : FlowAction::kNothing;
   }
 
@@ -58,19 +65,22 @@ class Flow {
   // should look at the input now.
   void Start() {
     // Acquire: pairs with Arrive() and with the last runner's Finish().
-    const uint8_t before =
-        state_.exchange(static_cast<uint8_t>(FlowState::kBusy), std::memory_order_acq_rel);
+    const uint8_t before = state_.exchange(
+        static_cast<uint8_t>(FlowState::kBusy), std::memory_order_acq_rel);
     YAMANOTE_CHECK(before == static_cast<uint8_t>(FlowState::kReady),
                    "Start() of a connection that is not ready");
   }
 
-  // The request's reply is on its way. kEnqueue: more came meanwhile. After this
-  // call the connection may run elsewhere.
+  // The request's reply is on its way. kEnqueue: more came meanwhile. After
+  // this call the connection may run elsewhere.
   FlowAction Finish() {
     // Release: pairs with the next Start(), so that runners follow each other.
-    const uint8_t before = state_.fetch_and(kInputBit, std::memory_order_acq_rel);
-    YAMANOTE_CHECK((before & kBusyBit) != 0, "Finish() of a connection that is not busy");
-    return (before & kInputBit) != 0 ? FlowAction::kEnqueue : FlowAction::kNothing;
+    const uint8_t before =
+        state_.fetch_and(kInputBit, std::memory_order_acq_rel);
+    YAMANOTE_CHECK((before & kBusyBit) != 0,
+                   "Finish() of a connection that is not busy");
+    return (before & kInputBit) != 0 ? FlowAction::kEnqueue
+                                     : FlowAction::kNothing;
   }
 
   // Any thread; may be stale.
@@ -117,8 +127,8 @@ class ReplyQueue {
   }
 
   // Calls send(T&&) for at most `budget` replies, oldest first; returns how
-  // many. 0 also if another core drains just now. `send` must not block, and may
-  // push to other queues.
+  // many. 0 also if another core drains just now. `send` must not block, and
+  // may push to other queues.
   template <typename Send>
   size_t Drain(size_t budget, Send&& send) {
     size_t sent = 0;

@@ -1,4 +1,5 @@
-// flow_test.cc - connections run one request at a time, replies keep their order.
+// flow_test.cc - connections run one request at a time, replies keep their
+// order.
 
 #include "dispatch/flow.h"
 
@@ -71,7 +72,9 @@ TEST(ReplyQueueTest, OnlyOneDrainsAtATime) {
   queue.TryPush(reply);
   queue.TryPush(reply);
   queue.Drain(1, [&](int&&) {
-    EXPECT_EQ(queue.Drain(1, [](int&&) { ADD_FAILURE() << "a second one drains"; }), 0u);
+    EXPECT_EQ(
+        queue.Drain(1, [](int&&) { ADD_FAILURE() << "a second one drains"; }),
+        0u);
     // What is being sent may cause another reply.
     EXPECT_EQ(queue.TryPush(reply), Pushed::kQueued);
   });

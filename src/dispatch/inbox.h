@@ -1,7 +1,8 @@
 // inbox.h - how tasks reach a domain that only its owner may call.
 //
 // Any thread pushes; the owner takes everything at once, oldest first. Links
-// live in the tasks, so nothing allocates or fails: admission bounds the length.
+// live in the tasks, so nothing allocates or fails: admission bounds the
+// length.
 //
 //   1. A producer links its task to the newest one and
 //   2. makes it the newest by compare-and-swap (release).
@@ -28,13 +29,15 @@ class alignas(base::kNoSharing) TaskInbox {
   void Push(Task& task, Wake why) {
     // Counted first, so that the count never falls below what is inside.
     pending_.fetch_add(1, std::memory_order_relaxed);
-    const uintptr_t entry = reinterpret_cast<uintptr_t>(&task) | static_cast<uintptr_t>(why);
+    const uintptr_t entry =
+        reinterpret_cast<uintptr_t>(&task) | static_cast<uintptr_t>(why);
     uintptr_t newest = newest_.load(std::memory_order_relaxed);
     do {
-      task.next_ = reinterpret_cast<Task*>(newest);  // NOLINT(performance-no-int-to-ptr)
+      task.next_ =
+          reinterpret_cast<Task*>(newest);  // NOLINT(performance-no-int-to-ptr)
       // Release: pairs with Drain().
-    } while (!newest_.compare_exchange_weak(newest, entry, std::memory_order_release,
-                                            std::memory_order_relaxed));
+    } while (!newest_.compare_exchange_weak(
+        newest, entry, std::memory_order_release, std::memory_order_relaxed));
   }
 
   // Calls take(task, why) for everything pushed so far, oldest first. The owner
@@ -49,7 +52,8 @@ class alignas(base::kNoSharing) TaskInbox {
     while (entry != 0) {
       Task* const task = TaskOf(entry);
       const auto older = reinterpret_cast<uintptr_t>(task->next_);
-      task->next_ = reinterpret_cast<Task*>(oldest);  // NOLINT(performance-no-int-to-ptr)
+      task->next_ =
+          reinterpret_cast<Task*>(oldest);  // NOLINT(performance-no-int-to-ptr)
       oldest = entry;
       entry = older;
       ++count;
@@ -73,10 +77,12 @@ class alignas(base::kNoSharing) TaskInbox {
  private:
   // The reason to wake travels in the low bits of the task's address.
   static constexpr uintptr_t kWakeMask = 7;
-  static_assert(alignof(Task) > kWakeMask && static_cast<uintptr_t>(Wake::kMigrated) <= kWakeMask);
+  static_assert(alignof(Task) > kWakeMask &&
+                static_cast<uintptr_t>(Wake::kMigrated) <= kWakeMask);
 
   static Task* TaskOf(uintptr_t entry) {
-    return reinterpret_cast<Task*>(entry & ~kWakeMask);  // NOLINT(performance-no-int-to-ptr)
+    return reinterpret_cast<Task*>(
+        entry & ~kWakeMask);  // NOLINT(performance-no-int-to-ptr)
   }
 
   std::atomic<uintptr_t> newest_{0};

@@ -27,9 +27,10 @@ TEST(TaskInboxTest, HandsOverOldestFirstWithTheReason) {
     taken.emplace_back(&task, why);
     queue.PushBack(task);  // The link is free again.
   });
-  EXPECT_EQ(taken, (std::vector<std::pair<Task*, Wake>>{{&tasks[0], Wake::kArrival},
-                                                        {&tasks[1], Wake::kMigrated},
-                                                        {&tasks[2], Wake::kYield}}));
+  EXPECT_EQ(taken,
+            (std::vector<std::pair<Task*, Wake>>{{&tasks[0], Wake::kArrival},
+                                                 {&tasks[1], Wake::kMigrated},
+                                                 {&tasks[2], Wake::kYield}}));
   EXPECT_TRUE(inbox.Empty());
   EXPECT_EQ(inbox.Pending(), 0u);
   EXPECT_EQ(queue.Front(), &tasks[0]);

@@ -1,6 +1,7 @@
 // per_core.cc - a domain for each core: partitioned, stealing and two-level.
 //
-//   partitioned  The flow's hash chooses the core; work stays there. Use it when
+//   partitioned  The flow's hash chooses the core; work stays there. Use it
+//   when
 //                flows are many and alike; one busy flow overloads its core.
 //   stealing     As partitioned, but a woken task goes to its waker's core, and
 //                an idle core takes from others, a random one first. (ZygOS,
@@ -34,7 +35,8 @@ namespace {
 // One core's domain and what its load is judged by. The counts are estimates: a
 // stale one costs a less good choice of core, never a task. Hence all relaxed.
 struct Lane {
-  Lane(const PolicyInfo& order, const PolicyOptions& options, bool shared, CoreId core)
+  Lane(const PolicyInfo& order, const PolicyOptions& options, bool shared,
+       CoreId core)
       : domain(order, options, shared), random(core * 2654435761u + 1) {}
 
   Domain domain;
@@ -78,8 +80,8 @@ struct Lane {
 
 class PerCore final : public Placement {
  public:
-  PerCore(const PolicyInfo& order, const PolicyOptions& options, PlacementKind kind,
-          Stealing stealing, unsigned cores)
+  PerCore(const PolicyInfo& order, const PolicyOptions& options,
+          PlacementKind kind, Stealing stealing, unsigned cores)
       : Placement(order, options),
         cores_(cores),
         kind_(kind),
@@ -93,7 +95,8 @@ class PerCore final : public Placement {
     }
   }
 
-  Placed Enqueue(Task& task, Wake why, uint64_t flow, CoreId from, Instant now) override {
+  Placed Enqueue(Task& task, Wake why, uint64_t flow, CoreId from,
+                 Instant now) override {
     const CoreId home = Home(task, why, flow, from);
     Lane& lane = *lanes_[home];
     if (balanced_) CountArrival(task, why, lane, from == home);
@@ -103,11 +106,14 @@ class PerCore final : public Placement {
       lane.inbox.Push(task, why);
     }
     if (from != home) {
-      return {.notify = shared_ ? Notify::kAnyone : Notify::kCore, .core = home};
+      return {.notify = shared_ ? Notify::kAnyone : Notify::kCore,
+              .core = home};
     }
     if (!shared_ || why == Wake::kYield || why == Wake::kPreempted) return {};
     // The core runs nothing: it takes the task itself. Another would come late.
-    if (!lane.busy.load(std::memory_order_relaxed) && lane.domain.Waiting() <= 1) return {};
+    if (!lane.busy.load(std::memory_order_relaxed) &&
+        lane.domain.Waiting() <= 1)
+      return {};
     return {.notify = Notify::kAnyone, .core = kNoCore};
   }
 
@@ -194,7 +200,8 @@ class PerCore final : public Placement {
  private:
   // The core whose domain `task` joins.
   CoreId Home(const Task& task, Wake why, uint64_t flow, CoreId from) {
-    if ((why == Wake::kYield || why == Wake::kPreempted) && from != kNoCore) return from;
+    if ((why == Wake::kYield || why == Wake::kPreempted) && from != kNoCore)
+      return from;
     const bool woken = why != Wake::kArrival;
     switch (kind_) {
       case PlacementKind::kStealing:
@@ -212,7 +219,9 @@ class PerCore final : public Placement {
     return flow != 0 ? HomeOfFlow(flow, cores_) : NextInTurn();
   }
 
-  CoreId NextInTurn() { return turn_.fetch_add(1, std::memory_order_relaxed) % cores_; }
+  CoreId NextInTurn() {
+    return turn_.fetch_add(1, std::memory_order_relaxed) % cores_;
+  }
 
   // The least loaded core; `first` among equals, then those after it.
   CoreId LeastLoaded(CoreId first) const {
@@ -258,23 +267,27 @@ class PerCore final : public Placement {
     if (!lane.inbox.Empty()) DrainFullInbox(lane, now);
   }
 
-  [[gnu::noinline, gnu::cold]] static void DrainFullInbox(Lane& lane, Instant now) {
-    lane.inbox.Drain(
-        [&lane, now](Task& task, Wake why) { lane.domain.Enqueue(task, why, now); });
+  [[gnu::noinline, gnu::cold]] static void DrainFullInbox(Lane& lane,
+                                                          Instant now) {
+    lane.inbox.Drain([&lane, now](Task& task, Wake why) {
+      lane.domain.Enqueue(task, why, now);
+    });
   }
 
-  // Takes one task of `victim` for `core`, by way of its own domain, so that the
-  // order decides and its policy can renormalise. Requires: shared domains.
+  // Takes one task of `victim` for `core`, by way of its own domain, so that
+  // the order decides and its policy can renormalise. Requires: shared domains.
   Task* Steal(CoreId victim, CoreId core, Instant now) {
     if (victim == core) return nullptr;
     Task* const stolen = lanes_[victim]->domain.TryPickNext(core, now);
     if (stolen == nullptr) return nullptr;
     Lane& lane = *lanes_[core];
     if (balanced_) {
-      lanes_[victim]->others_quanta.fetch_sub(stolen->quanta, std::memory_order_relaxed);
+      lanes_[victim]->others_quanta.fetch_sub(stolen->quanta,
+                                              std::memory_order_relaxed);
       lane.AddOwnQuanta(stolen->quanta);
     }
-    Task* const next = lane.domain.Exchange(*stolen, Wake::kMigrated, core, now);
+    Task* const next =
+        lane.domain.Exchange(*stolen, Wake::kMigrated, core, now);
     SetCurrent(lane, next);
     return next;
   }
@@ -294,7 +307,8 @@ class PerCore final : public Placement {
 
 }  // namespace
 
-std::unique_ptr<Placement> MakePerCore(const PolicyInfo& order, const PolicyOptions& options,
+std::unique_ptr<Placement> MakePerCore(const PolicyInfo& order,
+                                       const PolicyOptions& options,
                                        PlacementKind kind, Stealing stealing,
                                        unsigned cores) {
   return std::make_unique<PerCore>(order, options, kind, stealing, cores);

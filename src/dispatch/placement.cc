@@ -13,9 +13,11 @@ constexpr unsigned kAutoDedicatedCores = 4;
 
 }  // namespace
 
-std::unique_ptr<Placement> MakePlacement(const Scheduling& scheduling, unsigned cores) {
+std::unique_ptr<Placement> MakePlacement(const Scheduling& scheduling,
+                                         unsigned cores) {
   const PolicyInfo* const order = FindPolicy(scheduling.order);
-  YAMANOTE_CHECK(order != nullptr, "MakePlacement() requires Validate(): unknown order");
+  YAMANOTE_CHECK(order != nullptr,
+                 "MakePlacement() requires Validate(): unknown order");
   YAMANOTE_CHECK(cores >= 1, "MakePlacement() requires a core");
   PolicyOptions options{.slice = scheduling.slice,
                         .rejoin = scheduling.rejoin,
@@ -25,20 +27,24 @@ std::unique_ptr<Placement> MakePlacement(const Scheduling& scheduling, unsigned 
   switch (scheduling.placement) {
     case PlacementKind::kCentral: {
       options.cores = cores;
-      const bool dedicated = scheduling.dispatcher == DispatcherKind::kDedicated ||
-                             (scheduling.dispatcher == DispatcherKind::kAuto &&
-                              cores >= kAutoDedicatedCores);
-      if (dedicated) return MakeDedicated(*order, options, scheduling.slots, cores);
+      const bool dedicated =
+          scheduling.dispatcher == DispatcherKind::kDedicated ||
+          (scheduling.dispatcher == DispatcherKind::kAuto &&
+           cores >= kAutoDedicatedCores);
+      if (dedicated)
+        return MakeDedicated(*order, options, scheduling.slots, cores);
       return MakeCentral(*order, options, cores);
     }
     case PlacementKind::kPartitioned:
-      return MakePerCore(*order, options, PlacementKind::kPartitioned, Stealing::kNone,
-                         cores);
+      return MakePerCore(*order, options, PlacementKind::kPartitioned,
+                         Stealing::kNone, cores);
     case PlacementKind::kStealing:
-      return MakePerCore(*order, options, PlacementKind::kStealing, Stealing::kRandom, cores);
+      return MakePerCore(*order, options, PlacementKind::kStealing,
+                         Stealing::kRandom, cores);
     case PlacementKind::kTwoLevel:
-      return MakePerCore(*order, options, PlacementKind::kTwoLevel,
-                         scheduling.steal ? Stealing::kLongest : Stealing::kNone, cores);
+      return MakePerCore(
+          *order, options, PlacementKind::kTwoLevel,
+          scheduling.steal ? Stealing::kLongest : Stealing::kNone, cores);
   }
   YAMANOTE_CHECK(false, "a placement that is none");
   return nullptr;

@@ -2,9 +2,9 @@
 //
 // Threads play cores and outsiders; a task is a counter of how often it must
 // run. Checked: no task runs on two cores at once, none is lost, each runs as
-// often as it was made runnable, and no core sleeps through work (a lost wake-up
-// hangs the test, which ctest ends). Run it under TSan. Capacities are tiny so
-// that full slots and empty queues are the rule.
+// often as it was made runnable, and no core sleeps through work (a lost
+// wake-up hangs the test, which ctest ends). Run it under TSan. Capacities are
+// tiny so that full slots and empty queues are the rule.
 
 #include <gtest/gtest.h>
 
@@ -43,7 +43,8 @@ class Machine {
     }
   }
 
-  // Runs every job to its end; `outsiders` threads that are no core enqueue them.
+  // Runs every job to its end; `outsiders` threads that are no core enqueue
+  // them.
   void Run(unsigned outsiders) {
     std::vector<std::thread> threads;
     for (CoreId core = 0; core < cores_; ++core) {
@@ -95,7 +96,8 @@ class Machine {
     std::mt19937 random(core + 1);
     while (unfinished_.load() != 0) {
       placement_->Leave(core);
-      for (Placed placed = placement_->Dispatch(core, {}); placed.notify != Notify::kNobody;
+      for (Placed placed = placement_->Dispatch(core, {});
+           placed.notify != Notify::kNobody;
            placed = placement_->Dispatch(core, {})) {
         std::atomic_thread_fence(std::memory_order_seq_cst);
         Notified(placed);
@@ -186,7 +188,8 @@ TEST(PlacementStressTest, DedicatedDispatcherWithAnyNumberOfSlotsLosesNothing) {
 
 TEST(PlacementStressTest, TwoLevelWithoutStealingLosesNothing) {
   for (const unsigned cores : {2u, 4u}) {
-    Stress({.preset = "two-level", .placement = PlacementKind::kTwoLevel}, cores);
+    Stress({.preset = "two-level", .placement = PlacementKind::kTwoLevel},
+           cores);
   }
 }
 

@@ -27,9 +27,15 @@ std::vector<Kind> Kinds() {
   return {
       {"central", {.placement = P::kCentral, .dispatcher = D::kShared}},
       // The dispatcher idles while a worker has room.
-      {"dedicated1", {.placement = P::kCentral, .dispatcher = D::kDedicated, .slots = 1}, false},
-      {"dedicated2", {.placement = P::kCentral, .dispatcher = D::kDedicated, .slots = 2}, false},
-      {"dedicated16", {.placement = P::kCentral, .dispatcher = D::kDedicated, .slots = 16}, false},
+      {"dedicated1",
+       {.placement = P::kCentral, .dispatcher = D::kDedicated, .slots = 1},
+       false},
+      {"dedicated2",
+       {.placement = P::kCentral, .dispatcher = D::kDedicated, .slots = 2},
+       false},
+      {"dedicated16",
+       {.placement = P::kCentral, .dispatcher = D::kDedicated, .slots = 16},
+       false},
       {"partitioned", {.placement = P::kPartitioned}, false},
       {"stealing", {.placement = P::kStealing}},
       {"two_level", {.placement = P::kTwoLevel}, false},
@@ -57,16 +63,20 @@ TEST_P(EveryPlacementTest, EverythingFinishesUnderEveryOrder) {
       constexpr size_t kJobs = 200;
       for (size_t i = 0; i < kJobs; ++i) {
         at += Duration(random() % 8'000 / cores);
-        engine.Arrive(at, {.service = Duration(1 + random() % (i % 50 == 0 ? 300'000 : 9'000)),
-                           .request_class = static_cast<ClassId>(random() % 2),
-                           .flow = random() % 7,
-                           .from = random() % 2 == 0 ? kNoCore
-                                                     : static_cast<CoreId>(random() % cores)});
+        engine.Arrive(
+            at, {.service =
+                     Duration(1 + random() % (i % 50 == 0 ? 300'000 : 9'000)),
+                 .request_class = static_cast<ClassId>(random() % 2),
+                 .flow = random() % 7,
+                 .from = random() % 2 == 0
+                             ? kNoCore
+                             : static_cast<CoreId>(random() % cores)});
       }
       for (Duration until{0}; until < at; until += 10us) {
         engine.RunUntil(until);
         if (GetParam().keeps_all_cores_busy) {
-          ASSERT_EQ(engine.IdleWithWork(), 0u) << "at " << until.count() << " ns";
+          ASSERT_EQ(engine.IdleWithWork(), 0u)
+              << "at " << until.count() << " ns";
         }
       }
       engine.RunUntilIdle();
@@ -114,7 +124,8 @@ TEST(PlacementTest, CentralQueueGivesTheNextTaskToWhoeverIsFree) {
   TestEngine engine({.placement = PlacementKind::kCentral}, 2);
   engine.Arrive(0us, {.service = 100us});
   std::vector<size_t> small;
-  for (int i = 0; i < 5; ++i) small.push_back(engine.Arrive(1us, {.service = 10us}));
+  for (int i = 0; i < 5; ++i)
+    small.push_back(engine.Arrive(1us, {.service = 10us}));
   engine.RunUntilIdle();
   for (size_t i = 0; i < small.size(); ++i) {
     EXPECT_EQ(engine.Sojourn(small[i]), 10us * (i + 1));
@@ -126,7 +137,8 @@ TEST(PlacementTest, PartitionedWorkStaysWhereItsFlowLives) {
   std::set<CoreId> used;
   for (uint64_t flow = 1; flow <= 64; ++flow) {
     const size_t first = engine.Arrive(0us, {.service = 1us, .flow = flow});
-    const size_t second = engine.Arrive(0us, {.service = 1us, .flow = flow, .from = 2});
+    const size_t second =
+        engine.Arrive(0us, {.service = 1us, .flow = flow, .from = 2});
     engine.RunUntilIdle();
     EXPECT_EQ(engine.RanOn(first), engine.RanOn(second));
     used.insert(engine.RanOn(first));
@@ -136,7 +148,8 @@ TEST(PlacementTest, PartitionedWorkStaysWhereItsFlowLives) {
 
 TEST(PlacementTest, PartitionedLeavesOtherCoresIdleAndStealingDoesNot) {
   for (const auto& [kind, expected] :
-       {std::pair{PlacementKind::kPartitioned, 20us}, {PlacementKind::kStealing, 10us}}) {
+       {std::pair{PlacementKind::kPartitioned, 20us},
+        {PlacementKind::kStealing, 10us}}) {
     TestEngine engine({.placement = kind}, 2);
     engine.Arrive(0us, {.service = 10us, .flow = 5});
     const size_t second = engine.Arrive(0us, {.service = 10us, .flow = 5});
@@ -148,21 +161,27 @@ TEST(PlacementTest, PartitionedLeavesOtherCoresIdleAndStealingDoesNot) {
 TEST(PlacementTest, TwoLevelSendsATaskWhereFewestAreInFlight) {
   TestEngine engine({.placement = PlacementKind::kTwoLevel}, 3);
   std::vector<size_t> jobs;
-  for (int i = 0; i < 6; ++i) jobs.push_back(engine.Arrive(0us, {.service = 10us, .flow = 5}));
+  for (int i = 0; i < 6; ++i)
+    jobs.push_back(engine.Arrive(0us, {.service = 10us, .flow = 5}));
   engine.RunUntilIdle();
   // Two each: the first three at once, the others behind them.
-  for (int i = 0; i < 6; ++i) EXPECT_EQ(engine.Sojourn(jobs[i]), i < 3 ? 10us : 20us);
+  for (int i = 0; i < 6; ++i)
+    EXPECT_EQ(engine.Sojourn(jobs[i]), i < 3 ? 10us : 20us);
 }
 
 // Both cores hold two tasks; those of core 1 have had more slices, so they are
 // likely to finish sooner.
 TEST(PlacementTest, TwoLevelTiesGoToTheMostServicedQuanta) {
-  TestEngine engine({.order = "rr", .slice = 2us, .placement = PlacementKind::kTwoLevel}, 2);
-  engine.Arrive(0us, {.service = 100us, .flow = 1, .from = 1});   // Core 1.
-  engine.Arrive(0us, {.service = 100us, .flow = 1, .from = 0});   // Core 0.
-  engine.Arrive(0us, {.service = 100us, .flow = 1, .from = 1});   // Core 1: the caller.
-  engine.Arrive(21us, {.service = 100us, .flow = 1, .from = 1});  // Core 0: fewest.
-  const size_t last = engine.Arrive(30us, {.service = 1us, .flow = 1, .from = 0});
+  TestEngine engine(
+      {.order = "rr", .slice = 2us, .placement = PlacementKind::kTwoLevel}, 2);
+  engine.Arrive(0us, {.service = 100us, .flow = 1, .from = 1});  // Core 1.
+  engine.Arrive(0us, {.service = 100us, .flow = 1, .from = 0});  // Core 0.
+  engine.Arrive(
+      0us, {.service = 100us, .flow = 1, .from = 1});  // Core 1: the caller.
+  engine.Arrive(21us,
+                {.service = 100us, .flow = 1, .from = 1});  // Core 0: fewest.
+  const size_t last =
+      engine.Arrive(30us, {.service = 1us, .flow = 1, .from = 0});
   engine.RunUntilIdle();
   EXPECT_EQ(engine.RanOn(last), 1u);
 }
@@ -182,7 +201,8 @@ TEST(PlacementTest, TwoLevelWakesATaskWhereItRan) {
 }
 
 TEST(PlacementTest, StealingWakesATaskAtItsWaker) {
-  const auto placement = MakePlacement({.placement = PlacementKind::kStealing}, 3);
+  const auto placement =
+      MakePlacement({.placement = PlacementKind::kStealing}, 3);
   Task task;
   task.last_core = 2;
   placement->Enqueue(task, Wake::kWakeup, 9, 0, {});
@@ -215,15 +235,17 @@ TEST(PlacementTest, YieldAloneContinuesAndAmongOthersTakesTurns) {
     ASSERT_EQ(placement->PickNext(0, {}), &tasks[0]);
     EXPECT_EQ(placement->Exchange(tasks[0], Wake::kYield, 0, {}), &tasks[0]);
     // On one core a thread that is none of it uses the inbox.
-    EXPECT_EQ(placement->Enqueue(tasks[1], Wake::kArrival, 0, kNoCore, {}).notify,
-              Notify::kCore);
+    EXPECT_EQ(
+        placement->Enqueue(tasks[1], Wake::kArrival, 0, kNoCore, {}).notify,
+        Notify::kCore);
     EXPECT_TRUE(placement->HasWork(0));
     EXPECT_EQ(placement->Exchange(tasks[0], Wake::kYield, 0, {}), &tasks[1]);
     EXPECT_EQ(placement->Exchange(tasks[1], Wake::kYield, 0, {}), &tasks[0]);
   }
 }
 
-// JBSQ(k): k tasks to each worker, least filled first, then the dispatcher's own.
+// JBSQ(k): k tasks to each worker, least filled first, then the dispatcher's
+// own.
 TEST(DedicatedTest, FillsSlotsEvenlyAndThenWorksItself) {
   const Scheduling scheduling{.placement = PlacementKind::kCentral,
                               .dispatcher = DispatcherKind::kDedicated,
@@ -231,11 +253,13 @@ TEST(DedicatedTest, FillsSlotsEvenlyAndThenWorksItself) {
   const auto placement = MakePlacement(scheduling, 3);
   Task tasks[6];
   for (Task& task : tasks) {
-    const Placed placed = placement->Enqueue(task, Wake::kArrival, 0, kNoCore, {});
+    const Placed placed =
+        placement->Enqueue(task, Wake::kArrival, 0, kNoCore, {});
     EXPECT_EQ(placed.notify, Notify::kCore);
     EXPECT_EQ(placed.core, 0u);
   }
-  EXPECT_EQ(placement->PickNext(0, {}), nullptr) << "workers have room: they go first";
+  EXPECT_EQ(placement->PickNext(0, {}), nullptr)
+      << "workers have room: they go first";
   for (const CoreId expected : {1, 2, 1, 2}) {
     const Placed placed = placement->Dispatch(0, {});
     ASSERT_EQ(placed.notify, Notify::kCore);
@@ -245,7 +269,8 @@ TEST(DedicatedTest, FillsSlotsEvenlyAndThenWorksItself) {
   EXPECT_EQ(placement->PickNext(0, {}), &tasks[4]) << "all slots are full";
 
   EXPECT_EQ(placement->PickNext(1, {}), &tasks[0]);
-  EXPECT_EQ(placement->Dispatch(0, {}).notify, Notify::kNobody) << "it still runs one";
+  EXPECT_EQ(placement->Dispatch(0, {}).notify, Notify::kNobody)
+      << "it still runs one";
   EXPECT_EQ(placement->PickNext(1, {}), &tasks[2]);
   const Placed placed = placement->Dispatch(0, {});
   EXPECT_EQ(placed.core, 1u);
@@ -255,8 +280,10 @@ TEST(DedicatedTest, FillsSlotsEvenlyAndThenWorksItself) {
 
 // Core 0 is gone for a slice at most, even if the order sets none.
 TEST(DedicatedTest, TheDispatcherRunsTasksInSlicesOfItsOwn) {
-  const auto placement = MakePlacement(
-      {.placement = PlacementKind::kCentral, .dispatcher = DispatcherKind::kDedicated}, 2);
+  const auto placement =
+      MakePlacement({.placement = PlacementKind::kCentral,
+                     .dispatcher = DispatcherKind::kDedicated},
+                    2);
   EXPECT_EQ(placement->Slice(Task(), 0), 5us);
   EXPECT_TRUE(placement->HasSlices(0));
   EXPECT_FALSE(placement->HasSlices(1));
@@ -266,15 +293,18 @@ TEST(DedicatedTest, TheDispatcherRunsTasksInSlicesOfItsOwn) {
 TEST(PlacementTest, HasSlicesIfConfiguredOrIfTheOrderSetsThem) {
   for (const unsigned cores : {1u, 2u}) {
     EXPECT_FALSE(MakePlacement({.order = "fifo"}, cores)->HasSlices(0));
-    EXPECT_TRUE(MakePlacement({.order = "fifo", .slice = 5us}, cores)->HasSlices(0));
+    EXPECT_TRUE(
+        MakePlacement({.order = "fifo", .slice = 5us}, cores)->HasSlices(0));
     EXPECT_TRUE(MakePlacement({.order = "rr"}, cores)->HasSlices(0));
     EXPECT_TRUE(MakePlacement({.order = "las"}, cores)->HasSlices(0));
   }
 }
 
 TEST(DedicatedTest, StaysAwakeWhileAWorkerHasATask) {
-  const auto placement = MakePlacement(
-      {.placement = PlacementKind::kCentral, .dispatcher = DispatcherKind::kDedicated}, 2);
+  const auto placement =
+      MakePlacement({.placement = PlacementKind::kCentral,
+                     .dispatcher = DispatcherKind::kDedicated},
+                    2);
   Task task;
   placement->Enqueue(task, Wake::kArrival, 0, 0, {});
   ASSERT_EQ(placement->Dispatch(0, {}).core, 1u);

@@ -13,40 +13,51 @@ using namespace std::chrono_literals;
 
 std::vector<PresetInfo> MakePresets() {
   return {
-      {"ix", "a queue per core, chosen by the flow's hash, no stealing (IX, OSDI 2014)",
+      {"ix",
+       "a queue per core, chosen by the flow's hash, no stealing (IX, OSDI "
+       "2014)",
        {.preset = "ix", .placement = PlacementKind::kPartitioned}},
-      {"zygos", "as ix, and idle cores steal; replies through the home core (ZygOS, SOSP 2017)",
+      {"zygos",
+       "as ix, and idle cores steal; replies through the home core (ZygOS, "
+       "SOSP 2017)",
        {.preset = "zygos",
         .placement = PlacementKind::kStealing,
         .replies = ReplyPath::kHome}},
-      {"shinjuku", "one queue, a dispatcher, slices of 5us (Shinjuku, NSDI 2019)",
+      {"shinjuku",
+       "one queue, a dispatcher, slices of 5us (Shinjuku, NSDI 2019)",
        {.preset = "shinjuku",
         .slice = 5us,
         .placement = PlacementKind::kCentral,
         .slots = 1}},
-      {"shinjuku-mq", "as shinjuku, a queue per class ordered by waiting per objective",
+      {"shinjuku-mq",
+       "as shinjuku, a queue per class ordered by waiting per objective",
        {.preset = "shinjuku-mq",
         .order = "slo-ratio",
         .slice = 5us,
         .rejoin = Rejoin::kHead,
         .placement = PlacementKind::kCentral,
         .slots = 1}},
-      {"concord", "as shinjuku, each worker holds one task more (Concord, SOSP 2023)",
+      {"concord",
+       "as shinjuku, each worker holds one task more (Concord, SOSP 2023)",
        {.preset = "concord",
         .slice = 5us,
         .placement = PlacementKind::kCentral,
         .slots = 2}},
-      {"tq", "least-loaded core, round robin of 2us on each (Tiny Quanta, ASPLOS 2024)",
+      {"tq",
+       "least-loaded core, round robin of 2us on each (Tiny Quanta, ASPLOS "
+       "2024)",
        {.preset = "tq",
         .order = "rr",
         .slice = 2us,
         .placement = PlacementKind::kTwoLevel}},
-      {"shenango", "a queue per core, idle cores steal; static cores (Shenango, NSDI 2019)",
+      {"shenango",
+       "a queue per core, idle cores steal; static cores (Shenango, NSDI 2019)",
        {.preset = "shenango", .placement = PlacementKind::kStealing}},
-      // The least-loaded core is the best guess when a task comes, stealing mends
-      // it when it was wrong, and a slice bounds what a long task does to the
-      // short ones behind it; 20us costs little even with signals.
-      {"yamanote", "least-loaded core, idle cores steal, slices of 20us (the default)",
+      // The least-loaded core is the best guess when a task comes, stealing
+      // mends it when it was wrong, and a slice bounds what a long task does to
+      // the short ones behind it; 20us costs little even with signals.
+      {"yamanote",
+       "least-loaded core, idle cores steal, slices of 20us (the default)",
        {.preset = "yamanote",
         .slice = 20us,
         .placement = PlacementKind::kTwoLevel,
@@ -61,30 +72,35 @@ tl::unexpected<Error> Invalid(std::string message) {
 Result<void> ValidateClasses(const std::vector<ClassOptions>& classes) {
   constexpr size_t kMostClasses = UINT16_MAX;
   if (classes.empty() || classes.size() > kMostClasses) {
-    return Invalid(fmt::format("classes has {} entries; the limits are 1 and {}: list at "
-                               "least the default class",
-                               classes.size(), kMostClasses));
+    return Invalid(
+        fmt::format("classes has {} entries; the limits are 1 and {}: list at "
+                    "least the default class",
+                    classes.size(), kMostClasses));
   }
   std::set<std::string_view> names;
   for (size_t i = 0; i < classes.size(); ++i) {
     const ClassOptions& options = classes[i];
     if (options.name.empty()) {
-      return Invalid(fmt::format("classes[{}].name is empty; give the class a name", i));
+      return Invalid(
+          fmt::format("classes[{}].name is empty; give the class a name", i));
     }
     if (!names.insert(options.name).second) {
-      return Invalid(fmt::format("classes[{}].name is '{}', which an earlier class has; "
-                                 "names must differ",
-                                 i, options.name));
+      return Invalid(
+          fmt::format("classes[{}].name is '{}', which an earlier class has; "
+                      "names must differ",
+                      i, options.name));
     }
     if (options.slo <= Duration::zero()) {
-      return Invalid(fmt::format("classes[{}].slo of '{}' is {} ns; it must be more than 0: "
-                                 "set the p99 that the class has when it runs alone",
-                                 i, options.name, ToNanos(options.slo)));
+      return Invalid(fmt::format(
+          "classes[{}].slo of '{}' is {} ns; it must be more than 0: "
+          "set the p99 that the class has when it runs alone",
+          i, options.name, ToNanos(options.slo)));
     }
     if (options.limit == 0) {
-      return Invalid(fmt::format("classes[{}].limit of '{}' is 0; it must be at least 1: "
-                                 "with 0 every request would be refused",
-                                 i, options.name));
+      return Invalid(
+          fmt::format("classes[{}].limit of '{}' is 0; it must be at least 1: "
+                      "with 0 every request would be refused",
+                      i, options.name));
     }
   }
   return {};
@@ -102,37 +118,43 @@ std::string OrderNames() {
 Result<void> ValidatePlacement(const Scheduling& s, unsigned cores) {
   const std::string_view placement = ToString(s.placement);
   if (s.slots < 1 || s.slots > kMaxSlots) {
-    return Invalid(fmt::format("slots is {}; the limits are 1 and {}: 1 is Shinjuku, 2 is "
-                               "Concord",
-                               s.slots, kMaxSlots));
+    return Invalid(
+        fmt::format("slots is {}; the limits are 1 and {}: 1 is Shinjuku, 2 is "
+                    "Concord",
+                    s.slots, kMaxSlots));
   }
   if (s.placement != PlacementKind::kCentral) {
     if (s.slots != 1) {
-      return Invalid(fmt::format("slots is {}, but placement '{}' has no dispatcher that "
-                                 "fills them; set slots to 1 or placement to 'central'",
-                                 s.slots, placement));
+      return Invalid(
+          fmt::format("slots is {}, but placement '{}' has no dispatcher that "
+                      "fills them; set slots to 1 or placement to 'central'",
+                      s.slots, placement));
     }
     if (s.dispatcher == DispatcherKind::kDedicated) {
-      return Invalid(fmt::format("dispatcher is 'dedicated', but placement is '{}'; set "
-                                 "dispatcher to 'auto' or placement to 'central'",
-                                 placement));
+      return Invalid(
+          fmt::format("dispatcher is 'dedicated', but placement is '{}'; set "
+                      "dispatcher to 'auto' or placement to 'central'",
+                      placement));
     }
   } else {
     if (s.dispatcher == DispatcherKind::kDedicated && cores < 2) {
-      return Invalid(fmt::format("dispatcher is 'dedicated', but there is {} core and it "
-                                 "needs 2; add a core or set dispatcher to 'auto'",
-                                 cores));
+      return Invalid(
+          fmt::format("dispatcher is 'dedicated', but there is {} core and it "
+                      "needs 2; add a core or set dispatcher to 'auto'",
+                      cores));
     }
     if (s.replies == ReplyPath::kHome) {
-      return Invalid("replies is 'home', but placement 'central' has no home cores; set "
-                     "replies to 'direct' or placement to 'stealing'");
+      return Invalid(
+          "replies is 'home', but placement 'central' has no home cores; set "
+          "replies to 'direct' or placement to 'stealing'");
     }
   }
   if (s.steal && s.placement != PlacementKind::kTwoLevel) {
-    return Invalid(fmt::format("steal is true, but placement is '{}'; steal belongs to "
-                               "'two-level' (placement 'stealing' always steals): set steal "
-                               "to false",
-                               placement));
+    return Invalid(fmt::format(
+        "steal is true, but placement is '{}'; steal belongs to "
+        "'two-level' (placement 'stealing' always steals): set steal "
+        "to false",
+        placement));
   }
   return {};
 }
@@ -151,26 +173,31 @@ Result<Scheduling> FindPreset(std::string_view name) {
     if (!names.empty()) names += ", ";
     names += preset.name;
   }
-  return MakeError(ErrorCode::kNotFound,
-                   fmt::format("preset is '{}', which does not exist; use one of {}", name,
-                               names));
+  return MakeError(
+      ErrorCode::kNotFound,
+      fmt::format("preset is '{}', which does not exist; use one of {}", name,
+                  names));
 }
 
 Result<void> Validate(const Scheduling& s, unsigned cores) {
   if (cores < 1 || cores > kMaxCores) {
-    return Invalid(fmt::format("cores is {}; the limits are 1 and {}: name the cores to use",
-                               cores, kMaxCores));
+    return Invalid(fmt::format(
+        "cores is {}; the limits are 1 and {}: name the cores to use", cores,
+        kMaxCores));
   }
   if (FindPolicy(s.order) == nullptr) {
-    return Invalid(fmt::format("order is '{}', which does not exist; use one of {}", s.order,
-                               OrderNames()));
+    return Invalid(
+        fmt::format("order is '{}', which does not exist; use one of {}",
+                    s.order, OrderNames()));
   }
   if (s.slice <= Duration::zero()) {
-    return Invalid(fmt::format("slice is {} ns; it must be more than 0: leave it out for no "
-                               "preemption",
-                               ToNanos(s.slice)));
+    return Invalid(fmt::format(
+        "slice is {} ns; it must be more than 0: leave it out for no "
+        "preemption",
+        ToNanos(s.slice)));
   }
-  if (const Result<void> valid = ValidatePlacement(s, cores); !valid) return valid;
+  if (const Result<void> valid = ValidatePlacement(s, cores); !valid)
+    return valid;
   return ValidateClasses(s.classes);
 }
 

@@ -1,4 +1,5 @@
-// scheduling_test.cc - presets are possible, and impossible combinations say why.
+// scheduling_test.cc - presets are possible, and impossible combinations say
+// why.
 
 #include "yamanote/scheduling.h"
 
@@ -17,7 +18,8 @@ TEST(SchedulingTest, EveryPresetIsPossibleOnEveryNumberOfCores) {
     EXPECT_FALSE(preset.summary.empty());
     for (const unsigned cores : {1u, 2u, 3u, 4u, 64u, kMaxCores}) {
       const Result<void> valid = Validate(preset.scheduling, cores);
-      EXPECT_TRUE(valid.has_value()) << preset.name << ": " << valid.error().message;
+      EXPECT_TRUE(valid.has_value())
+          << preset.name << ": " << valid.error().message;
     }
     const Result<Scheduling> found = FindPreset(preset.name);
     ASSERT_TRUE(found.has_value());
@@ -30,8 +32,9 @@ TEST(SchedulingTest, UnknownPresetNamesTheOnesThereAre) {
   const Result<Scheduling> found = FindPreset("linux");
   ASSERT_FALSE(found.has_value());
   EXPECT_EQ(found.error().code, ErrorCode::kNotFound);
-  EXPECT_THAT(found.error().message,
-              AllOf(HasSubstr("linux"), HasSubstr("shinjuku"), HasSubstr("yamanote")));
+  EXPECT_THAT(
+      found.error().message,
+      AllOf(HasSubstr("linux"), HasSubstr("shinjuku"), HasSubstr("yamanote")));
 }
 
 struct Impossible {
@@ -49,18 +52,32 @@ TEST(SchedulingTest, ImpossibleCombinationsNameKeyValueAndRemedy) {
       {"slice", "-5", "more than 0", {.slice = Duration(-5)}},
       {"slots", "0", "16", {.slots = 0}},
       {"slots", "17", "16", {.slots = 17}},
-      {"slots", "2", "central", {.placement = PlacementKind::kStealing, .slots = 2}},
-      {"dispatcher", "dedicated", "add a core",
-       {.dispatcher = DispatcherKind::kDedicated}, 1},
-      {"dispatcher", "two-level", "central",
-       {.placement = PlacementKind::kTwoLevel, .dispatcher = DispatcherKind::kDedicated}},
+      {"slots",
+       "2",
+       "central",
+       {.placement = PlacementKind::kStealing, .slots = 2}},
+      {"dispatcher",
+       "dedicated",
+       "add a core",
+       {.dispatcher = DispatcherKind::kDedicated},
+       1},
+      {"dispatcher",
+       "two-level",
+       "central",
+       {.placement = PlacementKind::kTwoLevel,
+        .dispatcher = DispatcherKind::kDedicated}},
       {"replies", "home", "direct", {.replies = ReplyPath::kHome}},
-      {"steal", "partitioned", "false",
+      {"steal",
+       "partitioned",
+       "false",
        {.placement = PlacementKind::kPartitioned, .steal = true}},
       {"cores", "0", "256", {}, 0},
       {"cores", "257", "256", {}, 257},
       {"classes", "0 entries", "default class", {.classes = {}}},
-      {"classes[1].name", "a", "differ", {.classes = {{.name = "a"}, {.name = "a"}}}},
+      {"classes[1].name",
+       "a",
+       "differ",
+       {.classes = {{.name = "a"}, {.name = "a"}}}},
       {"classes[0].name", "empty", "give", {.classes = {{.name = ""}}}},
       {"classes[0].slo", "0 ns", "more than 0", {.classes = {{.slo = 0ns}}}},
       {"classes[0].limit", "0", "at least 1", {.classes = {{.limit = 0}}}},
@@ -69,8 +86,9 @@ TEST(SchedulingTest, ImpossibleCombinationsNameKeyValueAndRemedy) {
     const Result<void> valid = Validate(c.scheduling, c.cores);
     ASSERT_FALSE(valid.has_value()) << c.key << " = " << c.value;
     EXPECT_EQ(valid.error().code, ErrorCode::kInvalidArgument);
-    EXPECT_THAT(valid.error().message,
-                AllOf(HasSubstr(c.key), HasSubstr(c.value), HasSubstr(c.remedy)));
+    EXPECT_THAT(
+        valid.error().message,
+        AllOf(HasSubstr(c.key), HasSubstr(c.value), HasSubstr(c.remedy)));
   }
 }
 

@@ -1,9 +1,9 @@
 // single.cc - one core: one domain that nobody else calls, so no lock.
 //
 // Every placement is this one when there is a single core. A yield there is the
-// cheapest thing a runtime does (target: 10 ns, context switch included), so this
-// file does without what the general case needs: the way through Exchange() is
-// two policy calls and one look at the inbox.
+// cheapest thing a runtime does (target: 10 ns, context switch included), so
+// this file does without what the general case needs: the way through
+// Exchange() is two policy calls and one look at the inbox.
 //
 // Invariant: only core 0 calls the policy; other threads use the inbox.
 
@@ -58,7 +58,9 @@ class Single final : public Placement {
   }
   bool ObservesStops() const override { return observes_stops_; }
 
-  Duration Slice(const Task& task, CoreId) override { return policy_->Slice(task); }
+  Duration Slice(const Task& task, CoreId) override {
+    return policy_->Slice(task);
+  }
 
  private:
   void EnqueueHere(Task& task, Wake why, Instant now) {
@@ -67,13 +69,15 @@ class Single final : public Placement {
   }
 
   [[gnu::noinline, gnu::cold]] void DrainInbox(Instant now) {
-    inbox_.Drain([this, now](Task& task, Wake why) { EnqueueHere(task, why, now); });
+    inbox_.Drain(
+        [this, now](Task& task, Wake why) { EnqueueHere(task, why, now); });
   }
 
   // Written by the core, read by anyone (a stale count is a hint): relaxed.
   void AddWaiting(int delta) {
-    waiting_.store(waiting_.load(std::memory_order_relaxed) + static_cast<uint32_t>(delta),
-                   std::memory_order_relaxed);
+    waiting_.store(
+        waiting_.load(std::memory_order_relaxed) + static_cast<uint32_t>(delta),
+        std::memory_order_relaxed);
   }
 
   const bool observes_stops_;
@@ -84,7 +88,8 @@ class Single final : public Placement {
 
 }  // namespace
 
-std::unique_ptr<Placement> MakeSingle(const PolicyInfo& order, const PolicyOptions& options) {
+std::unique_ptr<Placement> MakeSingle(const PolicyInfo& order,
+                                      const PolicyOptions& options) {
   return std::make_unique<Single>(order, options);
 }
 

@@ -7,8 +7,8 @@
 // and looks again only when a Placed names it, so a placement that forgets to
 // notify leaves work undone.
 //
-// Bound: as many events as tasks and slices; a core that is told of work forever
-// but never given any is a failure (CHECK).
+// Bound: as many events as tasks and slices; a core that is told of work
+// forever but never given any is a failure (CHECK).
 
 #pragma once
 
@@ -23,11 +23,11 @@
 namespace yamanote::dispatch {
 
 struct JobOptions {
-  Duration service{0};          // > 0.
+  Duration service{0};  // > 0.
   ClassId request_class = 0;
   uint64_t flow = 0;
   Instant deadline = kNever;
-  CoreId from = kNoCore;        // The core that enqueues it.
+  CoreId from = kNoCore;  // The core that enqueues it.
 };
 
 class TestEngine {
@@ -65,9 +65,9 @@ class TestEngine {
 
   bool Finished(size_t index) const { return jobs_[index]->finished != kNever; }
   size_t FinishedCount() const {
-    return static_cast<size_t>(std::count_if(jobs_.begin(), jobs_.end(), [](const auto& job) {
-      return job->finished != kNever;
-    }));
+    return static_cast<size_t>(
+        std::count_if(jobs_.begin(), jobs_.end(),
+                      [](const auto& job) { return job->finished != kNever; }));
   }
   Duration Sojourn(size_t index) const {
     YAMANOTE_CHECK(Finished(index), "the task has not finished");
@@ -98,7 +98,7 @@ class TestEngine {
 
   struct Core {
     Job* running = nullptr;
-    Instant since{};         // When it was last accounted for.
+    Instant since{};  // When it was last accounted for.
     Instant slice_end = kNever;
   };
 
@@ -109,7 +109,8 @@ class TestEngine {
     for (CoreId c = 0; c < cores_.size(); ++c) {
       const Instant event = NextEvent(c);
       // Running tasks first at equal times: what finishes makes room.
-      if (event == kNever || event > next || (event == next && core != kNoCore)) continue;
+      if (event == kNever || event > next || (event == next && core != kNoCore))
+        continue;
       next = event;
       core = c;
     }
@@ -147,7 +148,8 @@ class TestEngine {
     job.task.last_core = c;
     const bool accounted = clock_use_ == ClockUse::kRunTime;
     if (accounted) job.task.attained += ran;
-    const Stop why = job.remaining > Duration::zero() ? Stop::kPreempted : Stop::kFinished;
+    const Stop why =
+        job.remaining > Duration::zero() ? Stop::kPreempted : Stop::kFinished;
     if (placement_->ObservesStops()) {
       placement_->OnStop(job.task, c, why, accounted ? ran : Duration::zero());
     }
@@ -156,7 +158,8 @@ class TestEngine {
       job.finished = now_;
     } else {
       ++preemptions_;
-      Start(c, placement_->Exchange(job.task, Wake::kPreempted, c, PolicyNow()));
+      Start(c,
+            placement_->Exchange(job.task, Wake::kPreempted, c, PolicyNow()));
     }
     Look(c);
     // A dedicated dispatcher never parks while a worker has a task.
@@ -199,7 +202,9 @@ class TestEngine {
     }
   }
 
-  Instant PolicyNow() const { return clock_use_ == ClockUse::kNone ? Instant() : now_; }
+  Instant PolicyNow() const {
+    return clock_use_ == ClockUse::kNone ? Instant() : now_;
+  }
 
   const ClockUse clock_use_;
   const std::unique_ptr<Placement> placement_;

@@ -23,7 +23,8 @@ constexpr size_t kMaxSegments = 64;
 constexpr size_t kMaxMessageBytes = 65'000;
 
 bool SamePeer(const OutDatagram& a, const OutDatagram& b) {
-  return a.peer_size == b.peer_size && std::memcmp(a.peer, b.peer, a.peer_size) == 0;
+  return a.peer_size == b.peer_size &&
+         std::memcmp(a.peer, b.peer, a.peer_size) == 0;
 }
 
 // The size of each datagram but the last.
@@ -32,8 +33,8 @@ size_t SegmentOf(const OutDatagram& out) {
 }
 
 bool RefusesSegmentation(int error) {
-  return error == EINVAL || error == EIO || error == EOPNOTSUPP || error == ENOPROTOOPT ||
-         error == EMSGSIZE;
+  return error == EINVAL || error == EIO || error == EOPNOTSUPP ||
+         error == ENOPROTOOPT || error == EMSGSIZE;
 }
 
 }  // namespace
@@ -55,8 +56,9 @@ unsigned UdpReceiver::Receive(int fd, std::span<Datagram* const> slots) {
     header.msg_namelen = sizeof(slots[i]->peer);
     header.msg_controllen = kControlBytes;
   }
-  const int count = recvmmsg(fd, messages_.data(), static_cast<unsigned>(slots.size()),
-                             MSG_DONTWAIT, nullptr);
+  const int count =
+      recvmmsg(fd, messages_.data(), static_cast<unsigned>(slots.size()),
+               MSG_DONTWAIT, nullptr);
   // An error is EAGAIN, or an ICMP answer to something sent earlier, which the
   // kernel reports once: there is nothing to receive either way.
   if (count <= 0) return 0;
@@ -70,7 +72,8 @@ unsigned UdpReceiver::Receive(int fd, std::span<Datagram* const> slots) {
   kernel_drops_ = 0;
   // The count grows: the last datagram has the newest.
   msghdr& last = messages_[static_cast<size_t>(count) - 1].msg_hdr;
-  for (cmsghdr* c = CMSG_FIRSTHDR(&last); c != nullptr; c = CMSG_NXTHDR(&last, c)) {
+  for (cmsghdr* c = CMSG_FIRSTHDR(&last); c != nullptr;
+       c = CMSG_NXTHDR(&last, c)) {
     if (c->cmsg_level == SOL_SOCKET && c->cmsg_type == SO_RXQ_OVFL) {
       std::memcpy(&kernel_drops_, CMSG_DATA(c), sizeof(kernel_drops_));
     }
@@ -80,8 +83,8 @@ unsigned UdpReceiver::Receive(int fd, std::span<Datagram* const> slots) {
 
 UdpSender::UdpSender() = default;
 
-void UdpSender::SetMessage(unsigned index, const OutDatagram& peer, iovec* parts, size_t count,
-                           size_t segment) {
+void UdpSender::SetMessage(unsigned index, const OutDatagram& peer,
+                           iovec* parts, size_t count, size_t segment) {
   msghdr& header = messages_[index].msg_hdr;
   header = {};
   header.msg_name = const_cast<sockaddr_storage*>(peer.peer);
@@ -103,7 +106,8 @@ void UdpSender::SetMessage(unsigned index, const OutDatagram& peer, iovec* parts
 // how many messages. A group ends where the peer or the size changes and after
 // a datagram that is shorter than the rest. A datagram that must be cut into
 // more than one message's worth is not taken: SendPlain() does it.
-unsigned UdpSender::BuildGroups(std::span<const OutDatagram> out, size_t& taken) {
+unsigned UdpSender::BuildGroups(std::span<const OutDatagram> out,
+                                size_t& taken) {
   unsigned groups = 0;
   size_t parts = 0;
   taken = 0;
@@ -123,15 +127,18 @@ unsigned UdpSender::BuildGroups(std::span<const OutDatagram> out, size_t& taken)
     while (taken < out.size() && parts < kParts) {
       const OutDatagram& next = out[taken];
       if (group.datagrams > 0) {
-        const bool is_last = next.bytes.size() <= SegmentOf(next) && next.bytes.size() < segment;
+        const bool is_last =
+            next.bytes.size() <= SegmentOf(next) && next.bytes.size() < segment;
         const bool fits =
-            segmentation_ && whole && !next.bytes.empty() && SamePeer(first, next) &&
-            (SegmentOf(next) == segment || is_last) &&
-            bytes + next.bytes.size() <= std::min(kMaxMessageBytes, kMaxSegments * segment);
+            segmentation_ && whole && !next.bytes.empty() &&
+            SamePeer(first, next) && (SegmentOf(next) == segment || is_last) &&
+            bytes + next.bytes.size() <=
+                std::min(kMaxMessageBytes, kMaxSegments * segment);
         if (!fits) break;
         group.segment = segment;
       }
-      parts_[parts++] = {const_cast<std::byte*>(next.bytes.data()), next.bytes.size()};
+      parts_[parts++] = {const_cast<std::byte*>(next.bytes.data()),
+                         next.bytes.size()};
       bytes += next.bytes.size();
       whole = segment > 0 && next.bytes.size() % segment == 0;
       ++group.datagrams;
@@ -145,16 +152,18 @@ unsigned UdpSender::BuildGroups(std::span<const OutDatagram> out, size_t& taken)
 
 // One datagram per call: after a refusal of UDP_SEGMENT, and for what is larger
 // than one message may be. Exact about what failed.
-void UdpSender::SendPlain(int fd, std::span<const OutDatagram> out, Sent& sent) {
+void UdpSender::SendPlain(int fd, std::span<const OutDatagram> out,
+                          Sent& sent) {
   for (const OutDatagram& datagram : out) {
     const size_t segment = std::max<size_t>(SegmentOf(datagram), 1);
     bool whole = true;
     size_t offset = 0;
     do {
-      const auto part = datagram.bytes.subspan(offset, std::min(segment, datagram.bytes.size() - offset));
-      const ssize_t n = sendto(fd, part.data(), part.size(), MSG_DONTWAIT | MSG_NOSIGNAL,
-                               reinterpret_cast<const sockaddr*>(datagram.peer),
-                               datagram.peer_size);
+      const auto part = datagram.bytes.subspan(
+          offset, std::min(segment, datagram.bytes.size() - offset));
+      const ssize_t n = sendto(
+          fd, part.data(), part.size(), MSG_DONTWAIT | MSG_NOSIGNAL,
+          reinterpret_cast<const sockaddr*>(datagram.peer), datagram.peer_size);
       if (n < 0) whole = false;
       if (n >= 0) ++sent.calls;
       offset += part.size();
@@ -173,11 +182,13 @@ UdpSender::Sent UdpSender::Send(int fd, std::span<const OutDatagram> out) {
       out = out.subspan(1);
       continue;
     }
-    const int count = sendmmsg(fd, messages_.data(), groups, MSG_DONTWAIT | MSG_NOSIGNAL);
+    const int count =
+        sendmmsg(fd, messages_.data(), groups, MSG_DONTWAIT | MSG_NOSIGNAL);
     if (count > 0) {
       ++sent.calls;
       size_t done = 0;
-      for (int i = 0; i < count; ++i) done += groups_[static_cast<size_t>(i)].datagrams;
+      for (int i = 0; i < count; ++i)
+        done += groups_[static_cast<size_t>(i)].datagrams;
       sent.datagrams += static_cast<unsigned>(done);
       out = out.subspan(done);
       continue;
@@ -185,7 +196,8 @@ UdpSender::Sent UdpSender::Send(int fd, std::span<const OutDatagram> out) {
     // The first message failed. Each iteration takes at least one off.
     const int error = errno;
     if (error == EINTR) continue;
-    if (groups_[0].segment != 0 && RefusesSegmentation(error)) segmentation_ = false;
+    if (groups_[0].segment != 0 && RefusesSegmentation(error))
+      segmentation_ = false;
     if (groups_[0].segment != 0) {
       SendPlain(fd, out.first(groups_[0].datagrams), sent);
     } else {
@@ -196,16 +208,19 @@ UdpSender::Sent UdpSender::Send(int fd, std::span<const OutDatagram> out) {
   return sent;
 }
 
-Result<int> OpenUdp(const SocketAddress& address, PortSharing sharing, size_t buffer_bytes) {
+Result<int> OpenUdp(const SocketAddress& address, PortSharing sharing,
+                    size_t buffer_bytes) {
   const std::string what = "listen on udp " + address.ToString();
-  const int fd = socket(KernelFamily(address.family()), SOCK_DGRAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+  const int fd = socket(KernelFamily(address.family()),
+                        SOCK_DGRAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
   if (fd < 0) return SystemError(errno, what);
   const int one = 1;
   if (sharing == PortSharing::kShared) {
     setsockopt(fd, SOL_SOCKET, SO_REUSEPORT, &one, sizeof(one));
   }
   setsockopt(fd, SOL_SOCKET, SO_RXQ_OVFL, &one, sizeof(one));
-  const int bytes = static_cast<int>(std::min<size_t>(buffer_bytes, INT32_MAX / 2));
+  const int bytes =
+      static_cast<int>(std::min<size_t>(buffer_bytes, INT32_MAX / 2));
   // Beyond net.core.rmem_max only with CAP_NET_ADMIN; else as much as allowed.
   if (setsockopt(fd, SOL_SOCKET, SO_RCVBUFFORCE, &bytes, sizeof(bytes)) != 0) {
     setsockopt(fd, SOL_SOCKET, SO_RCVBUF, &bytes, sizeof(bytes));
@@ -226,7 +241,8 @@ Result<int> OpenUdp(const SocketAddress& address, PortSharing sharing, size_t bu
 size_t ReceiveBufferBytes(int fd) {
   int bytes = 0;
   socklen_t size = sizeof(bytes);
-  if (getsockopt(fd, SOL_SOCKET, SO_RCVBUF, &bytes, &size) != 0 || bytes < 0) return 0;
+  if (getsockopt(fd, SOL_SOCKET, SO_RCVBUF, &bytes, &size) != 0 || bytes < 0)
+    return 0;
   return static_cast<size_t>(bytes) / 2;  // The kernel doubles what is asked.
 }
 

@@ -1,8 +1,9 @@
 // udp_batch.h - many datagrams in one system call, both ways.
 //
-// Receiving: recvmmsg into the caller's buffers, with the kernel's count of what
-// it had to drop. Sending: sendmmsg; consecutive datagrams of one size to one
-// peer go down as one message that the kernel cuts (UDP_SEGMENT), where it can.
+// Receiving: recvmmsg into the caller's buffers, with the kernel's count of
+// what it had to drop. Sending: sendmmsg; consecutive datagrams of one size to
+// one peer go down as one message that the kernel cuts (UDP_SEGMENT), where it
+// can.
 //
 // One batch object per core; not thread-safe. The socket may be shared.
 
@@ -31,7 +32,7 @@ struct Datagram {
   size_t size = 0;         // Received; at most capacity.
   bool truncated = false;  // It was larger than capacity.
   socklen_t peer_size = 0;
-  sockaddr_storage peer;   // Valid for peer_size bytes.
+  sockaddr_storage peer;  // Valid for peer_size bytes.
 };
 
 class UdpReceiver {
@@ -42,9 +43,9 @@ class UdpReceiver {
   // returns how many; 0 if there are none.
   unsigned Receive(int fd, std::span<Datagram* const> slots);
 
-  // Datagrams that the socket's queue had no room for since it was opened, as of
-  // the last one that Receive() returned (SO_RXQ_OVFL); wraps. 0: none, or the
-  // kernel did not say.
+  // Datagrams that the socket's queue had no room for since it was opened, as
+  // of the last one that Receive() returned (SO_RXQ_OVFL); wraps. 0: none, or
+  // the kernel did not say.
   uint32_t kernel_drops() const { return kernel_drops_; }
 
  private:
@@ -52,7 +53,8 @@ class UdpReceiver {
 
   std::array<mmsghdr, kUdpBatch> messages_{};
   std::array<iovec, kUdpBatch> parts_{};
-  alignas(cmsghdr) std::array<std::array<std::byte, kControlBytes>, kUdpBatch> control_{};
+  alignas(cmsghdr)
+      std::array<std::array<std::byte, kControlBytes>, kUdpBatch> control_{};
   uint32_t kernel_drops_ = 0;
 };
 
@@ -91,18 +93,19 @@ class UdpSender {
   struct Group {
     size_t segment = 0;  // 0: a plain datagram.
     unsigned datagrams = 0;
-    size_t first = 0;    // Index in `out`.
+    size_t first = 0;  // Index in `out`.
   };
 
   void SendPlain(int fd, std::span<const OutDatagram> out, Sent& sent);
   unsigned BuildGroups(std::span<const OutDatagram> out, size_t& taken);
-  void SetMessage(unsigned index, const OutDatagram& peer, iovec* parts, size_t count,
-                  size_t segment);
+  void SetMessage(unsigned index, const OutDatagram& peer, iovec* parts,
+                  size_t count, size_t segment);
 
   std::array<mmsghdr, kUdpBatch> messages_{};
   std::array<Group, kUdpBatch> groups_{};
   std::array<iovec, kParts> parts_{};
-  alignas(cmsghdr) std::array<std::array<std::byte, kControlBytes>, kUdpBatch> control_{};
+  alignas(cmsghdr)
+      std::array<std::array<std::byte, kControlBytes>, kUdpBatch> control_{};
   bool segmentation_ = true;
 };
 
@@ -111,8 +114,10 @@ class UdpSender {
 enum class PortSharing : uint8_t { kExclusive, kShared };
 
 // Opens a bound, non-blocking UDP socket that reports its drops. `buffer_bytes`
-// is asked for in both directions; the kernel may grant less (net.core.rmem_max).
-Result<int> OpenUdp(const SocketAddress& address, PortSharing sharing, size_t buffer_bytes);
+// is asked for in both directions; the kernel may grant less
+// (net.core.rmem_max).
+Result<int> OpenUdp(const SocketAddress& address, PortSharing sharing,
+                    size_t buffer_bytes);
 
 // Returns the bytes of receive buffer that the kernel granted `fd`.
 size_t ReceiveBufferBytes(int fd);

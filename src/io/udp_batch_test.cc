@@ -20,11 +20,15 @@ class UdpBatchTest : public testing::TestWithParam<AddressFamily> {
  protected:
   void SetUp() override {
     for (int i = 0; i < 3; ++i) {
-      auto fd = OpenUdp(SocketAddress::Loopback(GetParam(), 0), PortSharing::kExclusive, 1 << 20);
+      auto fd = OpenUdp(SocketAddress::Loopback(GetParam(), 0),
+                        PortSharing::kExclusive, 1 << 20);
       ASSERT_TRUE(fd) << fd.error().message;
       fds_[i] = *fd;
       sizes_[i] = sizeof(addresses_[i]);
-      ASSERT_EQ(getsockname(fds_[i], reinterpret_cast<sockaddr*>(&addresses_[i]), &sizes_[i]), 0);
+      ASSERT_EQ(
+          getsockname(fds_[i], reinterpret_cast<sockaddr*>(&addresses_[i]),
+                      &sizes_[i]),
+          0);
     }
     buffers_.assign(kUdpBatch, std::vector<std::byte>(256));
     slots_.resize(kUdpBatch);
@@ -39,7 +43,8 @@ class UdpBatchTest : public testing::TestWithParam<AddressFamily> {
   }
 
   OutDatagram To(int peer, const std::string& text, size_t datagram_bytes = 0) {
-    return {std::as_bytes(std::span(text)), datagram_bytes, &addresses_[peer], sizes_[peer]};
+    return {std::as_bytes(std::span(text)), datagram_bytes, &addresses_[peer],
+            sizes_[peer]};
   }
 
   // Everything that `receiver` gets within its first `count` datagrams.
@@ -50,7 +55,8 @@ class UdpBatchTest : public testing::TestWithParam<AddressFamily> {
       if (poll(&ready, 1, 2000) != 1) break;  // Loopback delivers at once.
       const unsigned n = receiver_.Receive(fds_[receiver], slot_pointers_);
       for (unsigned i = 0; i < n; ++i) {
-        texts.emplace_back(reinterpret_cast<const char*>(slots_[i].data), slots_[i].size);
+        texts.emplace_back(reinterpret_cast<const char*>(slots_[i].data),
+                           slots_[i].size);
       }
     }
     return texts;
@@ -68,7 +74,8 @@ class UdpBatchTest : public testing::TestWithParam<AddressFamily> {
 
 TEST_P(UdpBatchTest, ABatchIsOneCallEachWay) {
   std::vector<std::string> texts;
-  for (unsigned i = 0; i < kUdpBatch; ++i) texts.push_back(std::string(1 + i, 'a'));
+  for (unsigned i = 0; i < kUdpBatch; ++i)
+    texts.push_back(std::string(1 + i, 'a'));
   std::vector<OutDatagram> out;
   for (const auto& text : texts) out.push_back(To(1, text));
   const auto sent = sender_.Send(fds_[0], out);
@@ -85,7 +92,8 @@ TEST_P(UdpBatchTest, ABatchIsOneCallEachWay) {
 
 // What joins into one cut message must come out as it went in, cut or not.
 TEST_P(UdpBatchTest, SegmentationChangesNothingForTheReceiver) {
-  const std::vector<std::string> texts = {"aaaa", "bbbb", "cc", "dddd", "", "eeee", "ffff", "ggggg"};
+  const std::vector<std::string> texts = {"aaaa", "bbbb", "cc",   "dddd",
+                                          "",     "eeee", "ffff", "ggggg"};
   for (const bool on : {true, false}) {
     sender_.set_segmentation(on);
     std::vector<OutDatagram> out;
@@ -97,7 +105,8 @@ TEST_P(UdpBatchTest, SegmentationChangesNothingForTheReceiver) {
 
 TEST_P(UdpBatchTest, PeersAreNotMixedUp) {
   const std::string one = "one!", two = "two!";
-  const std::vector<OutDatagram> out = {To(1, one), To(2, two), To(1, one), To(1, one)};
+  const std::vector<OutDatagram> out = {To(1, one), To(2, two), To(1, one),
+                                        To(1, one)};
   EXPECT_EQ(sender_.Send(fds_[0], out).datagrams, 4u);
   EXPECT_EQ(Receive(1, 3), (std::vector<std::string>{one, one, one}));
   EXPECT_EQ(Receive(2, 1), (std::vector<std::string>{two}));
@@ -107,9 +116,11 @@ TEST_P(UdpBatchTest, ALongReplyIsCutWhereAsked) {
   for (const bool on : {true, false}) {
     sender_.set_segmentation(on);
     const std::string text = "aaaabbbbcc";
-    EXPECT_EQ(sender_.Send(fds_[0], {{To(1, text, 4), To(1, text, 4)}}).datagrams, 2u);
-    EXPECT_EQ(Receive(1, 6),
-              (std::vector<std::string>{"aaaa", "bbbb", "cc", "aaaa", "bbbb", "cc"}));
+    EXPECT_EQ(
+        sender_.Send(fds_[0], {{To(1, text, 4), To(1, text, 4)}}).datagrams,
+        2u);
+    EXPECT_EQ(Receive(1, 6), (std::vector<std::string>{"aaaa", "bbbb", "cc",
+                                                       "aaaa", "bbbb", "cc"}));
   }
 }
 
@@ -129,7 +140,8 @@ TEST_P(UdpBatchTest, WhatDoesNotFitIsMarked) {
 
 TEST_P(UdpBatchTest, OneBadDatagramDoesNotStopTheOthers) {
   const std::string good = "good", huge(70'000, 'x');
-  const auto sent = sender_.Send(fds_[0], {{To(1, good), To(1, huge), To(1, good)}});
+  const auto sent =
+      sender_.Send(fds_[0], {{To(1, good), To(1, huge), To(1, good)}});
   EXPECT_EQ(sent.datagrams, 2u);
   EXPECT_EQ(sent.failed, 1u);
   EXPECT_EQ(Receive(1, 2), (std::vector<std::string>{good, good}));
@@ -137,13 +149,15 @@ TEST_P(UdpBatchTest, OneBadDatagramDoesNotStopTheOthers) {
 
 TEST_P(UdpBatchTest, KernelDropsAreCounted) {
   const int small = 1;  // The kernel's minimum, some 2 KiB.
-  ASSERT_EQ(setsockopt(fds_[1], SOL_SOCKET, SO_RCVBUF, &small, sizeof(small)), 0);
+  ASSERT_EQ(setsockopt(fds_[1], SOL_SOCKET, SO_RCVBUF, &small, sizeof(small)),
+            0);
   const std::string text(200, 'x');
   const std::vector<OutDatagram> out(kUdpBatch, To(1, text));
   sender_.set_segmentation(false);
   unsigned sent = 0, received = 0;
   for (int i = 0; i < 4; ++i) sent += sender_.Send(fds_[0], out).datagrams;
-  while (const unsigned n = receiver_.Receive(fds_[1], slot_pointers_)) received += n;
+  while (const unsigned n = receiver_.Receive(fds_[1], slot_pointers_))
+    received += n;
   // The next datagram after the drops carries the count.
   sent += sender_.Send(fds_[0], {{To(1, text)}}).datagrams;
   received += static_cast<unsigned>(Receive(1, 1).size());
@@ -152,7 +166,8 @@ TEST_P(UdpBatchTest, KernelDropsAreCounted) {
 }
 
 INSTANTIATE_TEST_SUITE_P(Families, UdpBatchTest,
-                         testing::Values(AddressFamily::kIpv4, AddressFamily::kIpv6));
+                         testing::Values(AddressFamily::kIpv4,
+                                         AddressFamily::kIpv6));
 
 TEST(OpenUdpTest, AnAddressInUseIsAnError) {
   const auto first = OpenUdp(SocketAddress::Loopback(AddressFamily::kIpv4, 0),
@@ -162,7 +177,8 @@ TEST(OpenUdpTest, AnAddressInUseIsAnError) {
   sockaddr_storage storage{};
   socklen_t size = sizeof(storage);
   getsockname(*first, reinterpret_cast<sockaddr*>(&storage), &size);
-  const auto second = OpenUdp(FromSockaddr(storage, size), PortSharing::kExclusive, 65536);
+  const auto second =
+      OpenUdp(FromSockaddr(storage, size), PortSharing::kExclusive, 65536);
   EXPECT_FALSE(second);
   close(*first);
 }

@@ -54,7 +54,8 @@ void Connection::OnEvents(uint32_t events) {
   uint32_t signals = 0;
   if ((events & EPOLLIN) != 0) signals |= kReadable;
   if ((events & EPOLLOUT) != 0) signals |= kWritable;
-  if ((events & (EPOLLRDHUP | EPOLLHUP | EPOLLERR)) != 0) signals |= kReadable | kHangup;
+  if ((events & (EPOLLRDHUP | EPOLLHUP | EPOLLERR)) != 0)
+    signals |= kReadable | kHangup;
   if ((events & (EPOLLHUP | EPOLLERR)) != 0) signals |= kWritable;
   Signal(signals);
 }
@@ -104,7 +105,8 @@ void Connection::CheckTime() {
 }
 
 void Connection::PublishDeadline() {
-  const Instant deadline = linger_until_ != kNever ? linger_until_ : stream_.Deadline();
+  const Instant deadline =
+      linger_until_ != kNever ? linger_until_ : stream_.Deadline();
   // It changes with every request; a stale one costs an early look.
   deadline_ns_.store(ToNanos(deadline), std::memory_order_relaxed);
 }
@@ -159,7 +161,8 @@ Connection::Step Connection::Read() {
     case io::Transfer::Status::kDone:
       stream_.OnRead(read.bytes, host_.Now());
       host_.counters().Add(Counter::kBytesIn, read.bytes);
-      if (read.bytes < space.size() && bytes_->ShortReadEmpties()) may_read_ = hangup_;
+      if (read.bytes < space.size() && bytes_->ShortReadEmpties())
+        may_read_ = hangup_;
       break;
     case io::Transfer::Status::kWouldBlock:
       may_read_ = false;
@@ -216,11 +219,13 @@ void Connection::HandleOne() {
   stream_.FinishRequest(counters);
 }
 
-// Whether the request that Advance() found runs in this turn, after `done` others.
+// Whether the request that Advance() found runs in this turn, after `done`
+// others.
 bool Connection::MayGoOn(ClassId first, int done, Duration elapsed) const {
   if (done == kRequestsPerTurn) return false;
   if (host_.NothingElseWaits()) return elapsed <= kTurnTime;
-  return stream_.frame().request_class == first && elapsed + elapsed / done <= host_.TurnTime();
+  return stream_.frame().request_class == first &&
+         elapsed + elapsed / done <= host_.TurnTime();
 }
 
 void Connection::RunRequests() {
@@ -259,7 +264,8 @@ Connection::Step Connection::Linger() {
     return Step::kWait;
   }
   lingered_bytes_ += read.bytes;
-  if (read.status == io::Transfer::Status::kDone && lingered_bytes_ < kLingerBytes) {
+  if (read.status == io::Transfer::Status::kDone &&
+      lingered_bytes_ < kLingerBytes) {
     return Step::kAgain;
   }
   return Close();

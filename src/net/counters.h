@@ -1,7 +1,7 @@
 // counters.h - what the server counts, one set per core.
 //
-// A core writes only its own set, so counting costs a load and a store to a line
-// that no other core writes; ServerStats sums the sets when somebody asks.
+// A core writes only its own set, so counting costs a load and a store to a
+// line that no other core writes; ServerStats sums the sets when somebody asks.
 
 #pragma once
 
@@ -23,16 +23,16 @@ enum class Counter : uint8_t {
   kTooLarge,
   kMalformed,
   kShutdown,
-  kTruncated,           // Input ended inside a request.
-  kTimedOut,            // Connections closed by a timeout.
-  kDropped,             // Datagrams that were not worth an answer.
-  kUnsent,              // Replies that could not be sent: the peer is gone.
+  kTruncated,  // Input ended inside a request.
+  kTimedOut,   // Connections closed by a timeout.
+  kDropped,    // Datagrams that were not worth an answer.
+  kUnsent,     // Replies that could not be sent: the peer is gone.
   kBytesIn,
   kBytesOut,
-  kReceiveBatches,      // System calls that brought at least one datagram.
-  kSendBatches,         // System calls that took at least one.
-  kSpawned,             // User threads that the server started, and
-  kFinished,            // those that will not touch it any more.
+  kReceiveBatches,  // System calls that brought at least one datagram.
+  kSendBatches,     // System calls that took at least one.
+  kSpawned,         // User threads that the server started, and
+  kFinished,        // those that will not touch it any more.
   kCount,
 };
 
@@ -40,10 +40,11 @@ class alignas(base::kNoSharing) Counters {
  public:
   // Called by the owning core, or under the lock of a shared set.
   void Add(Counter counter, uint64_t n = 1) {
-    // Not one step: there is one writer. Release pairs with Get(): who sees that
-    // the last user thread has finished may take the server apart.
+    // Not one step: there is one writer. Release pairs with Get(): who sees
+    // that the last user thread has finished may take the server apart.
     auto& cell = cells_[static_cast<size_t>(counter)];
-    cell.store(cell.load(std::memory_order_relaxed) + n, std::memory_order_release);
+    cell.store(cell.load(std::memory_order_relaxed) + n,
+               std::memory_order_release);
   }
 
   // Any thread. Acquire: see Add().
@@ -52,7 +53,8 @@ class alignas(base::kNoSharing) Counters {
   }
 
  private:
-  std::array<std::atomic<uint64_t>, static_cast<size_t>(Counter::kCount)> cells_{};
+  std::array<std::atomic<uint64_t>, static_cast<size_t>(Counter::kCount)>
+      cells_{};
 };
 
 }  // namespace yamanote::net

@@ -14,7 +14,8 @@ namespace {
 // What a core may do for connections' homes between two tasks, and when idle.
 constexpr size_t kHomeBudget = 32;
 
-std::vector<ClassOptions> ClassesOf(const ServerOptions& options, const Protocol& protocol) {
+std::vector<ClassOptions> ClassesOf(const ServerOptions& options,
+                                    const Protocol& protocol) {
   return options.classes.empty() ? protocol.Classes() : options.classes;
 }
 
@@ -52,8 +53,8 @@ struct Host::CoreInit {
   worker::Waiter* waiter = nullptr;
 };
 
-Host::Host(worker::Engine& engine, const ServerOptions& options, const Protocol& protocol,
-           Service& service, MemoryBudget& memory)
+Host::Host(worker::Engine& engine, const ServerOptions& options,
+           const Protocol& protocol, Service& service, MemoryBudget& memory)
     : engine_(engine),
       cores_(engine.cores()),
       options_(options),
@@ -69,7 +70,8 @@ Host::Host(worker::Engine& engine, const ServerOptions& options, const Protocol&
     uint64_t flow = 1;
     while (core < cores_ && dispatch::HomeOfFlow(flow, cores_) != core) ++flow;
     core_flows_.push_back(flow);
-    home_replies_.push_back(std::make_unique<HomeQueue>(replies_go_home_ ? kHomeReplies : 1));
+    home_replies_.push_back(
+        std::make_unique<HomeQueue>(replies_go_home_ ? kHomeReplies : 1));
   }
   connections_.reserve(options.max_connections + kMostRefusing);
 }
@@ -92,10 +94,11 @@ Result<void> Host::InitCores() {
   return {};
 }
 
-// ---- Requests of connections ------------------------------------------------------
+// ---- Requests of connections
+// ------------------------------------------------------
 
-bool Host::SpawnCounted(const worker::SpawnOptions& options, void (*entry)(void*),
-                        void* argument) {
+bool Host::SpawnCounted(const worker::SpawnOptions& options,
+                        void (*entry)(void*), void* argument) {
   // First: the thread may finish before Spawn() returns.
   counters().Add(Counter::kSpawned);
   if (worker::Spawn(options, entry, argument)) return true;
@@ -104,11 +107,12 @@ bool Host::SpawnCounted(const worker::SpawnOptions& options, void (*entry)(void*
 }
 
 bool Host::Spawn(Connection& connection) {
-  const worker::SpawnOptions options{.name = "tcp request",
-                                     .request_class = connection.frame().request_class,
-                                     .flow = FlowOf(connection.home()),
-                                     .arrival = connection.arrival(),
-                                     .deadline = connection.request_deadline()};
+  const worker::SpawnOptions options{
+      .name = "tcp request",
+      .request_class = connection.frame().request_class,
+      .flow = FlowOf(connection.home()),
+      .arrival = connection.arrival(),
+      .deadline = connection.request_deadline()};
   return SpawnCounted(
       options,
       [](void* argument) {
@@ -141,7 +145,8 @@ bool Host::SendHome(Connection& connection) {
   if (!replies_go_home_) return false;
   const CoreId home = connection.home();
   // A core that sleeps is not woken for a reply that this core can send.
-  if (worker::CurrentCore() == home || engine_.parking().IsParked(home)) return false;
+  if (worker::CurrentCore() == home || engine_.parking().IsParked(home))
+    return false;
   Connection* pointer = &connection;
   const dispatch::Pushed pushed = home_replies_[home]->TryPush(pointer);
   // It may have fallen asleep meanwhile.
@@ -150,18 +155,21 @@ bool Host::SendHome(Connection& connection) {
 }
 
 bool Host::DrainHome(CoreId core) {
-  return home_replies_[core]->Drain(kHomeBudget, [](Connection* c) { c->Continue(); }) > 0;
+  return home_replies_[core]->Drain(kHomeBudget,
+                                    [](Connection* c) { c->Continue(); }) > 0;
 }
 
 bool Host::Help(CoreId core) {
   if (!replies_go_home_ || !DrainHome(core)) return false;
-  // What is left is the home's own, which may have met this core at it and slept.
+  // What is left is the home's own, which may have met this core at it and
+  // slept.
   if (!home_replies_[core]->Empty()) engine_.AskForPump(core);
   return true;
 }
 
 bool Host::Run(CoreId core, Instant now, Moment moment) {
-  if (initialising_.load(std::memory_order_acquire)) core_init_->RunOn(core, service_);
+  if (initialising_.load(std::memory_order_acquire))
+    core_init_->RunOn(core, service_);
   bool worked = replies_go_home_ && DrainHome(core);
   UdpReplies& replies = udp_replies_[core];
   worked |= moment == Moment::kIdle ? replies.Flush() : replies.FlushOld(now);
@@ -172,7 +180,8 @@ void Host::FlushAllUdp() {
   for (UdpReplies& replies : udp_replies_) replies.Flush();
 }
 
-// ---- Connections -------------------------------------------------------------------
+// ---- Connections
+// -------------------------------------------------------------------
 
 Connection* Host::TakeConnection(CoreId& home, Connection::Welcome& welcome) {
   const std::lock_guard guard(connections_lock_);
@@ -197,7 +206,8 @@ void Host::PutBack(Connection& connection, Connection::Welcome welcome) {
     connection.next_free = free_connections_;
     free_connections_ = &connection;
   }
-  open_.fetch_sub(1, std::memory_order_release);  // Pairs with open_connections().
+  open_.fetch_sub(1,
+                  std::memory_order_release);  // Pairs with open_connections().
 }
 
 void Host::Closed(Connection& connection) {
@@ -251,11 +261,13 @@ void Host::AbortAll() {
   for (size_t i = 0; i < made; ++i) connections_[i]->Abort();
 }
 
-// ---- Counting ----------------------------------------------------------------------
+// ---- Counting
+// ----------------------------------------------------------------------
 
 uint64_t Host::Sum(Counter counter) const {
   uint64_t sum = 0;
-  for (CoreId core = 0; core <= cores_; ++core) sum += core_counters_[core].Get(counter);
+  for (CoreId core = 0; core <= cores_; ++core)
+    sum += core_counters_[core].Get(counter);
   return sum;
 }
 

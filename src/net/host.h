@@ -25,8 +25,8 @@ namespace yamanote::net {
 
 class Host final : public ConnectionHost, public worker::Pump {
  public:
-  Host(worker::Engine& engine, const ServerOptions& options, const Protocol& protocol,
-       Service& service, MemoryBudget& memory);
+  Host(worker::Engine& engine, const ServerOptions& options,
+       const Protocol& protocol, Service& service, MemoryBudget& memory);
 
   ~Host() override;
 
@@ -36,17 +36,25 @@ class Host final : public ConnectionHost, public worker::Pump {
   Instant AboutNow() override {
     return FromNanos(about_now_ns_.load(std::memory_order_relaxed));
   }
-  bool Admit(ClassId request_class) override { return admission_.TryAdmit(request_class); }
-  void Release(ClassId request_class) override { admission_.Release(request_class); }
+  bool Admit(ClassId request_class) override {
+    return admission_.TryAdmit(request_class);
+  }
+  void Release(ClassId request_class) override {
+    admission_.Release(request_class);
+  }
   bool Spawn(Connection& connection) override;
   bool SpawnContinue(Connection& connection) override;
   bool NothingElseWaits() override;
   Duration TurnTime() const override {
     return std::min(Connection::kTurnTime, engine_.options().scheduling.slice);
   }
-  void Handle(const Request& request, Reply& reply) override { service_.Handle(request, reply); }
+  void Handle(const Request& request, Reply& reply) override {
+    service_.Handle(request, reply);
+  }
   bool SendHome(Connection& connection) override;
-  bool draining() const override { return draining_.load(std::memory_order_relaxed); }
+  bool draining() const override {
+    return draining_.load(std::memory_order_relaxed);
+  }
   void Closed(Connection& connection) override;
 
   // worker::Pump.
@@ -55,7 +63,8 @@ class Host final : public ConnectionHost, public worker::Pump {
 
   // Runs `entry(argument)` on a user thread and counts it, so that Stop() can
   // wait for it; `entry` ends with Finished(). False if there are too many.
-  bool SpawnCounted(const worker::SpawnOptions& options, void (*entry)(void*), void* argument);
+  bool SpawnCounted(const worker::SpawnOptions& options, void (*entry)(void*),
+                    void* argument);
   void Finished() { counters().Add(Counter::kFinished); }
 
   // Calls service.InitPerCore(core) on every core and returns the first error.
@@ -65,7 +74,9 @@ class Host final : public ConnectionHost, public worker::Pump {
   // Takes an accepted socket into service, or refuses it.
   void OpenConnection(int fd);
   // Those that are being refused included.
-  unsigned open_connections() const { return open_.load(std::memory_order_acquire); }
+  unsigned open_connections() const {
+    return open_.load(std::memory_order_acquire);
+  }
   unsigned served_connections() const;
   // What AboutNow() says until the next call.
   void SetAboutNow(Instant now) {
@@ -133,7 +144,8 @@ class Host final : public ConnectionHost, public worker::Pump {
   std::vector<uint64_t> core_flows_;
   dispatch::Admission admission_;
 
-  // By core; the last one is for threads that are no worker, under Stop()'s lock.
+  // By core; the last one is for threads that are no worker, under Stop()'s
+  // lock.
   std::unique_ptr<Counters[]> core_counters_;
   std::vector<UdpReplies> udp_replies_;
   std::vector<std::unique_ptr<HomeQueue>> home_replies_;

@@ -30,11 +30,13 @@ class LineProtocol final : public Protocol {
     if (kind == 'N') return Sized(input);
     const auto end = std::find(input.begin(), input.end(), std::byte{'\n'});
     if (end == input.end()) {
-      if (transport == Transport::kUdp) frame.status = Frame::Status::kMalformed;
+      if (transport == Transport::kUdp)
+        frame.status = Frame::Status::kMalformed;
       return frame;
     }
     frame.size = static_cast<size_t>(end - input.begin()) + 1;
-    frame.status = kind == '!' ? Frame::Status::kMalformed : Frame::Status::kRequest;
+    frame.status =
+        kind == '!' ? Frame::Status::kMalformed : Frame::Status::kRequest;
     frame.request_class = kind == 'L' ? 1 : 0;
     if (kind == 'S') frame.skip = Number(input.first(frame.size));
     return frame;

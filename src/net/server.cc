@@ -23,49 +23,63 @@ constexpr Duration kLongestSweep = seconds(1);
 constexpr size_t kSweepBatch = 256;  // Connections looked at before giving way.
 constexpr Duration kStopPoll = milliseconds(1);
 
-Result<void> CheckRange(const char* name, uint64_t value, uint64_t least, uint64_t most) {
+Result<void> CheckRange(const char* name, uint64_t value, uint64_t least,
+                        uint64_t most) {
   if (value >= least && value <= most) return {};
   return MakeError(ErrorCode::kInvalidArgument,
-                   std::string(name) + " = " + std::to_string(value) + " must be " +
-                       std::to_string(least) + " .. " + std::to_string(most));
+                   std::string(name) + " = " + std::to_string(value) +
+                       " must be " + std::to_string(least) + " .. " +
+                       std::to_string(most));
 }
 
 Result<void> CheckPositive(const char* name, Duration value) {
   if (value > Duration::zero()) return {};
-  return MakeError(ErrorCode::kInvalidArgument,
-                   std::string(name) + " = " + std::to_string(ToNanos(value)) +
-                       " ns must be > 0; for no timeout use the largest Duration");
+  return MakeError(
+      ErrorCode::kInvalidArgument,
+      std::string(name) + " = " + std::to_string(ToNanos(value)) +
+          " ns must be > 0; for no timeout use the largest Duration");
 }
 
 Result<void> Validate(const ServerOptions& o) {
-  Result<void> result = CheckRange("listen: number of addresses", o.listen.size(), 1, 64);
+  Result<void> result =
+      CheckRange("listen: number of addresses", o.listen.size(), 1, 64);
   if (result && !o.tcp && !o.udp) {
     return MakeError(ErrorCode::kInvalidArgument,
                      "tcp and udp are both off; a server needs one of them");
   }
-  if (result) result = CheckRange("max_connections", o.max_connections, 1, 1 << 20);
-  if (result) result = CheckRange("max_request_bytes", o.max_request_bytes, 64, 1 << 30);
-  if (result) result = CheckRange("max_reply_bytes", o.max_reply_bytes, 64, 1 << 30);
+  if (result)
+    result = CheckRange("max_connections", o.max_connections, 1, 1 << 20);
+  if (result)
+    result = CheckRange("max_request_bytes", o.max_request_bytes, 64, 1 << 30);
+  if (result)
+    result = CheckRange("max_reply_bytes", o.max_reply_bytes, 64, 1 << 30);
   if (result) {
     // A buffer that grows exists twice for a moment.
     const size_t least = 2 * std::max(o.max_request_bytes, o.max_reply_bytes);
-    result = CheckRange("max_buffer_bytes", o.max_buffer_bytes, least, size_t{1} << 40);
+    result = CheckRange("max_buffer_bytes", o.max_buffer_bytes, least,
+                        size_t{1} << 40);
     if (!result) {
       result.error().message +=
-          ": at least twice max_request_bytes and max_reply_bytes; raise it or lower those";
+          ": at least twice max_request_bytes and max_reply_bytes; raise it or "
+          "lower those";
     }
   }
-  if (result) result = CheckRange("max_datagram_bytes", o.max_datagram_bytes, 64, 65507);
-  if (result) result = CheckRange("max_datagrams", o.max_datagrams, 256, 16 << 20);
+  if (result)
+    result = CheckRange("max_datagram_bytes", o.max_datagram_bytes, 64, 65507);
+  if (result)
+    result = CheckRange("max_datagrams", o.max_datagrams, 256, 16 << 20);
   if (result) result = CheckPositive("idle_timeout", o.idle_timeout);
   if (result) result = CheckPositive("request_timeout", o.request_timeout);
   if (result) result = CheckPositive("send_timeout", o.send_timeout);
-  if (result && (o.drain_timeout < Duration::zero() || o.reply_delay < Duration::zero())) {
+  if (result && (o.drain_timeout < Duration::zero() ||
+                 o.reply_delay < Duration::zero())) {
     return MakeError(ErrorCode::kInvalidArgument,
                      "drain_timeout and reply_delay must not be negative");
   }
   for (const ClassOptions& c : o.classes) {
-    if (result) result = CheckRange(("limit of class " + c.name).c_str(), c.limit, 1, UINT32_MAX);
+    if (result)
+      result = CheckRange(("limit of class " + c.name).c_str(), c.limit, 1,
+                          UINT32_MAX);
   }
   return result;
 }
@@ -74,7 +88,8 @@ Result<void> Validate(const ServerOptions& o) {
 template <typename F>
 Result<void> OnUserThread(F function) {
   Result<void> result;
-  auto thread = Thread::Spawn({.name = "server start"}, [&] { result = function(); });
+  auto thread =
+      Thread::Spawn({.name = "server start"}, [&] { result = function(); });
   if (!thread) return tl::unexpected(thread.error());
   thread->join();
   return result;
@@ -130,18 +145,21 @@ class Server::Impl {
 };
 
 Result<void> Server::Impl::AddUdp(const SocketAddress& address) {
-  // Where cores share their work, they share a socket; else each has its own and
-  // the kernel spreads the peers over them.
+  // Where cores share their work, they share a socket; else each has its own
+  // and the kernel spreads the peers over them.
   const PlacementKind placement = host_.engine().options().scheduling.placement;
-  const bool per_core = host_.cores() > 1 && (placement == PlacementKind::kPartitioned ||
-                                              placement == PlacementKind::kStealing);
+  const bool per_core =
+      host_.cores() > 1 && (placement == PlacementKind::kPartitioned ||
+                            placement == PlacementKind::kStealing);
   SocketAddress bound = address;
   for (CoreId core = 0; core < (per_core ? host_.cores() : 1); ++core) {
-    auto fd = io::OpenUdp(bound, per_core ? io::PortSharing::kShared : io::PortSharing::kExclusive,
-                          options_.socket_buffer_bytes);
+    auto fd = io::OpenUdp(
+        bound,
+        per_core ? io::PortSharing::kShared : io::PortSharing::kExclusive,
+        options_.socket_buffer_bytes);
     if (!fd) return tl::unexpected(fd.error());
-    udp_.push_back(std::make_unique<net::UdpEndpoint>(host_, *fd, per_core ? core : kNoCore,
-                                                      udp_cores_));
+    udp_.push_back(std::make_unique<net::UdpEndpoint>(
+        host_, *fd, per_core ? core : kNoCore, udp_cores_));
     if (core == 0) bound = net::BoundAddress(*fd);
   }
   udp_addresses_.push_back(bound);
@@ -177,17 +195,19 @@ Result<void> Server::Impl::Start() {
   for (auto& listener : tcp_) {
     if (auto watched = listener->Watch(); !watched) return watched;
   }
-  auto sweeper = Thread::Spawn({.name = "server sweeper"},
-                               [this] { SweepLoop(sweeper_stop_.get_token()); });
+  auto sweeper = Thread::Spawn({.name = "server sweeper"}, [this] {
+    SweepLoop(sweeper_stop_.get_token());
+  });
   if (!sweeper) return tl::unexpected(sweeper.error());
   sweeper_ = std::move(*sweeper);
   return {};
 }
 
 void Server::Impl::SweepLoop(const std::stop_token& stop) {
-  const Duration shortest =
-      std::min({options_.idle_timeout, options_.request_timeout, options_.send_timeout});
-  const Duration interval = std::clamp(shortest / 8, kShortestSweep, kLongestSweep);
+  const Duration shortest = std::min(
+      {options_.idle_timeout, options_.request_timeout, options_.send_timeout});
+  const Duration interval =
+      std::clamp(shortest / 8, kShortestSweep, kLongestSweep);
   do {
     const Instant now = Clock::now();
     // Late rather than early: idle time must not begin before the reply.
@@ -230,8 +250,8 @@ void Server::Impl::Stop() {
     endpoint->Unwatch();
     endpoint->RefuseQueued();
   }
-  // A datagram that was taken in just before StartDraining() may have begun after
-  // Drain() looked.
+  // A datagram that was taken in just before StartDraining() may have begun
+  // after Drain() looked.
   while (!host_.Quiet()) this_thread::sleep_for(kStopPoll);
   if (sweeper_.joinable()) {
     sweeper_stop_.request_stop();
@@ -257,7 +277,8 @@ ServerStats Server::Impl::stats() const {
   stats.truncated = sum(Counter::kTruncated);
   stats.timed_out = sum(Counter::kTimedOut);
   stats.dropped = sum(Counter::kDropped);
-  for (const auto& endpoint : udp_) stats.kernel_dropped += endpoint->kernel_drops();
+  for (const auto& endpoint : udp_)
+    stats.kernel_dropped += endpoint->kernel_drops();
   stats.unsent = sum(Counter::kUnsent);
   stats.bytes_in = sum(Counter::kBytesIn);
   stats.bytes_out = sum(Counter::kBytesOut);
@@ -270,26 +291,36 @@ ServerStats Server::Impl::stats() const {
 Server::Server(std::unique_ptr<Impl> impl) : impl_(std::move(impl)) {}
 Server::~Server() = default;
 
-Result<std::unique_ptr<Server>> Server::Start(ServerOptions options, const Protocol& protocol,
+Result<std::unique_ptr<Server>> Server::Start(ServerOptions options,
+                                              const Protocol& protocol,
                                               Service& service) {
-  if (auto valid = Validate(options); !valid) return tl::unexpected(valid.error());
+  if (auto valid = Validate(options); !valid)
+    return tl::unexpected(valid.error());
   worker::Engine* const engine = worker::Engine::Current();
   if (engine == nullptr) {
-    return MakeError(ErrorCode::kUnavailable,
-                     "no Runtime in this process: create one before the server");
+    return MakeError(
+        ErrorCode::kUnavailable,
+        "no Runtime in this process: create one before the server");
   }
   if (engine->pump() != nullptr) {
-    return MakeError(ErrorCode::kUnavailable,
-                     "the runtime has a server already; give that one more addresses");
+    return MakeError(
+        ErrorCode::kUnavailable,
+        "the runtime has a server already; give that one more addresses");
   }
-  auto impl = std::make_unique<Impl>(*engine, std::move(options), protocol, service);
-  if (auto started = impl->Start(); !started) return tl::unexpected(started.error());
+  auto impl =
+      std::make_unique<Impl>(*engine, std::move(options), protocol, service);
+  if (auto started = impl->Start(); !started)
+    return tl::unexpected(started.error());
   return std::unique_ptr<Server>(new Server(std::move(impl)));
 }
 
 void Server::Stop() { impl_->Stop(); }
-const std::vector<SocketAddress>& Server::tcp_addresses() const { return impl_->tcp_addresses_; }
-const std::vector<SocketAddress>& Server::udp_addresses() const { return impl_->udp_addresses_; }
+const std::vector<SocketAddress>& Server::tcp_addresses() const {
+  return impl_->tcp_addresses_;
+}
+const std::vector<SocketAddress>& Server::udp_addresses() const {
+  return impl_->udp_addresses_;
+}
 ServerStats Server::stats() const { return impl_->stats(); }
 const ServerOptions& Server::options() const { return impl_->options_; }
 

@@ -1,5 +1,5 @@
-// server_test.cc - a server over loopback, under every preset, with well and ill
-// behaved clients.
+// server_test.cc - a server over loopback, under every preset, with well and
+// ill behaved clients.
 
 #include "yamanote/server.h"
 
@@ -14,9 +14,11 @@
 namespace yamanote::net {
 namespace {
 
-// ---- Under every preset -----------------------------------------------------------
+// ---- Under every preset
+// -----------------------------------------------------------
 
-class EveryPresetTest : public ServerTest, public testing::WithParamInterface<std::string> {};
+class EveryPresetTest : public ServerTest,
+                        public testing::WithParamInterface<std::string> {};
 
 TEST_P(EveryPresetTest, RepliesKeepTheOrderOfTheirRequests) {
   StartWith(GetParam());
@@ -28,8 +30,8 @@ TEST_P(EveryPresetTest, RepliesKeepTheOrderOfTheirRequests) {
       TestClient client = Tcp();
       std::string sent, expected;
       for (int i = 0; i < kRequests; ++i) {
-        const std::string line =
-            (i % 7 == 0 ? "L" : "") + std::to_string(c) + "-" + std::to_string(i) + "\n";
+        const std::string line = (i % 7 == 0 ? "L" : "") + std::to_string(c) +
+                                 "-" + std::to_string(i) + "\n";
         sent += line;
         expected += "<" + line;
       }
@@ -56,7 +58,8 @@ TEST_P(EveryPresetTest, DatagramsAreAnswered) {
       for (int burst = 0; burst < 20; ++burst) {
         std::vector<std::string> expected, got;
         for (int i = 0; i < 16; ++i) {
-          const std::string line = std::to_string(c * 1000 + burst * 16 + i) + "\n";
+          const std::string line =
+              std::to_string(c * 1000 + burst * 16 + i) + "\n";
           expected.push_back("<" + line);
           ASSERT_TRUE(client.Send(line));
         }
@@ -78,7 +81,8 @@ TEST_P(EveryPresetTest, StoppingAnswersWhatRunsAndRefusesTheRest) {
   ASSERT_TRUE(client.Send("W1\nlate\n"));
   ASSERT_TRUE(Eventually([&] { return service_.waiting_ == 1; }));
   std::jthread stopper([&] { server_->Stop(); });
-  EXPECT_EQ(idle.ReceiveAll(), "");  // Closed at once: so the server is stopping.
+  EXPECT_EQ(idle.ReceiveAll(),
+            "");  // Closed at once: so the server is stopping.
   idle.EndOutput();
   service_.go_ = true;
   EXPECT_EQ(client.ReceiveAll(), "<W1\nE3\n");
@@ -94,17 +98,20 @@ std::vector<std::string> PresetNames() {
   return names;
 }
 
-INSTANTIATE_TEST_SUITE_P(Presets, EveryPresetTest, testing::ValuesIn(PresetNames()),
+INSTANTIATE_TEST_SUITE_P(Presets, EveryPresetTest,
+                         testing::ValuesIn(PresetNames()),
                          [](const auto& preset) {
                            std::string name = preset.param;
                            std::ranges::replace(name, '-', '_');
                            return name;
                          });
 
-// A request that never gives way holds up neither the input nor the replies of the
-// connections whose home is its core, though no other core is ever idle. (With
-// partitioned placement it does, and with tq, which steals no work, it may.)
-class SharingPresetTest : public ServerTest, public testing::WithParamInterface<std::string> {};
+// A request that never gives way holds up neither the input nor the replies of
+// the connections whose home is its core, though no other core is ever idle.
+// (With partitioned placement it does, and with tq, which steals no work, it
+// may.)
+class SharingPresetTest : public ServerTest,
+                          public testing::WithParamInterface<std::string> {};
 
 TEST_P(SharingPresetTest, ATaskThatHoldsItsCoreDelaysNobody) {
   StartWith(GetParam());
@@ -131,9 +138,11 @@ TEST_P(SharingPresetTest, ATaskThatHoldsItsCoreDelaysNobody) {
 }
 
 INSTANTIATE_TEST_SUITE_P(Presets, SharingPresetTest,
-                         testing::Values("zygos", "shenango", "yamanote", "shinjuku", "concord"));
+                         testing::Values("zygos", "shenango", "yamanote",
+                                         "shinjuku", "concord"));
 
-// ---- Start and stop ---------------------------------------------------------------
+// ---- Start and stop
+// ---------------------------------------------------------------
 
 TEST_F(ServerTest, InitialisesTheServiceOnceAndOnEachCore) {
   StartWith("yamanote");
@@ -145,7 +154,8 @@ TEST_F(ServerTest, AServiceThatCannotStartIsAnError) {
   runtime_ = *Runtime::Create({.cores = 1, .pin = false});
   service_.init_result = MakeError(ErrorCode::kInternal, "no data");
   const auto server = Server::Start(
-      {.listen = {SocketAddress::Loopback(AddressFamily::kIpv4, 0)}}, protocol_, service_);
+      {.listen = {SocketAddress::Loopback(AddressFamily::kIpv4, 0)}}, protocol_,
+      service_);
   ASSERT_FALSE(server);
   EXPECT_EQ(server.error().message, "no data");
 }
@@ -156,28 +166,34 @@ TEST_F(ServerTest, WrongOptionsNameTheOption) {
     const auto server = Server::Start(std::move(options), protocol_, service_);
     return server ? std::string() : server.error().message;
   };
-  const std::vector<SocketAddress> any = {SocketAddress::Loopback(AddressFamily::kIpv4, 0)};
+  const std::vector<SocketAddress> any = {
+      SocketAddress::Loopback(AddressFamily::kIpv4, 0)};
   EXPECT_THAT(message({}), testing::HasSubstr("listen"));
-  EXPECT_THAT(message({.listen = any, .tcp = false}), testing::HasSubstr("tcp and udp"));
+  EXPECT_THAT(message({.listen = any, .tcp = false}),
+              testing::HasSubstr("tcp and udp"));
   EXPECT_THAT(message({.listen = any, .max_connections = 0}),
               testing::HasSubstr("max_connections = 0 must be 1 .. 1048576"));
-  EXPECT_THAT(message({.listen = any, .max_buffer_bytes = 1 << 20}),
-              testing::HasSubstr("max_buffer_bytes = 1048576 must be 16777216 .. "));
-  EXPECT_THAT(message({.listen = any, .idle_timeout = 0s}), testing::HasSubstr("idle_timeout"));
+  EXPECT_THAT(
+      message({.listen = any, .max_buffer_bytes = 1 << 20}),
+      testing::HasSubstr("max_buffer_bytes = 1048576 must be 16777216 .. "));
+  EXPECT_THAT(message({.listen = any, .idle_timeout = 0s}),
+              testing::HasSubstr("idle_timeout"));
 }
 
 TEST_F(ServerTest, AnAddressInUseIsAnError) {
   StartWith("yamanote");
   server_->Stop();
-  TestClient keeps = TestClient(SocketAddress::Loopback(AddressFamily::kIpv4, 1), SOCK_DGRAM);
+  TestClient keeps =
+      TestClient(SocketAddress::Loopback(AddressFamily::kIpv4, 1), SOCK_DGRAM);
   const int fd = socket(AF_INET, SOCK_STREAM, 0);
   sockaddr_storage storage{};
-  socklen_t size = io::ToSockaddr(SocketAddress::Loopback(AddressFamily::kIpv4, 0), storage);
+  socklen_t size =
+      io::ToSockaddr(SocketAddress::Loopback(AddressFamily::kIpv4, 0), storage);
   ASSERT_EQ(bind(fd, reinterpret_cast<sockaddr*>(&storage), size), 0);
   ASSERT_EQ(listen(fd, 1), 0);
   ASSERT_EQ(getsockname(fd, reinterpret_cast<sockaddr*>(&storage), &size), 0);
-  const auto server =
-      Server::Start({.listen = {io::FromSockaddr(storage, size)}}, protocol_, service_);
+  const auto server = Server::Start(
+      {.listen = {io::FromSockaddr(storage, size)}}, protocol_, service_);
   ASSERT_FALSE(server);
   EXPECT_EQ(server.error().system_errno, EADDRINUSE);
   close(fd);
@@ -185,7 +201,8 @@ TEST_F(ServerTest, AnAddressInUseIsAnError) {
 
 TEST_F(ServerTest, ARuntimeHasOneServerAtATimeAndAnotherAfterIt) {
   StartWith("yamanote");
-  const ServerOptions options{.listen = {SocketAddress::Loopback(AddressFamily::kIpv6, 0)}};
+  const ServerOptions options{
+      .listen = {SocketAddress::Loopback(AddressFamily::kIpv6, 0)}};
   EXPECT_FALSE(Server::Start(options, protocol_, service_));
   server_.reset();
   auto second = Server::Start(options, protocol_, service_);
@@ -196,11 +213,13 @@ TEST_F(ServerTest, ARuntimeHasOneServerAtATimeAndAnotherAfterIt) {
 }
 
 TEST_F(ServerTest, SeveralAddressesOfBothFamiliesAndTransports) {
-  StartWith("zygos", {.listen = {SocketAddress::Loopback(AddressFamily::kIpv4, 0),
-                                 SocketAddress::Loopback(AddressFamily::kIpv6, 0)},
-                      .udp = true});
+  StartWith("zygos",
+            {.listen = {SocketAddress::Loopback(AddressFamily::kIpv4, 0),
+                        SocketAddress::Loopback(AddressFamily::kIpv6, 0)},
+             .udp = true});
   ASSERT_EQ(server_->tcp_addresses().size(), 2u);
-  EXPECT_EQ(server_->udp_addresses(), server_->tcp_addresses());  // The same ports.
+  EXPECT_EQ(server_->udp_addresses(),
+            server_->tcp_addresses());  // The same ports.
   for (const SocketAddress& address : server_->tcp_addresses()) {
     TestClient stream(address, SOCK_STREAM), datagram(address, SOCK_DGRAM);
     ASSERT_TRUE(stream.Send("s\n"));
@@ -210,7 +229,8 @@ TEST_F(ServerTest, SeveralAddressesOfBothFamiliesAndTransports) {
   }
 }
 
-TEST_F(ServerTest, AHandlerThatOutlivesTheDrainTimeoutIsWaitedForAndItsReplyDropped) {
+TEST_F(ServerTest,
+       AHandlerThatOutlivesTheDrainTimeoutIsWaitedForAndItsReplyDropped) {
   StartWith("yamanote", {.drain_timeout = 0s});
   TestClient client = Tcp();
   ASSERT_TRUE(client.Send("W1\n"));
@@ -226,7 +246,8 @@ TEST_F(ServerTest, AHandlerThatOutlivesTheDrainTimeoutIsWaitedForAndItsReplyDrop
   EXPECT_EQ(server_->stats().open, 0u);
 }
 
-// ---- Ill behaved clients ----------------------------------------------------------
+// ---- Ill behaved clients
+// ----------------------------------------------------------
 
 TEST_F(ServerTest, MalformedInputIsAnsweredAndOthersAreNotDisturbed) {
   StartWith("yamanote");
@@ -287,7 +308,8 @@ TEST_F(ServerTest, ASlowReaderGetsEverythingAndDelaysNobody) {
     ASSERT_TRUE(other.Send("quick\n"));
     EXPECT_EQ(other.Receive(7), "<quick\n");
   }
-  EXPECT_LT(server_->stats().requests, 120u);  // Its requests wait for its reading.
+  EXPECT_LT(server_->stats().requests,
+            120u);  // Its requests wait for its reading.
   EXPECT_EQ(slow.Receive(100 * 100'000).size(), 100u * 100'000);
 }
 
@@ -318,7 +340,9 @@ TEST_F(ServerTest, ConnectionsBeyondTheLimitAreRefusedInTheProtocolsWords) {
 }
 
 TEST_F(ServerTest, AFullClassIsRefusedAtOnceAndOthersAreNot) {
-  StartWith("yamanote", {.udp = true, .classes = {{.name = "short", .limit = 1}, {.name = "long"}}});
+  StartWith("yamanote",
+            {.udp = true,
+             .classes = {{.name = "short", .limit = 1}, {.name = "long"}}});
   TestClient holder = Tcp(), refused = Tcp(), other = Tcp(), datagram = Udp();
   ASSERT_TRUE(holder.Send("W1\n"));
   ASSERT_TRUE(Eventually([&] { return service_.waiting_ == 1; }));

@@ -20,12 +20,14 @@ T LoadLittle(const std::byte* from) {
 
 template <std::unsigned_integral T>
 void StoreLittle(T value, std::byte* to) {
-  for (size_t i = 0; i < sizeof(T); ++i) to[i] = static_cast<std::byte>(value >> (8 * i));
+  for (size_t i = 0; i < sizeof(T); ++i)
+    to[i] = static_cast<std::byte>(value >> (8 * i));
 }
 
 }  // namespace
 
-std::array<std::byte, kSpinMessageBytes> EncodeSpin(const SpinMessage& message) {
+std::array<std::byte, kSpinMessageBytes> EncodeSpin(
+    const SpinMessage& message) {
   std::array<std::byte, kSpinMessageBytes> bytes;
   StoreLittle(message.stamp, &bytes[0]);
   StoreLittle(message.service_ns, &bytes[8]);
@@ -47,18 +49,24 @@ std::optional<SpinMessage> DecodeSpin(Bytes bytes) {
 }
 
 SpinProtocol::SpinProtocol(SpinOptions options) : options_(std::move(options)) {
-  YAMANOTE_CHECK(!options_.classes.empty(), "SpinOptions::classes must not be empty");
-  YAMANOTE_CHECK(options_.max_service > Duration::zero(), "SpinOptions::max_service must be > 0");
+  YAMANOTE_CHECK(!options_.classes.empty(),
+                 "SpinOptions::classes must not be empty");
+  YAMANOTE_CHECK(options_.max_service > Duration::zero(),
+                 "SpinOptions::max_service must be > 0");
 }
 
 Frame SpinProtocol::Next(Bytes input, Transport transport) const {
   Frame frame;
-  if (transport == Transport::kTcp && input.size() < kSpinMessageBytes) return frame;
+  if (transport == Transport::kTcp && input.size() < kSpinMessageBytes)
+    return frame;
   frame.status = Frame::Status::kMalformed;
-  if (transport == Transport::kUdp && input.size() != kSpinMessageBytes) return frame;
+  if (transport == Transport::kUdp && input.size() != kSpinMessageBytes)
+    return frame;
   const auto message = DecodeSpin(input.first(kSpinMessageBytes));
   if (message->reserved != 0) return frame;
-  if (message->service_ns > static_cast<uint64_t>(ToNanos(options_.max_service))) return frame;
+  if (message->service_ns >
+      static_cast<uint64_t>(ToNanos(options_.max_service)))
+    return frame;
   frame.status = Frame::Status::kRequest;
   frame.size = kSpinMessageBytes;
   if (message->request_class < options_.classes.size()) {
@@ -67,13 +75,15 @@ Frame SpinProtocol::Next(Bytes input, Transport transport) const {
   return frame;
 }
 
-void SpinProtocol::Refuse(Bytes frame, Transport, Refusal why, Reply& reply) const {
+void SpinProtocol::Refuse(Bytes frame, Transport, Refusal why,
+                          Reply& reply) const {
   if (why == Refusal::kMalformed || why == Refusal::kTooLarge) {
     reply.CloseAfterSend();
     return;
   }
-  auto message = frame.size() >= kSpinMessageBytes ? DecodeSpin(frame.first(kSpinMessageBytes))
-                                                   : std::nullopt;
+  auto message = frame.size() >= kSpinMessageBytes
+                     ? DecodeSpin(frame.first(kSpinMessageBytes))
+                     : std::nullopt;
   if (!message) return;
   message->reserved = 1 + static_cast<uint32_t>(why);
   reply.Append(EncodeSpin(*message));

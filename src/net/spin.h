@@ -59,8 +59,11 @@ class SpinProtocol final : public Protocol {
   explicit SpinProtocol(SpinOptions options = {});
 
   Frame Next(Bytes input, Transport transport) const override;
-  void Refuse(Bytes frame, Transport transport, Refusal why, Reply& reply) const override;
-  std::vector<ClassOptions> Classes() const override { return options_.classes; }
+  void Refuse(Bytes frame, Transport transport, Refusal why,
+              Reply& reply) const override;
+  std::vector<ClassOptions> Classes() const override {
+    return options_.classes;
+  }
 
  private:
   const SpinOptions options_;

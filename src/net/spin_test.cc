@@ -16,8 +16,8 @@ const SpinMessage kMessage{.stamp = 0x0102030405060708,
                            .request_class = 1};
 
 SpinProtocol TwoClasses() {
-  return SpinProtocol({.max_service = 1ms,
-                       .classes = {{.name = "short"}, {.name = "long"}}});
+  return SpinProtocol(
+      {.max_service = 1ms, .classes = {{.name = "short"}, {.name = "long"}}});
 }
 
 TEST(SpinTest, LayoutIsLittleEndianAndFixed) {
@@ -51,22 +51,26 @@ TEST(SpinTest, AWholeMessageIsARequestOfItsClass) {
 TEST(SpinTest, AnUnknownClassIsTheDefaultClass) {
   SpinMessage message = kMessage;
   message.request_class = 2;
-  EXPECT_EQ(TwoClasses().Next(EncodeSpin(message), Transport::kUdp).request_class, 0);
+  EXPECT_EQ(
+      TwoClasses().Next(EncodeSpin(message), Transport::kUdp).request_class, 0);
 }
 
 TEST(SpinTest, PartOfAMessageWaitsForMoreOnTcpAndIsMalformedOnUdp) {
   const auto bytes = EncodeSpin(kMessage);
   for (size_t size = 0; size < bytes.size(); ++size) {
     const Bytes part = Bytes(bytes).first(size);
-    EXPECT_EQ(TwoClasses().Next(part, Transport::kTcp).status, Frame::Status::kNeedMore);
-    EXPECT_EQ(TwoClasses().Next(part, Transport::kUdp).status, Frame::Status::kMalformed);
+    EXPECT_EQ(TwoClasses().Next(part, Transport::kTcp).status,
+              Frame::Status::kNeedMore);
+    EXPECT_EQ(TwoClasses().Next(part, Transport::kUdp).status,
+              Frame::Status::kMalformed);
   }
 }
 
 TEST(SpinTest, MoreThanAMessageIsPipelinedOnTcpAndMalformedOnUdp) {
   std::array<std::byte, 33> bytes{};
   EXPECT_EQ(TwoClasses().Next(bytes, Transport::kTcp).size, 32u);
-  EXPECT_EQ(TwoClasses().Next(bytes, Transport::kUdp).status, Frame::Status::kMalformed);
+  EXPECT_EQ(TwoClasses().Next(bytes, Transport::kUdp).status,
+            Frame::Status::kMalformed);
 }
 
 TEST(SpinTest, ReservedAndServiceTimeAreChecked) {
@@ -85,7 +89,8 @@ TEST(SpinTest, ReservedAndServiceTimeAreChecked) {
 
 TEST(SpinTest, OverloadIsAnsweredWithTheMessageAndTheReason) {
   Reply reply(1024);
-  TwoClasses().Refuse(EncodeSpin(kMessage), Transport::kUdp, Refusal::kOverloaded, reply);
+  TwoClasses().Refuse(EncodeSpin(kMessage), Transport::kUdp,
+                      Refusal::kOverloaded, reply);
   const auto answer = DecodeSpin(reply.bytes());
   ASSERT_TRUE(answer);
   EXPECT_EQ(answer->stamp, kMessage.stamp);
@@ -95,7 +100,8 @@ TEST(SpinTest, OverloadIsAnsweredWithTheMessageAndTheReason) {
 
 TEST(SpinTest, MalformedInputIsNotAnsweredAndClosesTheConnection) {
   Reply reply(1024);
-  TwoClasses().Refuse(EncodeSpin(kMessage), Transport::kTcp, Refusal::kMalformed, reply);
+  TwoClasses().Refuse(EncodeSpin(kMessage), Transport::kTcp,
+                      Refusal::kMalformed, reply);
   EXPECT_TRUE(reply.bytes().empty());
   EXPECT_TRUE(reply.close_after_send());
 }

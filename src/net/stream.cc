@@ -16,10 +16,14 @@ constexpr size_t kKeepBytes = MemoryBudget::kFreeBytes;
 
 Counter CounterOf(Refusal why) {
   switch (why) {
-    case Refusal::kOverloaded: return Counter::kOverloaded;
-    case Refusal::kTooLarge: return Counter::kTooLarge;
-    case Refusal::kMalformed: return Counter::kMalformed;
-    case Refusal::kShutdown: return Counter::kShutdown;
+    case Refusal::kOverloaded:
+      return Counter::kOverloaded;
+    case Refusal::kTooLarge:
+      return Counter::kTooLarge;
+    case Refusal::kMalformed:
+      return Counter::kMalformed;
+    case Refusal::kShutdown:
+      return Counter::kShutdown;
   }
   return Counter::kMalformed;
 }
@@ -92,8 +96,9 @@ bool Stream::ParseNext(Counters& counters) {
   const Frame frame = protocol_.Next(input, Transport::kTcp);
   switch (frame.status) {
     case Frame::Status::kRequest:
-      YAMANOTE_CHECK(frame.size > 0 && frame.size <= input.size(),
-                     "Protocol::Next() returned a request that is not in its input");
+      YAMANOTE_CHECK(
+          frame.size > 0 && frame.size <= input.size(),
+          "Protocol::Next() returned a request that is not in its input");
       if (frame.size > limits_.max_request_bytes) {
         Refuse(input.first(frame.size), Refusal::kTooLarge, counters);
         StartSkip(frame.size + frame.skip);
@@ -106,7 +111,8 @@ bool Stream::ParseNext(Counters& counters) {
       }
       return true;
     case Frame::Status::kMalformed:
-      Refuse(frame.size == 0 ? input : input.first(std::min(input.size(), frame.size)),
+      Refuse(frame.size == 0 ? input
+                             : input.first(std::min(input.size(), frame.size)),
              Refusal::kMalformed, counters);
       if (frame.size == 0) closing_ = true;
       StartSkip(frame.size + frame.skip);
@@ -198,7 +204,8 @@ std::span<std::byte> Stream::ReadSpace() {
 }
 
 void Stream::OnRead(size_t bytes, Instant now) {
-  YAMANOTE_CHECK(bytes <= capacity_ - end_, "more was read than there was space");
+  YAMANOTE_CHECK(bytes <= capacity_ - end_,
+                 "more was read than there was space");
   end_ += bytes;
   looked_ = false;
   last_read_ = now;
@@ -226,7 +233,8 @@ void Stream::RefusePeer() {
 
 void Stream::OnSent(size_t bytes) {
   sent_ += bytes;
-  YAMANOTE_CHECK(sent_ <= reply_.all_bytes().size(), "more was sent than there was");
+  YAMANOTE_CHECK(sent_ <= reply_.all_bytes().size(),
+                 "more was sent than there was");
   send_blocked_ = looked_ = false;
   if (sent_ < reply_.all_bytes().size()) return;
   sent_ = 0;
@@ -242,7 +250,8 @@ Instant Stream::Deadline() const {
   if (running_) return kNever;
   if (send_blocked_) return Later(send_blocked_since_, limits_.send_timeout);
   if (has_frame_) return kNever;
-  if (partial_ || skip_ > 0) return Later(partial_since_, limits_.request_timeout);
+  if (partial_ || skip_ > 0)
+    return Later(partial_since_, limits_.request_timeout);
   return Later(std::max(last_read_, active_), limits_.idle_timeout);
 }
 

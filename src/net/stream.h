@@ -3,10 +3,10 @@
 // Pure: no sockets, no threads, no clock. Whoever owns the connection asks
 // Advance() what to do, does it, and says how it went:
 //
-//   kRead     put bytes at ReadSpace(), then OnRead(); or OnNoInput(), OnEndOfInput()
-//   kRequest  frame() is whole: run or refuse it, then Finish or Refuse
-//   kSend     write Unsent(), then OnSent()
-//   kClose    nothing is left to do
+//   kRead     put bytes at ReadSpace(), then OnRead(); or OnNoInput(),
+//   OnEndOfInput() kRequest  frame() is whole: run or refuse it, then Finish or
+//   Refuse kSend     write Unsent(), then OnSent() kClose    nothing is left to
+//   do
 //
 // What it refuses by itself (malformed, too large, no memory, stopping) it
 // answers in the protocol's words and counts. Bounds: the input buffer holds at
@@ -30,10 +30,11 @@ namespace yamanote::net {
 struct StreamLimits {
   size_t max_request_bytes = 1 << 20;
   size_t max_reply_bytes = 8 << 20;
-  MemoryBudget* memory = nullptr;              // Of all streams. nullptr: no bound.
-  Duration idle_timeout = Duration::max();     // Since the last request or reply.
-  Duration request_timeout = Duration::max();  // From a request's first byte to its last.
-  Duration send_timeout = Duration::max();     // Without the peer taking a byte.
+  MemoryBudget* memory = nullptr;  // Of all streams. nullptr: no bound.
+  Duration idle_timeout = Duration::max();  // Since the last request or reply.
+  Duration request_timeout =
+      Duration::max();  // From a request's first byte to its last.
+  Duration send_timeout = Duration::max();  // Without the peer taking a byte.
 };
 
 class Stream {
@@ -63,7 +64,9 @@ class Stream {
 
   // The request that Advance() found. Valid until FinishRequest().
   const Frame& frame() const { return frame_; }
-  Bytes frame_bytes() const { return Bytes(input_.get() + begin_, frame_.size); }
+  Bytes frame_bytes() const {
+    return Bytes(input_.get() + begin_, frame_.size);
+  }
   Instant arrival() const { return last_read_; }
   Reply& reply() { return reply_; }
   // Before and after the service handles it.
@@ -96,8 +99,8 @@ class Stream {
   }
   bool must_look() const { return draining_ && !looked_; }
 
-  // When the stream has waited too long in its present state; kNever if it waits
-  // for nobody but the service. Closing it is the owner's business.
+  // When the stream has waited too long in its present state; kNever if it
+  // waits for nobody but the service. Closing it is the owner's business.
   Instant Deadline() const;
 
  private:
@@ -137,8 +140,9 @@ class Stream {
   bool looked_ = false;  // No input since the last byte was read or sent.
   bool send_blocked_ = false;
   Instant last_read_{};
-  Instant active_{};         // OnActivity().
-  Instant partial_since_{};  // When the first byte of an unfinished request came.
+  Instant active_{};  // OnActivity().
+  Instant
+      partial_since_{};  // When the first byte of an unfinished request came.
   bool partial_ = false;
   Instant send_blocked_since_{};
 };

@@ -22,7 +22,9 @@ constexpr size_t kMaxReply = 512;
 
 class Run {
  public:
-  Run(Bytes script, Bytes input) : script_(script), input_(input) { stream_.Reset(now_); }
+  Run(Bytes script, Bytes input) : script_(script), input_(input) {
+    stream_.Reset(now_);
+  }
 
   // Each step consumes input, sends bytes or ends a request, so the number of
   // steps is bounded by the input; beyond, it goes in circles.
@@ -30,12 +32,20 @@ class Run {
     const size_t most_steps = 64 * (input_.size() + 16);
     for (size_t step = 0; step < most_steps; ++step) {
       now_ += std::chrono::milliseconds(1);
-      if (stream_.Unsent().size() > Stream::kReplyBatchBytes + kMaxReply) abort();
+      if (stream_.Unsent().size() > Stream::kReplyBatchBytes + kMaxReply)
+        abort();
       switch (stream_.Advance(counters_)) {
-        case Stream::Next::kRead: Read(); break;
-        case Stream::Next::kRequest: Request(); break;
-        case Stream::Next::kSend: Send(); break;
-        case Stream::Next::kClose: return;
+        case Stream::Next::kRead:
+          Read();
+          break;
+        case Stream::Next::kRequest:
+          Request();
+          break;
+        case Stream::Next::kSend:
+          Send();
+          break;
+        case Stream::Next::kClose:
+          return;
       }
     }
     abort();
@@ -56,7 +66,8 @@ class Run {
     }
     const auto space = stream_.ReadSpace();
     if (space.empty()) abort();
-    const size_t n = std::min({space.size(), input_.size(), size_t{1} + Choice()});
+    const size_t n =
+        std::min({space.size(), input_.size(), size_t{1} + Choice()});
     std::memcpy(space.data(), input_.data(), n);
     stream_.OnRead(n, now_);
     input_ = input_.subspan(n);

@@ -60,13 +60,18 @@ class StreamTest : public testing::Test {
     std::string sent;
     for (;;) {
       switch (stream_.Advance(counters_)) {
-        case Next::kRequest: Handle(); break;
-        case Next::kSend: sent += TakeOutput(); break;
+        case Next::kRequest:
+          Handle();
+          break;
+        case Next::kSend:
+          sent += TakeOutput();
+          break;
         case Next::kRead:
           if (!stream_.must_look()) return sent;
           stream_.OnNoInput();
           break;
-        case Next::kClose: return sent + "[closed]";
+        case Next::kClose:
+          return sent + "[closed]";
       }
     }
   }
@@ -156,7 +161,8 @@ TEST_F(StreamTest, AFrameAnnouncedTooLargeIsRefusedBeforeItComes) {
 
 TEST_F(StreamTest, AFrameOfTheLargestSizeIsARequest) {
   const std::string request = "N8192:" + std::string(8192 - 6, 'z');
-  EXPECT_TRUE(Input("a\n" + request.substr(0, 100)));  // Not at the buffer's start.
+  EXPECT_TRUE(
+      Input("a\n" + request.substr(0, 100)));  // Not at the buffer's start.
   std::string sent = RunAll();
   EXPECT_TRUE(Input(request.substr(100)));
   EXPECT_TRUE(sent + RunAll() == "<a\n<" + request);

@@ -21,7 +21,8 @@
 namespace yamanote::net {
 namespace {
 
-constexpr int kBacklog = 4096;  // The kernel takes net.core.somaxconn if that is less.
+constexpr int kBacklog =
+    4096;  // The kernel takes net.core.somaxconn if that is less.
 
 int OpenReserve() { return open("/dev/null", O_RDONLY | O_CLOEXEC); }
 
@@ -38,7 +39,8 @@ TcpListener::~TcpListener() {
 
 Result<void> TcpListener::Watch() {
   // Level-triggered: what a call leaves is reported again.
-  if (auto added = host_.poller(0).Add(fd_, EPOLLIN, *this); !added) return added;
+  if (auto added = host_.poller(0).Add(fd_, EPOLLIN, *this); !added)
+    return added;
   watching_ = true;
   return {};
 }
@@ -78,7 +80,8 @@ bool TcpListener::AcceptOne() {
   if (fd >= 0) {
     const int one = 1;
     setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof(one));
-    if (!watching_) setsockopt(fd, SOL_SOCKET, SO_DETACH_FILTER, &one, sizeof(one));
+    if (!watching_)
+      setsockopt(fd, SOL_SOCKET, SO_DETACH_FILTER, &one, sizeof(one));
     host_.OpenConnection(fd);
     return true;
   }
@@ -101,8 +104,8 @@ bool TcpListener::DropOne() {
 
 Result<int> OpenTcp(const SocketAddress& address) {
   const std::string what = "listen on tcp " + address.ToString();
-  const int fd =
-      socket(io::KernelFamily(address.family()), SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+  const int fd = socket(io::KernelFamily(address.family()),
+                        SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
   if (fd < 0) return io::SystemError(errno, what);
   const int one = 1;
   setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &one, sizeof(one));
@@ -120,7 +123,8 @@ Result<int> OpenTcp(const SocketAddress& address) {
 SocketAddress BoundAddress(int fd) {
   sockaddr_storage storage{};
   socklen_t size = sizeof(storage);
-  if (getsockname(fd, reinterpret_cast<sockaddr*>(&storage), &size) != 0) return {};
+  if (getsockname(fd, reinterpret_cast<sockaddr*>(&storage), &size) != 0)
+    return {};
   return io::FromSockaddr(storage, size);
 }
 

@@ -18,15 +18,18 @@ class TestClient {
   // `kind`: SOCK_STREAM or SOCK_DGRAM. `receive_buffer`: 0 is the kernel's own.
   TestClient(const SocketAddress& server, int kind, int receive_buffer = 0)
       : fd_(socket(io::KernelFamily(server.family()), kind | SOCK_CLOEXEC, 0)) {
-    const timeval limit{.tv_sec = 10, .tv_usec = 0};  // A test that waits so long has failed.
+    const timeval limit{.tv_sec = 10,
+                        .tv_usec = 0};  // A test that waits so long has failed.
     setsockopt(fd_, SOL_SOCKET, SO_RCVTIMEO, &limit, sizeof(limit));
     setsockopt(fd_, SOL_SOCKET, SO_SNDTIMEO, &limit, sizeof(limit));
     if (receive_buffer > 0) {
-      setsockopt(fd_, SOL_SOCKET, SO_RCVBUF, &receive_buffer, sizeof(receive_buffer));
+      setsockopt(fd_, SOL_SOCKET, SO_RCVBUF, &receive_buffer,
+                 sizeof(receive_buffer));
     }
     sockaddr_storage storage{};
     const socklen_t size = io::ToSockaddr(server, storage);
-    EXPECT_EQ(connect(fd_, reinterpret_cast<const sockaddr*>(&storage), size), 0);
+    EXPECT_EQ(connect(fd_, reinterpret_cast<const sockaddr*>(&storage), size),
+              0);
   }
   ~TestClient() {
     if (fd_ >= 0) close(fd_);
@@ -35,7 +38,8 @@ class TestClient {
   TestClient& operator=(const TestClient&) = delete;
 
   bool Send(std::string_view text) {
-    return send(fd_, text.data(), text.size(), MSG_NOSIGNAL) == static_cast<ssize_t>(text.size());
+    return send(fd_, text.data(), text.size(), MSG_NOSIGNAL) ==
+           static_cast<ssize_t>(text.size());
   }
 
   // Returns `bytes` bytes, fewer if the server closes or answers nothing.

@@ -45,10 +45,14 @@ uint16_t PortOf(const io::Datagram& datagram) {
 
 Counter CounterOf(Refusal why) {
   switch (why) {
-    case Refusal::kOverloaded: return Counter::kOverloaded;
-    case Refusal::kTooLarge: return Counter::kTooLarge;
-    case Refusal::kMalformed: return Counter::kMalformed;
-    case Refusal::kShutdown: return Counter::kShutdown;
+    case Refusal::kOverloaded:
+      return Counter::kOverloaded;
+    case Refusal::kTooLarge:
+      return Counter::kTooLarge;
+    case Refusal::kMalformed:
+      return Counter::kMalformed;
+    case Refusal::kShutdown:
+      return Counter::kShutdown;
   }
   return Counter::kMalformed;
 }
@@ -60,7 +64,8 @@ UdpEndpoint::UdpEndpoint(Host& host, int fd, CoreId home,
     : host_(host), fd_(fd), home_(home), cores_(cores) {}
 
 UdpEndpoint::~UdpEndpoint() {
-  YAMANOTE_CHECK(poller_ == nullptr, "a UDP endpoint was destroyed before Unwatch()");
+  YAMANOTE_CHECK(poller_ == nullptr,
+                 "a UDP endpoint was destroyed before Unwatch()");
   close(fd_);
 }
 
@@ -97,14 +102,16 @@ unsigned UdpEndpoint::ReceiveBatch() {
   UdpCore& core = *cores_[host_.CoreIndex()];
   while (core.ready < io::kUdpBatch) {
     UdpRequest* const request = core.stock.Take();
-    // max_datagrams are inside: the rest waits in the kernel, or is dropped there.
+    // max_datagrams are inside: the rest waits in the kernel, or is dropped
+    // there.
     if (request == nullptr) break;
     core.requests[core.ready] = request;
     core.slots[core.ready] = &request->datagram;
     ++core.ready;
   }
   if (core.ready == 0) return 0;
-  const unsigned count = core.receiver.Receive(fd_, std::span(core.slots).first(core.ready));
+  const unsigned count =
+      core.receiver.Receive(fd_, std::span(core.slots).first(core.ready));
   if (count == 0) return 0;
   const Instant now = host_.Now();
   host_.counters().Add(Counter::kReceiveBatches);
@@ -141,12 +148,15 @@ void UdpEndpoint::Accept(UdpRequest& request) {
   }
   if (datagram.truncated) return Refuse(request, Refusal::kTooLarge);
   const Frame frame = host_.protocol().Next(bytes, Transport::kUdp);
-  if (frame.status != Frame::Status::kRequest) return Refuse(request, Refusal::kMalformed);
-  YAMANOTE_CHECK(frame.size <= bytes.size(),
-                 "Protocol::Next() returned a request that is not in its input");
+  if (frame.status != Frame::Status::kRequest)
+    return Refuse(request, Refusal::kMalformed);
+  YAMANOTE_CHECK(
+      frame.size <= bytes.size(),
+      "Protocol::Next() returned a request that is not in its input");
   request.size = frame.size;
   if (host_.draining()) return Refuse(request, Refusal::kShutdown);
-  if (!host_.Admit(frame.request_class)) return Refuse(request, Refusal::kOverloaded);
+  if (!host_.Admit(frame.request_class))
+    return Refuse(request, Refusal::kOverloaded);
   request.request_class = frame.request_class;
   request.deadline = frame.deadline >= kNever - request.arrival
                          ? kNever
@@ -165,8 +175,8 @@ void UdpEndpoint::Accept(UdpRequest& request) {
 
 void UdpEndpoint::Refuse(UdpRequest& request, Refusal why) {
   host_.counters().Add(CounterOf(why));
-  host_.protocol().Refuse({request.datagram.data, request.size}, Transport::kUdp, why,
-                          request.reply);
+  host_.protocol().Refuse({request.datagram.data, request.size},
+                          Transport::kUdp, why, request.reply);
   if (request.reply.bytes().empty()) host_.counters().Add(Counter::kDropped);
   Answer(request, request.arrival);
 }

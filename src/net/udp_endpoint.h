@@ -33,7 +33,8 @@ class UdpEndpoint final : public io::EventHandler {
  public:
   // Takes `fd`; `home` is kNoCore if the socket is shared by all cores. `cores`
   // has an entry for each core.
-  UdpEndpoint(Host& host, int fd, CoreId home, std::vector<std::unique_ptr<UdpCore>>& cores);
+  UdpEndpoint(Host& host, int fd, CoreId home,
+              std::vector<std::unique_ptr<UdpCore>>& cores);
   ~UdpEndpoint() override;
 
   // Receives from now on; until Unwatch().
@@ -46,7 +47,9 @@ class UdpEndpoint final : public io::EventHandler {
   void OnEvents(uint32_t events) override;
 
   int fd() const { return fd_; }
-  uint32_t kernel_drops() const { return kernel_drops_.load(std::memory_order_relaxed); }
+  uint32_t kernel_drops() const {
+    return kernel_drops_.load(std::memory_order_relaxed);
+  }
 
   // Gives a request back to the calling core's stock.
   void Recycle(UdpRequest& request);

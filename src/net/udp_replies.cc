@@ -33,7 +33,9 @@ bool UdpReplies::Flush() {
   count_ = 0;
   for (unsigned first = 0; first < count;) {
     unsigned end = first + 1;
-    while (end < count && requests_[end]->endpoint == requests_[first]->endpoint) ++end;
+    while (end < count &&
+           requests_[end]->endpoint == requests_[first]->endpoint)
+      ++end;
     SendRun(&requests_[first], end - first);
     first = end;
   }
@@ -51,11 +53,13 @@ void UdpReplies::SendRun(UdpRequest* const* requests, unsigned count) {
               .peer_size = request.datagram.peer_size};
     bytes += out[i].bytes.size();
   }
-  const auto sent = sender_.Send(requests[0]->endpoint->fd(), std::span(out).first(count));
+  const auto sent =
+      sender_.Send(requests[0]->endpoint->fd(), std::span(out).first(count));
   counters_.Add(Counter::kSendBatches, sent.calls);
   counters_.Add(Counter::kBytesOut, bytes);
   if (sent.failed > 0) counters_.Add(Counter::kUnsent, sent.failed);
-  for (unsigned i = 0; i < count; ++i) requests[i]->endpoint->Recycle(*requests[i]);
+  for (unsigned i = 0; i < count; ++i)
+    requests[i]->endpoint->Recycle(*requests[i]);
 }
 
 }  // namespace yamanote::net

@@ -6,7 +6,8 @@ namespace yamanote::net {
 
 void UdpPool::AddSlab() {
   Slab slab;
-  slab.buffers = std::make_unique_for_overwrite<std::byte[]>(kSlab * datagram_bytes_);
+  slab.buffers =
+      std::make_unique_for_overwrite<std::byte[]>(kSlab * datagram_bytes_);
   slab.requests.reserve(kSlab);
   for (size_t i = 0; i < kSlab; ++i) {
     auto request = std::make_unique<UdpRequest>(reply_bytes_, memory_);

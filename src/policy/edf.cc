@@ -1,12 +1,12 @@
 // edf.cc - earliest deadline first.
 //
 // The task whose deadline is nearest runs first; equal deadlines in the order
-// they came. A task without a deadline is due one objective (`slo`) of its class
-// after it became runnable; preemption does not postpone that.
+// they came. A task without a deadline is due one objective (`slo`) of its
+// class after it became runnable; preemption does not postpone that.
 //
 // Use it when deadlines are known and the load stays below capacity: then it
-// meets every deadline that can be met on one core. Under overload it spends its
-// time on work that is late already: bound the load by admission.
+// meets every deadline that can be met on one core. Under overload it spends
+// its time on work that is late already: bound the load by admission.
 //
 // Invariant: heap_ holds exactly the tasks enqueued and not yet picked; word 0
 // of each is when it is due, in ns. Work-conserving.
@@ -33,8 +33,10 @@ class EarliestDeadline final : public Policy {
     if (task.deadline != kNever) {
       task.policy_words[0] = static_cast<uint64_t>(ToNanos(task.deadline));
     } else if (!same_job) {
-      const size_t c = task.request_class < classes_.size() ? task.request_class : 0;
-      task.policy_words[0] = static_cast<uint64_t>(ToNanos(now + classes_[c].slo));
+      const size_t c =
+          task.request_class < classes_.size() ? task.request_class : 0;
+      task.policy_words[0] =
+          static_cast<uint64_t>(ToNanos(now + classes_[c].slo));
     }
     heap_.Push(task);
   }
@@ -62,7 +64,8 @@ extern constexpr PolicyInfo kEdf = {
     .summary = "earliest deadline first; without one, arrival + objective",
     .good_at = "known deadlines at a load that can meet them",
     .bad_at = "overload: it works on what is late already",
-    .source = "Liu and Layland, Scheduling Algorithms for Multiprogramming, 1973",
+    .source =
+        "Liu and Layland, Scheduling Algorithms for Multiprogramming, 1973",
     .clock = ClockUse::kNow,
     .make = [](const PolicyOptions& options) -> std::unique_ptr<Policy> {
       return std::make_unique<EarliestDeadline>(options);

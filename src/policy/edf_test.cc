@@ -34,8 +34,9 @@ TEST(EdfTest, EqualDeadlinesKeepTheirOrder) {
 
 // Without a deadline it is the objective after the time of becoming runnable.
 TEST(EdfTest, TheObjectiveOfTheClassStandsInForADeadline) {
-  const auto edf = MakePolicy(
-      "edf", {.classes = {{.name = "long", .slo = 100us}, {.name = "short", .slo = 10us}}});
+  const auto edf =
+      MakePolicy("edf", {.classes = {{.name = "long", .slo = 100us},
+                                     {.name = "short", .slo = 10us}}});
   Tasks t;
   edf->Enqueue(t[0], Wake::kArrival, At(0us));  // Due at 100 us.
   t[1].request_class = 1;
@@ -48,8 +49,10 @@ TEST(EdfTest, TheObjectiveOfTheClassStandsInForADeadline) {
 }
 
 TEST(EdfTest, PreemptionDoesNotPostponeAndAWakeUpDoes) {
-  const auto edf = MakePolicy("edf", {.classes = {{.name = "only", .slo = 100us}}});
-  for (const Wake why : {Wake::kPreempted, Wake::kMigrated, Wake::kWakeup, Wake::kYield}) {
+  const auto edf =
+      MakePolicy("edf", {.classes = {{.name = "only", .slo = 100us}}});
+  for (const Wake why :
+       {Wake::kPreempted, Wake::kMigrated, Wake::kWakeup, Wake::kYield}) {
     Tasks t;
     edf->Enqueue(t[0], Wake::kArrival, At(0us));  // Due at 100 us.
     edf->PickNext(0, At(1us));

@@ -29,7 +29,8 @@ constexpr Duration kDefaultSlice = std::chrono::microseconds(20);
 class LeastAttained final : public Policy {
  public:
   explicit LeastAttained(const PolicyOptions& options)
-      : slice_(options.slice == kNoPreemption ? kDefaultSlice : options.slice) {}
+      : slice_(options.slice == kNoPreemption ? kDefaultSlice : options.slice) {
+  }
 
   void Enqueue(Task& task, Wake, Instant) override { heap_.Push(task); }
 

@@ -31,12 +31,14 @@ class SloRatio final : public Policy {
         rejoin_(options.rejoin),
         queues_(std::max<size_t>(options.classes.size(), 1)) {
     for (size_t c = 0; c < options.classes.size(); ++c) {
-      queues_[c].per_slo = 1.0 / static_cast<double>(ToNanos(options.classes[c].slo));
+      queues_[c].per_slo =
+          1.0 / static_cast<double>(ToNanos(options.classes[c].slo));
     }
   }
 
   void Enqueue(Task& task, Wake why, Instant) override {
-    const ClassId c = task.request_class < queues_.size() ? task.request_class : 0;
+    const ClassId c =
+        task.request_class < queues_.size() ? task.request_class : 0;
     if (why == Wake::kPreempted && rejoin_ == Rejoin::kHead) {
       queues_[c].tasks.PushFront(task);
     } else {

@@ -14,7 +14,8 @@ using namespace std::chrono_literals;
 PolicyOptions TwoClasses(Rejoin rejoin = Rejoin::kTail) {
   return {.slice = 5us,
           .rejoin = rejoin,
-          .classes = {{.name = "short", .slo = 10us}, {.name = "long", .slo = 100us}}};
+          .classes = {{.name = "short", .slo = 10us},
+                      {.name = "long", .slo = 100us}}};
 }
 
 Instant At(Duration time) { return Instant(time); }

@@ -38,9 +38,9 @@ TEST(TaskHeapTest, PopsInOrderAndEqualsFirstInFirstOut) {
         tasks.push_back(std::make_unique<Task>());
         tasks.back()->id = random() % keys;
         heap.Push(*tasks.back());
-        const auto behind = std::find_if(expected.begin(), expected.end(), [&](Task* task) {
-          return task->id > tasks.back()->id;
-        });
+        const auto behind = std::find_if(
+            expected.begin(), expected.end(),
+            [&](Task* task) { return task->id > tasks.back()->id; });
         expected.insert(behind, tasks.back().get());
       } else {
         Task* const want = expected.empty() ? nullptr : expected.front();
@@ -48,7 +48,8 @@ TEST(TaskHeapTest, PopsInOrderAndEqualsFirstInFirstOut) {
         ASSERT_EQ(heap.Top(), want) << "seed " << seed << " step " << step;
         ASSERT_EQ(heap.Pop(), want) << "seed " << seed << " step " << step;
       }
-      ASSERT_EQ(heap.Empty(), expected.empty()) << "seed " << seed << " step " << step;
+      ASSERT_EQ(heap.Empty(), expected.empty())
+          << "seed " << seed << " step " << step;
     }
   }
 }

@@ -9,9 +9,10 @@
 //   -> pump, timers, events of a core that is stuck in a task -> next task ->
 //   other cores' work
 //
-// How often: every Placement::PassInterval() while tasks wait for the core. Reading the clock at every
-// stop would cost as much as a yield, so stops are counted and the count that
-// makes up an interval is measured as the program runs.
+// How often: every Placement::PassInterval() while tasks wait for the core.
+// Reading the clock at every stop would cost as much as a yield, so stops are
+// counted and the count that makes up an interval is measured as the program
+// runs.
 
 #pragma once
 
@@ -126,7 +127,8 @@ class alignas(base::kNoSharing) Worker {
   void Entering(UserThread& thread);
   bool AttachStack(UserThread& thread);
   bool PassDue() {
-    return --stops_until_pass_ == 0 || pump_asked_.load(std::memory_order_relaxed);
+    return --stops_until_pass_ == 0 ||
+           pump_asked_.load(std::memory_order_relaxed);
   }
   // What a stopping thread's core runs next without a pass; nullptr: go to
   // base.

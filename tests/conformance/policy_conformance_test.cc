@@ -4,10 +4,12 @@
 // virtual machine of several cores and two domains, and checks after each step:
 //
 //   - nothing is lost and nothing runs twice, with steals between the domains;
-//   - PickNext() returns a task whenever one waits, if declared work-conserving;
+//   - PickNext() returns a task whenever one waits, if declared
+//   work-conserving;
 //   - no call allocates or frees, so the policy's state is bounded;
 //   - every slice is positive, and finite only if configured or declared;
-//   - what PolicyInfo declares is true: the order of two runs of the same events
+//   - what PolicyInfo declares is true: the order of two runs of the same
+//   events
 //     is the same if what the policy says it does not use is changed;
 //   - a class beyond the configuration is class 0.
 //
@@ -52,20 +54,24 @@ thread_local uint64_t allocations = 0;
   std::free(memory);
 }
 // Over-aligned types have their own.
-[[gnu::noinline]] void* operator new(std::size_t size, std::align_val_t alignment) {
+[[gnu::noinline]] void* operator new(std::size_t size,
+                                     std::align_val_t alignment) {
   ++allocations;
   const auto bytes = static_cast<std::size_t>(alignment);
   // aligned_alloc() wants a multiple of the alignment.
-  if (void* const memory = std::aligned_alloc(bytes, (size + bytes - 1) / bytes * bytes)) {
+  if (void* const memory =
+          std::aligned_alloc(bytes, (size + bytes - 1) / bytes * bytes)) {
     return memory;
   }
   throw std::bad_alloc();
 }
-[[gnu::noinline]] void operator delete(void* memory, std::align_val_t) noexcept {
+[[gnu::noinline]] void operator delete(void* memory,
+                                       std::align_val_t) noexcept {
   ++allocations;
   std::free(memory);
 }
-[[gnu::noinline]] void operator delete(void* memory, std::size_t, std::align_val_t) noexcept {
+[[gnu::noinline]] void operator delete(void* memory, std::size_t,
+                                       std::align_val_t) noexcept {
   ++allocations;
   std::free(memory);
 }
@@ -157,11 +163,13 @@ class Machine {
     Task& task = jobs_.back()->task;
     task.id = ++last_id_;
     task.arrival = now_;
-    if (random_() % 2 == 0) task.deadline = now_ + Duration(random_() % 100'000);
+    if (random_() % 2 == 0)
+      task.deadline = now_ + Duration(random_() % 100'000);
     task.weight = static_cast<uint16_t>(1 + random_() % 3);
     task.request_class = static_cast<ClassId>(random_() % classes_);
     if (random_() % 3 == 0) {
-      task.request_class = distortion_.classes_beyond ? ClassId{UINT16_MAX} : ClassId{0};
+      task.request_class =
+          distortion_.classes_beyond ? ClassId{UINT16_MAX} : ClassId{0};
     }
     Enqueue(*jobs_.back(), Wake::kArrival, domain);
   }
@@ -175,12 +183,14 @@ class Machine {
     job.task.last_core = core;
     if (!distortion_.no_stops) {
       const Duration told = distortion_.zero_run_times ? Duration(0) : ran;
-      Counted([&] { policies_[job.domain]->OnStop(job.task, core, why, told); });
+      Counted(
+          [&] { policies_[job.domain]->OnStop(job.task, core, why, told); });
     }
     switch (why) {
       case Stop::kFinished:
         // Gone: under AddressSanitizer a policy that keeps it is found out.
-        std::erase_if(jobs_, [&job](const auto& other) { return other.get() == &job; });
+        std::erase_if(
+            jobs_, [&job](const auto& other) { return other.get() == &job; });
         break;
       case Stop::kBlocked:
         job.where = Where::kBlocked;
@@ -196,7 +206,8 @@ class Machine {
 
   // A thief picks from `victim` and enqueues in the other domain.
   void Migrate(CoreId core, unsigned victim) {
-    if (Job* const job = PickNext(core, victim)) Enqueue(*job, Wake::kMigrated, 1 - victim);
+    if (Job* const job = PickNext(core, victim))
+      Enqueue(*job, Wake::kMigrated, 1 - victim);
   }
 
   void Enqueue(Job& job, Wake why, unsigned domain) {
@@ -212,7 +223,8 @@ class Machine {
     if (task == nullptr) {
       if (info_.work_conserving) {
         EXPECT_EQ(waiting_[domain], 0u)
-            << "PickNext() returned nullptr while tasks wait, but the policy is declared "
+            << "PickNext() returned nullptr while tasks wait, but the policy "
+               "is declared "
                "work-conserving";
       }
       return nullptr;
@@ -227,12 +239,14 @@ class Machine {
       Counted([&] { slice = policies_[domain]->Slice(*task); });
       EXPECT_GT(slice, Duration::zero()) << "Slice() must be positive";
       if (!has_slice_ && !info_.sets_slices) {
-        EXPECT_EQ(slice, kNoPreemption) << "none is configured: declare sets_slices";
+        EXPECT_EQ(slice, kNoPreemption)
+            << "none is configured: declare sets_slices";
       }
       return job.get();
     }
-    ADD_FAILURE() << "PickNext() returned a task that does not wait in this domain: it "
-                     "runs twice, has finished or was never enqueued";
+    ADD_FAILURE()
+        << "PickNext() returned a task that does not wait in this domain: it "
+           "runs twice, has finished or was never enqueued";
     return nullptr;
   }
 
@@ -240,7 +254,8 @@ class Machine {
   void Drain() {
     for (unsigned domain = 0; domain < 2; ++domain) {
       // A policy that idles cores gets time and every core to change its mind.
-      for (size_t tries = 0; waiting_[domain] > 0 && tries < 100 * kMaxTasks; ++tries) {
+      for (size_t tries = 0; waiting_[domain] > 0 && tries < 100 * kMaxTasks;
+           ++tries) {
         if (testing::Test::HasFailure()) return;
         now_ += 100us;
         PickNext(static_cast<CoreId>(tries % kCores), domain);
@@ -248,7 +263,8 @@ class Machine {
       EXPECT_EQ(waiting_[domain], 0u) << "tasks were lost";
       Task* task = nullptr;
       Counted([&] { task = policies_[domain]->PickNext(0, Now()); });
-      EXPECT_EQ(task, nullptr) << "PickNext() returned a task from an empty domain";
+      EXPECT_EQ(task, nullptr)
+          << "PickNext() returned a task from an empty domain";
     }
   }
 
@@ -266,7 +282,8 @@ class Machine {
   void Counted(Call&& call) {
     const uint64_t before = allocations;
     call();
-    EXPECT_EQ(allocations, before) << "a call after construction allocated or freed";
+    EXPECT_EQ(allocations, before)
+        << "a call after construction allocated or freed";
   }
 
   const PolicyInfo& info_;
@@ -289,7 +306,8 @@ std::vector<uint32_t> Seeds() {
     return {static_cast<uint32_t>(std::strtoul(seed, nullptr, 10))};
   }
   const char* const count = std::getenv("YAMANOTE_SEEDS");
-  std::vector<uint32_t> seeds(count == nullptr ? 60 : std::strtoul(count, nullptr, 10));
+  std::vector<uint32_t> seeds(
+      count == nullptr ? 60 : std::strtoul(count, nullptr, 10));
   for (uint32_t i = 0; i < seeds.size(); ++i) seeds[i] = i + 1;
   return seeds;
 }
@@ -298,14 +316,16 @@ class PolicyConformanceTest : public testing::TestWithParam<const PolicyInfo*> {
  protected:
   void SetUp() override {
     const char* const only = std::getenv("YAMANOTE_POLICY");
-    if (only != nullptr && info().name != only) GTEST_SKIP() << "YAMANOTE_POLICY=" << only;
+    if (only != nullptr && info().name != only)
+      GTEST_SKIP() << "YAMANOTE_POLICY=" << only;
   }
 
   const PolicyInfo& info() const { return *GetParam(); }
 
   std::string Replay(uint32_t seed) const {
     return "replay: YAMANOTE_POLICY=" + std::string(info().name) +
-           " YAMANOTE_SEED=" + std::to_string(seed) + " policy_conformance_test";
+           " YAMANOTE_SEED=" + std::to_string(seed) +
+           " policy_conformance_test";
   }
 
   std::vector<uint64_t> Picked(uint32_t seed, Distortion distortion) const {
@@ -339,7 +359,8 @@ TEST_P(PolicyConformanceTest, UsesOnlyWhatItDeclares) {
     const std::vector<uint64_t> expected = Picked(seed, declared);
     Distortion times = declared;
     times.zero_times = false;
-    ASSERT_EQ(Picked(seed, times), expected) << "it reads `now`: declare ClockUse::kNow";
+    ASSERT_EQ(Picked(seed, times), expected)
+        << "it reads `now`: declare ClockUse::kNow";
     Distortion run_times = declared;
     run_times.zero_run_times = false;
     ASSERT_EQ(Picked(seed, run_times), expected)
@@ -377,7 +398,9 @@ std::string TestName(const testing::TestParamInfo<const PolicyInfo*>& param) {
 }
 
 INSTANTIATE_TEST_SUITE_P(Every, PolicyConformanceTest,
-                         testing::ValuesIn(Policies().begin(), Policies().end()), TestName);
+                         testing::ValuesIn(Policies().begin(),
+                                           Policies().end()),
+                         TestName);
 
 TEST(PolicyRegistryTest, NamesDifferAndUnknownOnesAreNotFound) {
   std::set<std::string_view> names;

@@ -28,14 +28,16 @@ void AddProblem(std::string& problems, std::string_view problem) {
 
 // "--slice: scheduling.slice: ..." or, for the file, "a.toml:3: ...".
 std::string Describe(const Setting& setting, std::string_view why) {
-  return fmt::format("{}: {} = {}", setting.origin, setting.option->Name(), why);
+  return fmt::format("{}: {} = {}", setting.origin, setting.option->Name(),
+                     why);
 }
 
 // Names what was set explicitly, for an error about a combination.
 std::string ExplicitKeys(const Config& config) {
   std::string keys;
   for (const auto& [name, origin] : config.origins) {
-    if (!name.starts_with("scheduling.") && !name.starts_with("runtime.")) continue;
+    if (!name.starts_with("scheduling.") && !name.starts_with("runtime."))
+      continue;
     keys += fmt::format("{}{} ({})", keys.empty() ? "" : ", ", name, origin);
   }
   return keys.empty() ? "nothing but defaults" : keys;
@@ -44,7 +46,8 @@ std::string ExplicitKeys(const Config& config) {
 }  // namespace
 
 unsigned CoreCount(const Config& config, size_t allowed) {
-  if (!config.runtime.cpus.empty()) return static_cast<unsigned>(config.runtime.cpus.size());
+  if (!config.runtime.cpus.empty())
+    return static_cast<unsigned>(config.runtime.cpus.size());
   if (config.runtime.cores != 0) return config.runtime.cores;
   return static_cast<unsigned>(allowed);
 }
@@ -57,16 +60,17 @@ Result<Config> Build(std::span<const Setting> settings) {
   for (const Setting& setting : settings) {
     if (setting.option->Name() == kPreset) preset = &setting;
   }
-  Result<Scheduling> scheduling =
-      FindPreset(preset != nullptr ? std::string_view(preset->text)
-                                   : std::string_view(config.runtime.scheduling.preset));
+  Result<Scheduling> scheduling = FindPreset(
+      preset != nullptr ? std::string_view(preset->text)
+                        : std::string_view(config.runtime.scheduling.preset));
   if (scheduling) {
     config.runtime.scheduling = std::move(*scheduling);
   } else if (preset == nullptr) {
     return tl::unexpected(scheduling.error());
   }
   for (const Setting& setting : settings) {
-    const Result<void> set = setting.option->set(*setting.option, config, setting.text);
+    const Result<void> set =
+        setting.option->set(*setting.option, config, setting.text);
     if (!set) {
       AddProblem(problems, Describe(setting, set.error().message));
       continue;
@@ -79,23 +83,26 @@ Result<Config> Build(std::span<const Setting> settings) {
       }
     }
   }
-  if (!problems.empty()) return MakeError(ErrorCode::kInvalidArgument, problems);
+  if (!problems.empty())
+    return MakeError(ErrorCode::kInvalidArgument, problems);
 
   if (!config.runtime.cpus.empty() && config.runtime.cores != 0 &&
       config.runtime.cores != config.runtime.cpus.size()) {
     return MakeError(
         ErrorCode::kInvalidArgument,
-        fmt::format("{}: runtime.workers = {}, but runtime.cores ({}) names {} CPUs, one worker "
+        fmt::format("{}: runtime.workers = {}, but runtime.cores ({}) names {} "
+                    "CPUs, one worker "
                     "each; leave one of the two out",
                     config.origins["runtime.workers"], config.runtime.cores,
-                    config.origins["runtime.cores"], config.runtime.cpus.size()));
+                    config.origins["runtime.cores"],
+                    config.runtime.cpus.size()));
   }
   const Result<void> possible =
       Validate(config.runtime.scheduling, CoreCount(config, AllowedCpus()));
   if (!possible) {
-    return MakeError(possible.error().code, fmt::format("{} (set here: {})",
-                                                        possible.error().message,
-                                                        ExplicitKeys(config)));
+    return MakeError(possible.error().code,
+                     fmt::format("{} (set here: {})", possible.error().message,
+                                 ExplicitKeys(config)));
   }
   return config;
 }

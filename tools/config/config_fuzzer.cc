@@ -15,8 +15,9 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   using namespace yamanote::tools;
   const std::string_view text(reinterpret_cast<const char*>(data), size);
   if (const auto duration = ParseDuration(text)) {
-    YAMANOTE_CHECK(ParseDuration(FormatDuration(*duration)).value() == *duration,
-                   "a printed duration must parse to itself");
+    YAMANOTE_CHECK(
+        ParseDuration(FormatDuration(*duration)).value() == *duration,
+        "a printed duration must parse to itself");
   }
   if (const auto bytes = ParseBytes(text)) {
     YAMANOTE_CHECK(ParseBytes(FormatBytes(*bytes)).value() == *bytes,

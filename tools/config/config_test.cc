@@ -21,7 +21,8 @@ using testing::HasSubstr;
 using testing::Not;
 
 // What the command line `flags` and the file `toml` give together.
-Result<Config> Load(std::string_view toml, std::vector<std::string> flags = {}) {
+Result<Config> Load(std::string_view toml,
+                    std::vector<std::string> flags = {}) {
   CLI::App app;
   const auto collected = std::make_shared<ConfigFlags>();
   AddConfigFlags(app, "kv", collected);
@@ -29,11 +30,13 @@ Result<Config> Load(std::string_view toml, std::vector<std::string> flags = {}) 
   app.parse(flags);
   Result<std::vector<Setting>> settings = ParseToml(toml, "a.toml");
   if (!settings) return tl::unexpected(settings.error());
-  settings->insert(settings->end(), collected->settings.begin(), collected->settings.end());
+  settings->insert(settings->end(), collected->settings.begin(),
+                   collected->settings.end());
   return Build(*settings);
 }
 
-std::string ErrorOf(std::string_view toml, std::vector<std::string> flags = {}) {
+std::string ErrorOf(std::string_view toml,
+                    std::vector<std::string> flags = {}) {
   const Result<Config> config = Load(toml, std::move(flags));
   return config ? "(accepted)" : config.error().message;
 }
@@ -45,7 +48,8 @@ TEST(ConfigTest, NothingGivenIsTheDefaultPreset) {
 }
 
 TEST(ConfigTest, FlagWinsOverFileAndFileOverPreset) {
-  const std::string_view file = "[scheduling]\npreset = 'concord'\nslice = '7us'\nslots = 3\n";
+  const std::string_view file =
+      "[scheduling]\npreset = 'concord'\nslice = '7us'\nslots = 3\n";
   const Config from_file = Load(file).value();
   EXPECT_EQ(from_file.runtime.scheduling.preset, "concord");
   EXPECT_EQ(from_file.runtime.scheduling.slice, microseconds(7));
@@ -59,7 +63,8 @@ TEST(ConfigTest, FlagWinsOverFileAndFileOverPreset) {
 }
 
 TEST(ConfigTest, FilesPartsOverrideThePresetThatAFlagNames) {
-  const Config config = Load("[scheduling]\nslice = '7us'\n", {"--preset", "shinjuku"}).value();
+  const Config config =
+      Load("[scheduling]\nslice = '7us'\n", {"--preset", "shinjuku"}).value();
   EXPECT_EQ(config.runtime.scheduling.preset, "shinjuku");
   EXPECT_EQ(config.runtime.scheduling.slice, microseconds(7));
 }
@@ -67,7 +72,8 @@ TEST(ConfigTest, FilesPartsOverrideThePresetThatAFlagNames) {
 TEST(ConfigTest, EveryKeyHasAFlagOfItsOwn) {
   std::set<std::string> flags;
   for (const OptionSpec& option : Options()) {
-    EXPECT_TRUE(flags.insert(option.flag).second) << option.flag << " is there twice";
+    EXPECT_TRUE(flags.insert(option.flag).second)
+        << option.flag << " is there twice";
     EXPECT_FALSE(option.help.empty()) << option.Name();
     EXPECT_FALSE(option.limits.empty()) << option.Name();
     EXPECT_NE(option.set, nullptr) << option.Name();
@@ -85,9 +91,11 @@ TEST(ConfigTest, DefaultsAreInsideTheirOwnLimits) {
 }
 
 TEST(ConfigTest, UnknownKeyIsRefusedWithWhatWasMeant) {
-  EXPECT_EQ(ErrorOf("[server]\ndrian_timeout = '1s'\n"),
-            "a.toml:2: server.drian_timeout is no key; did you mean drain_timeout?");
-  EXPECT_EQ(ErrorOf("[sever]\n"), "a.toml:1: [sever] is no section; did you mean [server]?");
+  EXPECT_EQ(
+      ErrorOf("[server]\ndrian_timeout = '1s'\n"),
+      "a.toml:2: server.drian_timeout is no key; did you mean drain_timeout?");
+  EXPECT_EQ(ErrorOf("[sever]\n"),
+            "a.toml:1: [sever] is no section; did you mean [server]?");
   EXPECT_EQ(ErrorOf("listen = '[::]:1'\n"),
             "a.toml:1: listen is a key of [server]; write it below that line");
   EXPECT_EQ(ErrorOf("[runtime]\nslice = '5us'\n"),
@@ -96,25 +104,34 @@ TEST(ConfigTest, UnknownKeyIsRefusedWithWhatWasMeant) {
 
 TEST(ConfigTest, ValueOutsideItsLimitsNamesKeyValueLimitAndRemedy) {
   EXPECT_EQ(ErrorOf("[scheduling]\n\nslots = 99\n"),
-            "a.toml:3: scheduling.slots = \"99\" is outside its limits 1 .. 16; write 16");
+            "a.toml:3: scheduling.slots = \"99\" is outside its limits 1 .. "
+            "16; write 16");
   EXPECT_EQ(ErrorOf("", {"--stack-bytes", "1KiB"}),
-            "--stack-bytes: runtime.stack_bytes = \"1KiB\" is outside its limits 16KiB .. 64MiB; "
+            "--stack-bytes: runtime.stack_bytes = \"1KiB\" is outside its "
+            "limits 16KiB .. 64MiB; "
             "write 16KiB");
 }
 
 TEST(ConfigTest, WrongUnitsAndTypesAreRefused) {
-  EXPECT_THAT(ErrorOf("[scheduling]\nslice = 5\n"),
-              AllOf(HasSubstr("a.toml:2"), HasSubstr("scheduling.slice is a number"),
-                    HasSubstr("\"5us\"")));
+  EXPECT_THAT(
+      ErrorOf("[scheduling]\nslice = 5\n"),
+      AllOf(HasSubstr("a.toml:2"), HasSubstr("scheduling.slice is a number"),
+            HasSubstr("\"5us\"")));
   EXPECT_THAT(ErrorOf("[server]\nmax_request_bytes = '5us'\n"),
-              AllOf(HasSubstr("server.max_request_bytes"), HasSubstr("unknown unit \"us\"")));
-  EXPECT_THAT(ErrorOf("[runtime]\npin = 'true'\n"), HasSubstr("without quotes"));
-  EXPECT_THAT(ErrorOf("[runtime]\nmax_threads = 1.5\n"), HasSubstr("a whole number"));
+              AllOf(HasSubstr("server.max_request_bytes"),
+                    HasSubstr("unknown unit \"us\"")));
+  EXPECT_THAT(ErrorOf("[runtime]\npin = 'true'\n"),
+              HasSubstr("without quotes"));
+  EXPECT_THAT(ErrorOf("[runtime]\nmax_threads = 1.5\n"),
+              HasSubstr("a whole number"));
   EXPECT_THAT(ErrorOf("[runtime]\nmax_threads = -1\n"), HasSubstr("negative"));
-  EXPECT_THAT(ErrorOf("[server]\nprotocol = 'sctp'\n"), HasSubstr("none of tcp, udp, both"));
-  EXPECT_THAT(ErrorOf("[server]\nlisten = 'localhost'\n"),
-              AllOf(HasSubstr("a.toml:2: server.listen"), HasSubstr("localhost")));
-  EXPECT_THAT(ErrorOf("[server]\nlisten = '127.0.0.1:70000'\n"), HasSubstr("65535"));
+  EXPECT_THAT(ErrorOf("[server]\nprotocol = 'sctp'\n"),
+              HasSubstr("none of tcp, udp, both"));
+  EXPECT_THAT(
+      ErrorOf("[server]\nlisten = 'localhost'\n"),
+      AllOf(HasSubstr("a.toml:2: server.listen"), HasSubstr("localhost")));
+  EXPECT_THAT(ErrorOf("[server]\nlisten = '127.0.0.1:70000'\n"),
+              HasSubstr("65535"));
   EXPECT_THAT(ErrorOf("[scheduling\n"), HasSubstr("a.toml:1: is not TOML"));
 }
 
@@ -131,19 +148,26 @@ TEST(ConfigTest, UnknownPresetListsTheOnesThereAre) {
 }
 
 TEST(ConfigTest, CoresMayBeAListAnArrayOrAuto) {
-  EXPECT_THAT(Load("[runtime]\ncores = '2-3,0'\n").value().runtime.cpus, ElementsAre(2, 3, 0));
-  EXPECT_THAT(Load("[runtime]\ncores = [1, 0]\n").value().runtime.cpus, ElementsAre(1, 0));
-  EXPECT_THAT(Load("[runtime]\ncores = '1'\n", {"--cores", "auto"}).value().runtime.cpus,
+  EXPECT_THAT(Load("[runtime]\ncores = '2-3,0'\n").value().runtime.cpus,
+              ElementsAre(2, 3, 0));
+  EXPECT_THAT(Load("[runtime]\ncores = [1, 0]\n").value().runtime.cpus,
+              ElementsAre(1, 0));
+  EXPECT_THAT(Load("[runtime]\ncores = '1'\n", {"--cores", "auto"})
+                  .value()
+                  .runtime.cpus,
               testing::IsEmpty());
-  EXPECT_THAT(ErrorOf("[runtime]\ncores = '0-1'\nworkers = 3\n"),
-              AllOf(HasSubstr("runtime.workers = 3"), HasSubstr("names 2 CPUs")));
+  EXPECT_THAT(
+      ErrorOf("[runtime]\ncores = '0-1'\nworkers = 3\n"),
+      AllOf(HasSubstr("runtime.workers = 3"), HasSubstr("names 2 CPUs")));
 }
 
 TEST(ConfigTest, ClassesComeFromTablesOrRepeatedFlags) {
-  const Config config = Load("[[scheduling.classes]]\nname = 'short'\nslo = '50us'\n"
-                             "[[scheduling.classes]]\nname = 'long'\nlimit = 10\n",
-                             {"--class", "short:limit=5", "--class", "huge:slo=1s,limit=1"})
-                            .value();
+  const Config config =
+      Load(
+          "[[scheduling.classes]]\nname = 'short'\nslo = '50us'\n"
+          "[[scheduling.classes]]\nname = 'long'\nlimit = 10\n",
+          {"--class", "short:limit=5", "--class", "huge:slo=1s,limit=1"})
+          .value();
   ASSERT_EQ(config.classes.size(), 3u);
   EXPECT_EQ(config.classes[0].name, "short");
   EXPECT_EQ(config.classes[0].slo, microseconds(50));
@@ -152,29 +176,35 @@ TEST(ConfigTest, ClassesComeFromTablesOrRepeatedFlags) {
   EXPECT_EQ(config.classes[2].name, "huge");
   EXPECT_THAT(ErrorOf("[[scheduling.classes]]\nname = 'a'\ndeadline = '1s'\n"),
               AllOf(HasSubstr("a.toml:3"), HasSubstr("name, slo and limit")));
-  EXPECT_THAT(ErrorOf("[[scheduling.classes]]\nslo = '1s'\n"), HasSubstr("no name"));
-  EXPECT_THAT(ErrorOf("", {"--class", "a:limit=0"}), HasSubstr("1 .. 16777216"));
+  EXPECT_THAT(ErrorOf("[[scheduling.classes]]\nslo = '1s'\n"),
+              HasSubstr("no name"));
+  EXPECT_THAT(ErrorOf("", {"--class", "a:limit=0"}),
+              HasSubstr("1 .. 16777216"));
 }
 
 // The file that --print-config writes is a configuration, and the same one.
 TEST(ConfigTest, PrintedConfigurationReadsBackToItself) {
   const Config config =
-      Load("[scheduling]\npreset = 'shinjuku-mq'\nslice = '11us'\n"
-           "[[scheduling.classes]]\nname = 'short \"one\"'\nslo = '50us'\nlimit = 7\n"
-           "[runtime]\ncores = '0'\nspin = '3us'\n[kv]\nmemory_limit = '1GiB'\n",
-           {"--listen", "[::1]:0", "--idle-timeout", "1500ms"})
+      Load(
+          "[scheduling]\npreset = 'shinjuku-mq'\nslice = '11us'\n"
+          "[[scheduling.classes]]\nname = 'short \"one\"'\nslo = '50us'\nlimit "
+          "= 7\n"
+          "[runtime]\ncores = '0'\nspin = '3us'\n[kv]\nmemory_limit = '1GiB'\n",
+          {"--listen", "[::1]:0", "--idle-timeout", "1500ms"})
           .value();
   const std::string printed = PrintConfig(config);
   const Config again = Load(printed).value();
   for (const OptionSpec& option : Options()) {
     if (option.get == nullptr) continue;
-    EXPECT_EQ(option.get(option, again), option.get(option, config)) << option.Name();
+    EXPECT_EQ(option.get(option, again), option.get(option, config))
+        << option.Name();
   }
   ASSERT_EQ(again.classes.size(), 1u);
   EXPECT_EQ(again.classes[0].name, "short \"one\"");
   EXPECT_EQ(again.classes[0].slo, microseconds(50));
   EXPECT_EQ(again.classes[0].limit, 7u);
-  EXPECT_THAT(printed, AllOf(HasSubstr("Set by --idle-timeout"), HasSubstr("Set by a.toml:3"),
+  EXPECT_THAT(printed, AllOf(HasSubstr("Set by --idle-timeout"),
+                             HasSubstr("Set by a.toml:3"),
                              HasSubstr("idle_timeout = \"1500ms\"")));
 }
 

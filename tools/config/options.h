@@ -1,4 +1,5 @@
-// options.h - the table of options: one entry is a file key, a flag and its help.
+// options.h - the table of options: one entry is a file key, a flag and its
+// help.
 //
 // To add one: a field in config.h and an entry in options.cc.
 
@@ -16,7 +17,7 @@ namespace yamanote::tools {
 // How a value is written, in the file and after the flag.
 enum class ValueKind : uint8_t {
   kText,
-  kChoice,    // One of `choices`.
+  kChoice,  // One of `choices`.
   kBool,
   kCount,     // A number, in TOML an integer or a string: 4096, "64Ki".
   kDuration,  // A string with a unit.
@@ -38,7 +39,8 @@ struct OptionSpec {
   std::vector<std::string> choices;  // kChoice only.
 
   // Sets the value; the error says what is wrong with `text`, not where.
-  Result<void> (*set)(const OptionSpec& self, Config& config, std::string_view text) = nullptr;
+  Result<void> (*set)(const OptionSpec& self, Config& config,
+                      std::string_view text) = nullptr;
   // The value as `set` reads it; empty if there is nothing to print.
   std::string (*get)(const OptionSpec& self, const Config& config) = nullptr;
 

@@ -31,25 +31,31 @@ std::string TomlValue(const OptionSpec& option, const Config& config) {
 
 void PrintClasses(const Config& config, std::string& out) {
   for (const ClassSetting& request_class : config.classes) {
-    out += fmt::format("\n[[scheduling.classes]]  # Set by {}.\n", request_class.origin);
+    out += fmt::format("\n[[scheduling.classes]]  # Set by {}.\n",
+                       request_class.origin);
     out += fmt::format("name = {}\n", Quote(request_class.name));
-    if (request_class.slo) out += fmt::format("slo = \"{}\"\n", FormatDuration(*request_class.slo));
-    if (request_class.limit) out += fmt::format("limit = {}\n", *request_class.limit);
+    if (request_class.slo)
+      out += fmt::format("slo = \"{}\"\n", FormatDuration(*request_class.slo));
+    if (request_class.limit)
+      out += fmt::format("limit = {}\n", *request_class.limit);
   }
 }
 
 }  // namespace
 
 std::string PrintConfig(const Config& config) {
-  std::string out = "# The effective configuration of `yamanote serve`.\n"
-                    "# Every key is also a flag; flags win over this file.\n";
+  std::string out =
+      "# The effective configuration of `yamanote serve`.\n"
+      "# Every key is also a flag; flags win over this file.\n";
   for (const SectionInfo& section : Sections()) {
     out += fmt::format("\n# {}.\n[{}]\n", section.help, section.name);
     for (const OptionSpec& option : Options()) {
       if (option.section != section.name) continue;
-      out += fmt::format("# {}.\n# {}; {}.", option.help, option.flag, option.limits);
+      out += fmt::format("# {}.\n# {}; {}.", option.help, option.flag,
+                         option.limits);
       const auto origin = config.origins.find(option.Name());
-      if (origin != config.origins.end()) out += fmt::format(" Set by {}.", origin->second);
+      if (origin != config.origins.end())
+        out += fmt::format(" Set by {}.", origin->second);
       out += '\n';
       if (option.get != nullptr) {
         out += fmt::format("{} = {}\n", option.key, TomlValue(option, config));

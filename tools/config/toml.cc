@@ -1,8 +1,8 @@
 // toml.cc - reads a configuration file into settings.
 //
-// A TOML value becomes the text that its flag would take, so there is one parser
-// for both. What is checked here is what only a file can get wrong: syntax,
-// unknown names, and values of the wrong TOML type.
+// A TOML value becomes the text that its flag would take, so there is one
+// parser for both. What is checked here is what only a file can get wrong:
+// syntax, unknown names, and values of the wrong TOML type.
 
 #include <fmt/format.h>
 #include <toml++/toml.h>
@@ -49,13 +49,14 @@ class Reader {
       if (!IsSection(key.str())) {
         UnknownSection(key.str(), node);
       } else if (table == nullptr) {
-        Add(node, fmt::format("{} is {}; write [{}] and its keys below", key.str(),
-                              TypeName(node), key.str()));
+        Add(node, fmt::format("{} is {}; write [{}] and its keys below",
+                              key.str(), TypeName(node), key.str()));
       } else {
         ReadSection(key.str(), *table);
       }
     }
-    if (!problems_.empty()) return MakeError(ErrorCode::kInvalidArgument, problems_);
+    if (!problems_.empty())
+      return MakeError(ErrorCode::kInvalidArgument, problems_);
     return std::move(settings_);
   }
 
@@ -82,31 +83,35 @@ class Reader {
     // A key of some section, written before its [section] line?
     for (const OptionSpec& option : Options()) {
       if (option.key == name && !node.is_table()) {
-        return Add(node, fmt::format("{} is a key of [{}]; write it below that line", name,
-                                     option.section));
+        return Add(node,
+                   fmt::format("{} is a key of [{}]; write it below that line",
+                               name, option.section));
       }
     }
     const std::string_view close = ClosestName(name, names);
-    Add(node, fmt::format("[{}] is no section; {}", name,
-                          close.empty() ? fmt::format("the sections are {}",
-                                                      fmt::join(names, ", "))
-                                        : fmt::format("did you mean [{}]?", close)));
+    Add(node,
+        fmt::format("[{}] is no section; {}", name,
+                    close.empty() ? fmt::format("the sections are {}",
+                                                fmt::join(names, ", "))
+                                  : fmt::format("did you mean [{}]?", close)));
   }
 
-  void UnknownKey(std::string_view section, std::string_view key, const toml::node& node) {
+  void UnknownKey(std::string_view section, std::string_view key,
+                  const toml::node& node) {
     std::vector<std::string_view> names;
     for (const OptionSpec& option : Options()) {
       if (option.section == section) names.push_back(option.key);
       if (option.key == key) {
-        return Add(node, fmt::format("{0}.{1} is no key; {1} is one of [{2}]", section, key,
-                                     option.section));
+        return Add(node, fmt::format("{0}.{1} is no key; {1} is one of [{2}]",
+                                     section, key, option.section));
       }
     }
     const std::string_view close = ClosestName(key, names);
-    Add(node, fmt::format("{}.{} is no key; {}", section, key,
-                          close.empty() ? fmt::format("[{}] has {}", section,
-                                                      fmt::join(names, ", "))
-                                        : fmt::format("did you mean {}?", close)));
+    Add(node,
+        fmt::format("{}.{} is no key; {}", section, key,
+                    close.empty() ? fmt::format("[{}] has {}", section,
+                                                fmt::join(names, ", "))
+                                  : fmt::format("did you mean {}?", close)));
   }
 
   void ReadSection(std::string_view section, const toml::table& table) {
@@ -130,10 +135,12 @@ class Reader {
         return WrongType(option, node, "true or false, without quotes");
       }
     } else if (const auto boolean = node.value_exact<bool>()) {
-      if (option.kind != ValueKind::kBool) return WrongType(option, node, Wanted(option));
+      if (option.kind != ValueKind::kBool)
+        return WrongType(option, node, Wanted(option));
       text = *boolean ? "true" : "false";
     } else if (const auto integer = node.value_exact<int64_t>()) {
-      if (option.kind != ValueKind::kCount && option.kind != ValueKind::kCpuList) {
+      if (option.kind != ValueKind::kCount &&
+          option.kind != ValueKind::kCpuList) {
         return WrongType(option, node, Wanted(option));
       }
       text = fmt::format("{}", *integer);
@@ -166,21 +173,25 @@ class Reader {
     }
   }
 
-  void WrongType(const OptionSpec& option, const toml::node& node, std::string_view wanted) {
-    Add(node, fmt::format("{} is {}; write {} (limits: {})", option.Name(), TypeName(node),
-                          wanted, option.limits));
+  void WrongType(const OptionSpec& option, const toml::node& node,
+                 std::string_view wanted) {
+    Add(node, fmt::format("{} is {}; write {} (limits: {})", option.Name(),
+                          TypeName(node), wanted, option.limits));
   }
 
   void ReadClasses(const OptionSpec& option, const toml::node& node) {
     const toml::array* const array = node.as_array();
     if (array == nullptr) {
-      return Add(node, fmt::format("{} is {}; write [[scheduling.classes]] for each class",
-                                   option.Name(), TypeName(node)));
+      return Add(
+          node,
+          fmt::format("{} is {}; write [[scheduling.classes]] for each class",
+                      option.Name(), TypeName(node)));
     }
     for (const toml::node& element : *array) {
       const toml::table* const table = element.as_table();
       if (table == nullptr) {
-        Add(element, "scheduling.classes holds tables; write [[scheduling.classes]]");
+        Add(element,
+            "scheduling.classes holds tables; write [[scheduling.classes]]");
         continue;
       }
       ReadClass(option, *table);
@@ -193,27 +204,35 @@ class Reader {
       const auto string = node.value_exact<std::string>();
       const auto integer = node.value_exact<int64_t>();
       const auto append = [&](std::string_view value) {
-        rest += fmt::format("{}{}={}", rest.empty() ? "" : ",", key.str(), value);
+        rest +=
+            fmt::format("{}{}={}", rest.empty() ? "" : ",", key.str(), value);
       };
-      if (key.str() == "name" && string && string->find_first_of(":,") == std::string::npos) {
+      if (key.str() == "name" && string &&
+          string->find_first_of(":,") == std::string::npos) {
         name = *string;
       } else if (key.str() == "slo" && string) {
         append(*string);
       } else if (key.str() == "limit" && (string || integer)) {
         append(string ? *string : fmt::format("{}", *integer));
-      } else if (key.str() == "name" || key.str() == "slo" || key.str() == "limit") {
-        Add(node, fmt::format("scheduling.classes.{} is {} that can't be used; write "
-                              "name = \"short\", slo = \"50us\" or limit = 1000",
-                              key.str(), TypeName(node)));
+      } else if (key.str() == "name" || key.str() == "slo" ||
+                 key.str() == "limit") {
+        Add(node,
+            fmt::format("scheduling.classes.{} is {} that can't be used; write "
+                        "name = \"short\", slo = \"50us\" or limit = 1000",
+                        key.str(), TypeName(node)));
         return;
       } else {
-        Add(node, fmt::format("scheduling.classes.{} is no key; a class has name, slo and limit",
+        Add(node, fmt::format("scheduling.classes.{} is no key; a class has "
+                              "name, slo and limit",
                               key.str()));
         return;
       }
     }
-    if (name.empty()) return Add(table, "scheduling.classes has no name; write name = \"short\"");
-    settings_.push_back({&option, fmt::format("{}:{}", name, rest), Where(table)});
+    if (name.empty())
+      return Add(table,
+                 "scheduling.classes has no name; write name = \"short\"");
+    settings_.push_back(
+        {&option, fmt::format("{}:{}", name, rest), Where(table)});
   }
 
   const std::string name_;
@@ -223,14 +242,16 @@ class Reader {
 
 }  // namespace
 
-Result<std::vector<Setting>> ParseToml(std::string_view text, std::string_view name) {
+Result<std::vector<Setting>> ParseToml(std::string_view text,
+                                       std::string_view name) {
   toml::table file;
   try {
     file = toml::parse(text, name);
   } catch (const toml::parse_error& error) {
-    return MakeError(ErrorCode::kInvalidArgument,
-                     fmt::format("{}:{}: is not TOML: {}", name, error.source().begin.line,
-                                 error.description()));
+    return MakeError(
+        ErrorCode::kInvalidArgument,
+        fmt::format("{}:{}: is not TOML: {}", name, error.source().begin.line,
+                    error.description()));
   }
   return Reader(name).Read(file);
 }
@@ -239,20 +260,23 @@ Result<std::vector<Setting>> ReadToml(const std::string& path) {
   std::ifstream file(path, std::ios::binary);
   if (!file) {
     const int error = errno;
-    return MakeError(ErrorCode::kNotFound,
-                     fmt::format("{}: can't be opened ({}); --config names a readable file", path,
-                                 std::generic_category().message(error)),
-                     error);
+    return MakeError(
+        ErrorCode::kNotFound,
+        fmt::format("{}: can't be opened ({}); --config names a readable file",
+                    path, std::generic_category().message(error)),
+        error);
   }
   std::string text(kMaxFileBytes + 1, '\0');
   file.read(text.data(), static_cast<std::streamsize>(text.size()));
   text.resize(static_cast<size_t>(file.gcount()));
   if (file.bad() || (text.empty() && !file.eof())) {
-    return MakeError(ErrorCode::kNotFound, fmt::format("{}: can't be read; is it a file?", path));
+    return MakeError(ErrorCode::kNotFound,
+                     fmt::format("{}: can't be read; is it a file?", path));
   }
   if (text.size() > kMaxFileBytes) {
-    return MakeError(ErrorCode::kInvalidArgument,
-                     fmt::format("{}: is larger than 1MiB; no configuration is", path));
+    return MakeError(
+        ErrorCode::kInvalidArgument,
+        fmt::format("{}: is larger than 1MiB; no configuration is", path));
   }
   return ParseToml(text, path);
 }

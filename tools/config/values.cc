@@ -27,10 +27,9 @@ constexpr Unit kByteUnits[] = {{"B", 1},          {"kB", 1'000},
                                {"KiB", 1u << 10}, {"MB", 1'000'000},
                                {"MiB", 1u << 20}, {"GB", 1'000'000'000},
                                {"GiB", 1u << 30}};
-constexpr Unit kCountUnits[] = {{"", 1},          {"k", 1'000},
-                                {"Ki", 1u << 10}, {"M", 1'000'000},
-                                {"Mi", 1u << 20}, {"G", 1'000'000'000},
-                                {"Gi", 1u << 30}};
+constexpr Unit kCountUnits[] = {
+    {"", 1},          {"k", 1'000},         {"Ki", 1u << 10}, {"M", 1'000'000},
+    {"Mi", 1u << 20}, {"G", 1'000'000'000}, {"Gi", 1u << 30}};
 
 std::string Names(std::span<const Unit> units) {
   std::string names;
@@ -43,47 +42,58 @@ std::string Names(std::span<const Unit> units) {
 }
 
 tl::unexpected<Error> Refuse(std::string_view text, std::string_view why) {
-  return MakeError(ErrorCode::kInvalidArgument, fmt::format("\"{}\" {}", text, why));
+  return MakeError(ErrorCode::kInvalidArgument,
+                   fmt::format("\"{}\" {}", text, why));
 }
 
 // Splits "1.5ms" into its number and its unit's factor, and multiplies them.
 // `what` is "a duration", `example` what a good value looks like.
-Result<uint64_t> ParseQuantity(std::string_view text, std::span<const Unit> units,
-                               std::string_view what, std::string_view example) {
+Result<uint64_t> ParseQuantity(std::string_view text,
+                               std::span<const Unit> units,
+                               std::string_view what,
+                               std::string_view example) {
   const char* const end = text.data() + text.size();
   double number = 0;
   // A general or hexadecimal form ("1e3", "inf") is nobody's configuration.
   const auto [rest, error] =
       std::from_chars(text.data(), end, number, std::chars_format::fixed);
   if (error != std::errc{} || !std::isfinite(number)) {
-    return Refuse(text, fmt::format("is not {}; write a number and a unit, such as {}", what,
-                                    example));
+    return Refuse(
+        text, fmt::format("is not {}; write a number and a unit, such as {}",
+                          what, example));
   }
   if (std::signbit(number)) {
-    return Refuse(text, fmt::format("is negative; {} is 0 or more, such as {}", what, example));
+    return Refuse(text, fmt::format("is negative; {} is 0 or more, such as {}",
+                                    what, example));
   }
   std::string_view unit_name(rest, static_cast<size_t>(end - rest));
   while (unit_name.starts_with(' ')) unit_name.remove_prefix(1);
-  const auto unit = std::find_if(units.begin(), units.end(),
-                                 [&](const Unit& u) { return u.name == unit_name; });
+  const auto unit =
+      std::find_if(units.begin(), units.end(),
+                   [&](const Unit& u) { return u.name == unit_name; });
   if (unit == units.end()) {
     if (unit_name.empty()) {
-      return Refuse(text, fmt::format("has no unit; write one of {}, such as {}", Names(units),
-                                      example));
+      return Refuse(text,
+                    fmt::format("has no unit; write one of {}, such as {}",
+                                Names(units), example));
     }
-    return Refuse(text, fmt::format("has the unknown unit \"{}\"; the units are {}", unit_name,
-                                    Names(units)));
+    return Refuse(text,
+                  fmt::format("has the unknown unit \"{}\"; the units are {}",
+                              unit_name, Names(units)));
   }
   // Whole numbers are exact; only true fractions go through a double.
   uint64_t whole = 0;
-  const auto [whole_end, whole_error] = std::from_chars(text.data(), end, whole);
+  const auto [whole_end, whole_error] =
+      std::from_chars(text.data(), end, whole);
   constexpr auto kLimit = static_cast<uint64_t>(INT64_MAX);
   if (whole_error == std::errc{} && whole_end == rest) {
-    if (whole > kLimit / unit->factor) return Refuse(text, "is too large to count");
+    if (whole > kLimit / unit->factor)
+      return Refuse(text, "is too large to count");
     return whole * unit->factor;
   }
   const double product = std::round(number * static_cast<double>(unit->factor));
-  if (product >= static_cast<double>(kLimit)) return Refuse(text, "is too large to count");
+  if (product >= static_cast<double>(kLimit))
+    return Refuse(text, "is too large to count");
   return static_cast<uint64_t>(product);
 }
 
@@ -99,10 +109,12 @@ std::string FormatQuantity(uint64_t value, std::span<const Unit> units) {
 // Reads a CPU number at the start of `text` and removes it.
 Result<int> TakeCpu(std::string_view& text, std::string_view whole) {
   int cpu = -1;
-  const auto [rest, error] = std::from_chars(text.data(), text.data() + text.size(), cpu);
+  const auto [rest, error] =
+      std::from_chars(text.data(), text.data() + text.size(), cpu);
   if (error != std::errc{} || cpu < 0 || cpu > kMaxCpu) {
-    return Refuse(whole, fmt::format("is not a list of CPUs 0 .. {}; write it like 0-3,6",
-                                     kMaxCpu));
+    return Refuse(
+        whole, fmt::format("is not a list of CPUs 0 .. {}; write it like 0-3,6",
+                           kMaxCpu));
   }
   text.remove_prefix(static_cast<size_t>(rest - text.data()));
   return cpu;
@@ -112,7 +124,8 @@ Result<int> TakeCpu(std::string_view& text, std::string_view whole) {
 
 Result<Duration> ParseDuration(std::string_view text) {
   return ParseQuantity(text, kTimeUnits, "a duration", "5us or 1.5ms")
-      .map([](uint64_t nanos) { return Duration(static_cast<int64_t>(nanos)); });
+      .map(
+          [](uint64_t nanos) { return Duration(static_cast<int64_t>(nanos)); });
 }
 
 Result<uint64_t> ParseBytes(std::string_view text) {
@@ -142,13 +155,16 @@ Result<std::vector<int>> ParseCpuList(std::string_view text) {
       if (!end) return tl::unexpected(end.error());
       last = *end;
       if (last < *first) {
-        return Refuse(whole, fmt::format("has the descending range {}-{}; write {}-{}", *first,
-                                         last, last, *first));
+        return Refuse(whole,
+                      fmt::format("has the descending range {}-{}; write {}-{}",
+                                  *first, last, last, *first));
       }
     }
     for (int cpu = *first; cpu <= last; ++cpu) {
       if (std::find(cpus.begin(), cpus.end(), cpu) != cpus.end()) {
-        return Refuse(whole, fmt::format("names CPU {} twice; each CPU runs one worker", cpu));
+        return Refuse(
+            whole,
+            fmt::format("names CPU {} twice; each CPU runs one worker", cpu));
       }
       cpus.push_back(cpu);
     }
@@ -156,7 +172,9 @@ Result<std::vector<int>> ParseCpuList(std::string_view text) {
     if (more) text.remove_prefix(1);
   }
   if (!text.empty()) {
-    return Refuse(whole, fmt::format("has \"{}\" after the list; write it like 0-3,6", text));
+    return Refuse(
+        whole,
+        fmt::format("has \"{}\" after the list; write it like 0-3,6", text));
   }
   return cpus;
 }
@@ -165,7 +183,9 @@ std::string FormatDuration(Duration duration) {
   return FormatQuantity(static_cast<uint64_t>(duration.count()), kTimeUnits);
 }
 
-std::string FormatBytes(uint64_t bytes) { return FormatQuantity(bytes, kByteUnits); }
+std::string FormatBytes(uint64_t bytes) {
+  return FormatQuantity(bytes, kByteUnits);
+}
 
 std::string FormatCpuList(std::span<const int> cpus) {
   std::string text;
@@ -173,15 +193,18 @@ std::string FormatCpuList(std::span<const int> cpus) {
     size_t last = i;
     while (last + 1 < cpus.size() && cpus[last + 1] == cpus[last] + 1) ++last;
     if (!text.empty()) text += ',';
-    text += last == i ? fmt::format("{}", cpus[i]) : fmt::format("{}-{}", cpus[i], cpus[last]);
+    text += last == i ? fmt::format("{}", cpus[i])
+                      : fmt::format("{}-{}", cpus[i], cpus[last]);
     i = last + 1;
   }
   return text;
 }
 
-std::string_view ClosestName(std::string_view word, std::span<const std::string_view> names) {
+std::string_view ClosestName(std::string_view word,
+                             std::span<const std::string_view> names) {
   std::string_view best;
-  // A third of the letters wrong, at least two: "drian_timout" is drain_timeout.
+  // A third of the letters wrong, at least two: "drian_timout" is
+  // drain_timeout.
   size_t best_distance = std::max<size_t>(2, word.size() / 3) + 1;
   for (const std::string_view name : names) {
     // Levenshtein's distance, one row at a time.

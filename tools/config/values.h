@@ -41,6 +41,7 @@ std::string FormatCpuList(std::span<const int> cpus);
 
 // Returns the name in `names` closest to `word` by edit distance, empty if none
 // is close enough to be what a typing mistake meant.
-std::string_view ClosestName(std::string_view word, std::span<const std::string_view> names);
+std::string_view ClosestName(std::string_view word,
+                             std::span<const std::string_view> names);
 
 }  // namespace yamanote::tools

@@ -1,4 +1,5 @@
-// values_test.cc - what the words of the configuration mean, and what is refused.
+// values_test.cc - what the words of the configuration mean, and what is
+// refused.
 
 #include "tools/config/values.h"
 
@@ -25,15 +26,22 @@ TEST(ParseDurationTest, ReadsNumberAndUnit) {
 
 TEST(ParseDurationTest, RefusesWhatCouldMeanSomethingElse) {
   EXPECT_THAT(ParseDuration("5").error().message, HasSubstr("has no unit"));
-  EXPECT_THAT(ParseDuration("5m").error().message, HasSubstr("unknown unit \"m\""));
-  EXPECT_THAT(ParseDuration("5US").error().message, HasSubstr("unknown unit \"US\""));
+  EXPECT_THAT(ParseDuration("5m").error().message,
+              HasSubstr("unknown unit \"m\""));
+  EXPECT_THAT(ParseDuration("5US").error().message,
+              HasSubstr("unknown unit \"US\""));
   EXPECT_THAT(ParseDuration("-5us").error().message, HasSubstr("negative"));
-  EXPECT_THAT(ParseDuration("").error().message, HasSubstr("is not a duration"));
-  EXPECT_THAT(ParseDuration("us").error().message, HasSubstr("is not a duration"));
-  EXPECT_THAT(ParseDuration("inf").error().message, HasSubstr("is not a duration"));
+  EXPECT_THAT(ParseDuration("").error().message,
+              HasSubstr("is not a duration"));
+  EXPECT_THAT(ParseDuration("us").error().message,
+              HasSubstr("is not a duration"));
+  EXPECT_THAT(ParseDuration("inf").error().message,
+              HasSubstr("is not a duration"));
   EXPECT_THAT(ParseDuration("5us ").error().message, HasSubstr("unknown unit"));
-  EXPECT_THAT(ParseDuration("9223372036854775808ns").error().message, HasSubstr("too large"));
-  EXPECT_THAT(ParseDuration("9000000.5h").error().message, HasSubstr("too large"));
+  EXPECT_THAT(ParseDuration("9223372036854775808ns").error().message,
+              HasSubstr("too large"));
+  EXPECT_THAT(ParseDuration("9000000.5h").error().message,
+              HasSubstr("too large"));
 }
 
 TEST(ParseBytesTest, TellsBinaryFromDecimal) {
@@ -41,7 +49,8 @@ TEST(ParseBytesTest, TellsBinaryFromDecimal) {
   EXPECT_EQ(*ParseBytes("64kB"), 64000u);
   EXPECT_EQ(*ParseBytes("1.5GiB"), 1610612736u);
   EXPECT_THAT(ParseBytes("64").error().message, HasSubstr("has no unit"));
-  EXPECT_THAT(ParseBytes("64K").error().message, HasSubstr("unknown unit \"K\""));
+  EXPECT_THAT(ParseBytes("64K").error().message,
+              HasSubstr("unknown unit \"K\""));
 }
 
 TEST(ParseCountTest, NeedsNoUnit) {
@@ -75,7 +84,8 @@ TEST(FormatTest, UsesTheLargestUnitWithoutFraction) {
 }
 
 TEST(ClosestNameTest, FindsTheTypingMistakeAndNothingFarFetched) {
-  constexpr std::string_view kNames[] = {"drain_timeout", "idle_timeout", "listen"};
+  constexpr std::string_view kNames[] = {"drain_timeout", "idle_timeout",
+                                         "listen"};
   EXPECT_EQ(ClosestName("drian_timout", kNames), "drain_timeout");
   EXPECT_EQ(ClosestName("lsten", kNames), "listen");
   EXPECT_EQ(ClosestName("memory", kNames), "");

@@ -41,19 +41,22 @@ void PinTo(int cpu) {
   CPU_FREE(set);
 }
 
-Cost Summarise(std::string key, std::string label, std::string how, std::vector<double> samples) {
+Cost Summarise(std::string key, std::string label, std::string how,
+               std::vector<double> samples) {
   Cost cost{std::move(key), std::move(label), 0, 0, std::move(how)};
   if (samples.empty()) return cost;
   std::sort(samples.begin(), samples.end());
   cost.median_ns = samples[samples.size() / 2];
-  cost.p99_ns = samples[std::min(samples.size() - 1, samples.size() * 99 / 100)];
+  cost.p99_ns =
+      samples[std::min(samples.size() - 1, samples.size() * 99 / 100)];
   return cost;
 }
 
 // Times `operation` in batches of `batch` until `limit` has passed; the samples
 // are nanoseconds per operation.
 template <typename Operation>
-std::vector<double> TimeBatches(int batch, Duration limit, Operation operation) {
+std::vector<double> TimeBatches(int batch, Duration limit,
+                                Operation operation) {
   std::vector<double> samples;
   const Instant end = Clock::now() + limit;
   for (Instant before = Clock::now(); before < end;) {
@@ -65,32 +68,37 @@ std::vector<double> TimeBatches(int batch, Duration limit, Operation operation) 
   return samples;
 }
 
-// ---- one CPU --------------------------------------------------------------------
+// ---- one CPU
+// --------------------------------------------------------------------
 
 void MeasureClock(Duration limit, std::vector<Cost>& costs) {
   std::atomic<int64_t> sink{0};  // Keeps the reads from being optimised away.
   costs.push_back(Summarise("clock_read", "clock read", "Yamanote's clock",
                             TimeBatches(100, limit, [&] {
-                              sink.store(ToNanos(Clock::now()), std::memory_order_relaxed);
+                              sink.store(ToNanos(Clock::now()),
+                                         std::memory_order_relaxed);
                             })));
   costs.push_back(Summarise("clock_gettime", "clock_gettime", "CLOCK_MONOTONIC",
                             TimeBatches(100, limit, [&] {
                               timespec now;
                               clock_gettime(CLOCK_MONOTONIC, &now);
-                              sink.store(now.tv_nsec, std::memory_order_relaxed);
+                              sink.store(now.tv_nsec,
+                                         std::memory_order_relaxed);
                             })));
 }
 
 void MeasureSystemCalls(Duration limit, std::vector<Cost>& costs) {
-  costs.push_back(Summarise("system_call", "system call", "getppid",
-                            TimeBatches(100, limit, [] { syscall(SYS_getppid); })));
+  costs.push_back(
+      Summarise("system_call", "system call", "getppid",
+                TimeBatches(100, limit, [] { syscall(SYS_getppid); })));
   const int set = epoll_create1(EPOLL_CLOEXEC);
   const int event_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
   epoll_event event{};
   event.events = EPOLLIN;
   epoll_ctl(set, EPOLL_CTL_ADD, event_fd, &event);
-  costs.push_back(Summarise("epoll_poll", "poll without waiting", "epoll_wait(0), nothing ready",
-                            TimeBatches(100, limit, [&] { epoll_wait(set, &event, 1, 0); })));
+  costs.push_back(Summarise(
+      "epoll_poll", "poll without waiting", "epoll_wait(0), nothing ready",
+      TimeBatches(100, limit, [&] { epoll_wait(set, &event, 1, 0); })));
   close(event_fd);
   close(set);
 }
@@ -108,10 +116,12 @@ void MeasureUdp(Duration limit, std::vector<Cost>& costs) {
            getsockname(fd, reinterpret_cast<sockaddr*>(&address), &size) == 0;
   };
   sockaddr_in at_a, at_b;
-  if (a >= 0 && b >= 0 && bind_to_any_port(a, at_a) && bind_to_any_port(b, at_b) &&
+  if (a >= 0 && b >= 0 && bind_to_any_port(a, at_a) &&
+      bind_to_any_port(b, at_b) &&
       connect(a, reinterpret_cast<sockaddr*>(&at_b), sizeof(at_b)) == 0 &&
       connect(b, reinterpret_cast<sockaddr*>(&at_a), sizeof(at_a)) == 0) {
-    const timeval patience{.tv_sec = 0, .tv_usec = 100'000};  // A lost datagram ends it.
+    const timeval patience{.tv_sec = 0,
+                           .tv_usec = 100'000};  // A lost datagram ends it.
     setsockopt(a, SOL_SOCKET, SO_RCVTIMEO, &patience, sizeof(patience));
     setsockopt(b, SOL_SOCKET, SO_RCVTIMEO, &patience, sizeof(patience));
     char message[32] = {};
@@ -145,7 +155,8 @@ void MeasureKernelSwitch(int cpu, Duration limit, std::vector<Cost>& costs) {
     uint32_t expected = from;
     if (!turn.compare_exchange_strong(expected, to)) return false;
     Futex(turn, FUTEX_WAKE_PRIVATE, 1);
-    while ((expected = turn.load()) == to && to != 2) Futex(turn, FUTEX_WAIT_PRIVATE, to);
+    while ((expected = turn.load()) == to && to != 2)
+      Futex(turn, FUTEX_WAIT_PRIVATE, to);
     return expected != 2;
   };
   std::vector<double> samples;
@@ -166,7 +177,8 @@ void MeasureKernelSwitch(int cpu, Duration limit, std::vector<Cost>& costs) {
   other.join();
   for (double& sample : samples) sample /= 2;
   costs.push_back(Summarise("kernel_switch", "kernel thread switch",
-                            "futex hand-over on one CPU, one way", std::move(samples)));
+                            "futex hand-over on one CPU, one way",
+                            std::move(samples)));
 }
 
 // Two user threads on one worker give way to each other: our switch, with the
@@ -174,7 +186,8 @@ void MeasureKernelSwitch(int cpu, Duration limit, std::vector<Cost>& costs) {
 void MeasureUserSwitch(int cpu, Duration limit, std::vector<Cost>& costs) {
   RuntimeOptions options;
   options.cpus = {cpu};
-  const Result<Scheduling> plain = FindPreset("ix");  // One queue per core, no slice.
+  const Result<Scheduling> plain =
+      FindPreset("ix");  // One queue per core, no slice.
   if (!plain) return;
   options.scheduling = *plain;
   Result<std::unique_ptr<Runtime>> runtime = Runtime::Create(options);
@@ -191,10 +204,12 @@ void MeasureUserSwitch(int cpu, Duration limit, std::vector<Cost>& costs) {
   });
   for (double& sample : samples) sample /= 2;  // There and back.
   costs.push_back(Summarise("user_switch", "user thread switch",
-                            "yield to another on one CPU, one way", std::move(samples)));
+                            "yield to another on one CPU, one way",
+                            std::move(samples)));
 }
 
-// ---- two CPUs -------------------------------------------------------------------
+// ---- two CPUs
+// -------------------------------------------------------------------
 
 // Passes one cache line to and fro; nanoseconds one way.
 double MeasureHop(int from, int to, Duration limit) {
@@ -232,7 +247,8 @@ double MeasureHop(int from, int to, Duration limit) {
   return samples.empty() ? 0 : samples[samples.size() / 10] / 2;
 }
 
-void MeasureHops(const base::Topology& topology, Duration budget, Costs& result) {
+void MeasureHops(const base::Topology& topology, Duration budget,
+                 Costs& result) {
   std::vector<std::pair<int, int>> pairs;
   for (size_t a = 0; a < topology.cpus.size(); ++a) {
     for (size_t b = a + 1; b < topology.cpus.size(); ++b) {
@@ -242,23 +258,27 @@ void MeasureHops(const base::Topology& topology, Duration budget, Costs& result)
   result.pairs = pairs.size();
   if (pairs.empty()) return;
   // Large machines: evenly spread over the pairs, a millisecond at least each.
-  const Duration each = std::clamp<Duration>(budget / static_cast<int>(pairs.size()),
-                                             milliseconds(1), milliseconds(30));
+  const Duration each =
+      std::clamp<Duration>(budget / static_cast<int>(pairs.size()),
+                           milliseconds(1), milliseconds(30));
   const auto most = std::max<size_t>(1, static_cast<size_t>(budget / each));
   const size_t step = (pairs.size() + most - 1) / most;
   for (size_t i = 0; i < pairs.size(); i += step) {
     const auto [from, to] = pairs[i];
-    result.hops.push_back({from, to, topology.Between(from, to), MeasureHop(from, to, each)});
+    result.hops.push_back(
+        {from, to, topology.Between(from, to), MeasureHop(from, to, each)});
   }
   std::vector<double> medians;
   for (const Hop& hop : result.hops) medians.push_back(hop.ns);
-  result.costs.push_back(Summarise("cache_line_hop", "cache-line hop",
-                                   "one line from core to core, one way, over all pairs",
-                                   std::move(medians)));
+  result.costs.push_back(
+      Summarise("cache_line_hop", "cache-line hop",
+                "one line from core to core, one way, over all pairs",
+                std::move(medians)));
 }
 
 // How long after FUTEX_WAKE a thread that slept on an idle CPU runs.
-void MeasureFutexWake(int waker_cpu, int sleeper_cpu, Duration limit, std::vector<Cost>& costs) {
+void MeasureFutexWake(int waker_cpu, int sleeper_cpu, Duration limit,
+                      std::vector<Cost>& costs) {
   std::atomic<uint32_t> word{0};
   std::atomic<int64_t> woke_at{0};
   std::atomic<bool> asleep{false};
@@ -277,7 +297,8 @@ void MeasureFutexWake(int waker_cpu, int sleeper_cpu, Duration limit, std::vecto
     const Instant end = Clock::now() + limit;
     for (uint32_t round = 0; Clock::now() < end; ++round) {
       while (!asleep.exchange(false)) base::Pause();
-      // Long enough for the sleeper's CPU to go idle, which is what is measured.
+      // Long enough for the sleeper's CPU to go idle, which is what is
+      // measured.
       const timespec idle{.tv_sec = 0, .tv_nsec = 300'000};
       nanosleep(&idle, nullptr);
       woke_at.store(0);
@@ -296,9 +317,10 @@ void MeasureFutexWake(int waker_cpu, int sleeper_cpu, Duration limit, std::vecto
   waker.join();
   sleeper.join();
   costs.push_back(Summarise("futex_wake", "wake of an idle core",
-                            "from FUTEX_WAKE to the sleeper running", std::move(samples)));
-  costs.push_back(Summarise("futex_wake_call", "  of it the waker pays", "the system call",
-                            std::move(calls)));
+                            "from FUTEX_WAKE to the sleeper running",
+                            std::move(samples)));
+  costs.push_back(Summarise("futex_wake_call", "  of it the waker pays",
+                            "the system call", std::move(calls)));
 }
 
 // Written by the handler on the target, read by the sender.
@@ -307,11 +329,13 @@ std::atomic<int64_t> g_signal_at{0};
 void OnSignal(int) { g_signal_at.store(ToNanos(Clock::now())); }
 
 // How long after pthread_kill the handler runs on another, busy CPU.
-void MeasureSignal(int sender_cpu, int target_cpu, Duration limit, std::vector<Cost>& costs) {
-  struct sigaction action {};
-  struct sigaction previous {};
+void MeasureSignal(int sender_cpu, int target_cpu, Duration limit,
+                   std::vector<Cost>& costs) {
+  struct sigaction action{};
+  struct sigaction previous{};
   action.sa_handler = OnSignal;
-  sigaction(SIGURG, &action, &previous);  // SIGURG: ignored by default, so harmless.
+  sigaction(SIGURG, &action,
+            &previous);  // SIGURG: ignored by default, so harmless.
   std::atomic<bool> ready{false}, over{false};
   std::thread target([&] {
     PinTo(target_cpu);
@@ -339,15 +363,17 @@ void MeasureSignal(int sender_cpu, int target_cpu, Duration limit, std::vector<C
   target.join();
   sigaction(SIGURG, &previous, nullptr);
   costs.push_back(Summarise("signal", "signal to another core",
-                            "from pthread_kill to the handler running", std::move(samples)));
-  costs.push_back(Summarise("signal_call", "  of it the sender pays", "the system call",
-                            std::move(calls)));
+                            "from pthread_kill to the handler running",
+                            std::move(samples)));
+  costs.push_back(Summarise("signal_call", "  of it the sender pays",
+                            "the system call", std::move(calls)));
 }
 
 }  // namespace
 
 Costs MeasureCosts(const base::Topology& topology, Duration budget) {
-  // Shares of the budget; together less than one, for starting threads takes time.
+  // Shares of the budget; together less than one, for starting threads takes
+  // time.
   const Duration share = budget / 16;
   Costs result;
   const int first = topology.cpus.front().number;

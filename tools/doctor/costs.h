@@ -1,8 +1,8 @@
 // costs.h - what the elementary operations cost on this machine, measured now.
 //
-// Each cost is a median of many repetitions, so a core that the hypervisor takes
-// away for a moment does not spoil it; the 99th percentile shows how often that
-// happens. The whole takes about two seconds and is bounded.
+// Each cost is a median of many repetitions, so a core that the hypervisor
+// takes away for a moment does not spoil it; the 99th percentile shows how
+// often that happens. The whole takes about two seconds and is bounded.
 
 #pragma once
 
@@ -15,7 +15,7 @@
 namespace yamanote::tools {
 
 struct Cost {
-  std::string key;    // "futex_wake": in JSON and, with _ns, in the TOML file.
+  std::string key;  // "futex_wake": in JSON and, with _ns, in the TOML file.
   std::string label;
   double median_ns = 0;
   double p99_ns = 0;  // Of the repetitions (or batches of the very short ones).
@@ -33,8 +33,9 @@ struct Hop {
 
 struct Costs {
   std::vector<Cost> costs;
-  std::vector<Hop> hops;   // Each unordered pair of CPUs, as far as time allowed.
-  size_t pairs = 0;        // How many pairs there are.
+  std::vector<Hop>
+      hops;          // Each unordered pair of CPUs, as far as time allowed.
+  size_t pairs = 0;  // How many pairs there are.
 };
 
 // Measures everything, taking at most about `budget`. Costs that need two CPUs

@@ -13,7 +13,8 @@ namespace yamanote::tools {
 namespace {
 
 std::vector<FactSection> AllFacts(const base::Topology& topology) {
-  return {MachineFacts(topology), KernelFacts(), LimitFacts(), PermissionFacts()};
+  return {MachineFacts(topology), KernelFacts(), LimitFacts(),
+          PermissionFacts()};
 }
 
 TEST(DoctorTest, EveryFactHasAKeyOfItsOwnALabelAndAValue) {
@@ -24,7 +25,8 @@ TEST(DoctorTest, EveryFactHasAKeyOfItsOwnALabelAndAValue) {
   for (const FactSection& section : sections) {
     EXPECT_FALSE(section.facts.empty()) << section.key;
     for (const Fact& fact : section.facts) {
-      EXPECT_TRUE(keys.insert(fact.key).second) << fact.key << " is there twice";
+      EXPECT_TRUE(keys.insert(fact.key).second)
+          << fact.key << " is there twice";
       EXPECT_FALSE(fact.label.empty()) << fact.key;
       EXPECT_FALSE(fact.value.empty()) << fact.key;
     }
@@ -47,7 +49,8 @@ TEST(DoctorTest, CostsAreMeasuredWithinTheBudgetAndPlausible) {
   const Duration budget = std::chrono::milliseconds(400);
   const Instant before = Clock::now();
   const Costs costs = MeasureCosts(topology, budget);
-  EXPECT_LT(Clock::now() - before, 20 * budget);  // It is bounded, on a busy machine too.
+  EXPECT_LT(Clock::now() - before,
+            20 * budget);  // It is bounded, on a busy machine too.
   std::set<std::string> keys;
   for (const Cost& cost : costs.costs) {
     keys.insert(cost.key);
@@ -55,13 +58,14 @@ TEST(DoctorTest, CostsAreMeasuredWithinTheBudgetAndPlausible) {
     EXPECT_GE(cost.p99_ns, cost.median_ns) << cost.key;
     EXPECT_LT(cost.median_ns, 1e9) << cost.key;
   }
-  EXPECT_THAT(keys, testing::IsSupersetOf({"clock_read", "system_call", "epoll_poll",
-                                           "kernel_switch", "user_switch",
-                                           "udp_round_trip"}));
+  EXPECT_THAT(keys, testing::IsSupersetOf({"clock_read", "system_call",
+                                           "epoll_poll", "kernel_switch",
+                                           "user_switch", "udp_round_trip"}));
   const size_t cpus = topology.cpus.size();
   EXPECT_EQ(costs.pairs, cpus * (cpus - 1) / 2);
   if (cpus >= 2) {
-    EXPECT_THAT(keys, testing::IsSupersetOf({"cache_line_hop", "futex_wake", "signal"}));
+    EXPECT_THAT(keys, testing::IsSupersetOf(
+                          {"cache_line_hop", "futex_wake", "signal"}));
     EXPECT_FALSE(costs.hops.empty());
   }
 }

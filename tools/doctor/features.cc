@@ -47,10 +47,11 @@ class Descriptor {
 };
 
 bool HasLightGuards() {
-  constexpr int kMadvGuardInstall = 102;  // Linux 6.13; not in Debian 12's headers.
+  constexpr int kMadvGuardInstall =
+      102;  // Linux 6.13; not in Debian 12's headers.
   const size_t bytes = 64 * 1024;
-  void* const memory =
-      mmap(nullptr, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+  void* const memory = mmap(nullptr, bytes, PROT_READ | PROT_WRITE,
+                            MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
   if (memory == MAP_FAILED) return false;
   const bool works = madvise(memory, bytes / 2, kMadvGuardInstall) == 0;
   munmap(memory, bytes);
@@ -70,7 +71,8 @@ bool UdpOption(int option, int value) {
 
 std::string IoUring() {
   io_uring_params params{};
-  const Descriptor ring(static_cast<int>(syscall(SYS_io_uring_setup, 2, &params)));
+  const Descriptor ring(
+      static_cast<int>(syscall(SYS_io_uring_setup, 2, &params)));
   if (ring.get() >= 0) return "";
   return std::strerror(errno);
 }
@@ -96,29 +98,37 @@ FactSection KernelFacts() {
   utsname name{};
   uname(&name);
   std::vector<Fact>& facts = section.facts;
-  facts.push_back({"release", "Linux", name.release, FactState::kPlain, name.version});
-  facts.push_back(Feature("madv_guard_install", "light stack guards (MADV_GUARD_INSTALL)",
-                          HasLightGuards(), "a million guarded stacks in a few mappings",
-                          "stacks are bounded by vm.max_map_count / 2; Linux 6.13 has them"));
+  facts.push_back(
+      {"release", "Linux", name.release, FactState::kPlain, name.version});
+  facts.push_back(Feature(
+      "madv_guard_install", "light stack guards (MADV_GUARD_INSTALL)",
+      HasLightGuards(), "a million guarded stacks in a few mappings",
+      "stacks are bounded by vm.max_map_count / 2; Linux 6.13 has them"));
   facts.push_back(Feature("membarrier", "membarrier",
                           HasMembarrier(MEMBARRIER_CMD_PRIVATE_EXPEDITED), "",
                           "a fence on the rare side only is not possible"));
   facts.push_back(Feature("rseq", "restartable sequences", __rseq_size > 0,
-                          "the current CPU in one load", "sched_getcpu() instead"));
-  facts.push_back(Feature("epoll_pwait2", "nanosecond epoll timeouts", HasEpollPwait2(), "",
+                          "the current CPU in one load",
+                          "sched_getcpu() instead"));
+  facts.push_back(Feature("epoll_pwait2", "nanosecond epoll timeouts",
+                          HasEpollPwait2(), "",
                           "sleeps are rounded up to a millisecond"));
   facts.push_back(Feature("udp_gso", "UDP segmentation offload",
-                          UdpOption(UDP_SEGMENT, 1200), "", "one system call per batch only"));
-  facts.push_back(Feature("udp_gro", "UDP receive offload", UdpOption(UDP_GRO, 1), "", ""));
+                          UdpOption(UDP_SEGMENT, 1200), "",
+                          "one system call per batch only"));
+  facts.push_back(
+      Feature("udp_gro", "UDP receive offload", UdpOption(UDP_GRO, 1), "", ""));
   const std::string ring = IoUring();
   facts.push_back(Feature("io_uring", "io_uring", ring.empty(), "", ring));
   const std::string state = FirstLine("/sys/kernel/sched_ext/state");
   facts.push_back({"sched_ext", "sched_ext", state.empty() ? "no" : state,
                    state.empty() ? FactState::kMissing : FactState::kPlain,
-                   state.empty() ? "no policies for kernel threads; Linux 6.12 with "
-                                   "CONFIG_SCHED_CLASS_EXT has it"
-                                 : ""});
-  const std::string huge = FirstLine("/sys/kernel/mm/transparent_hugepage/enabled");
+                   state.empty()
+                       ? "no policies for kernel threads; Linux 6.12 with "
+                         "CONFIG_SCHED_CLASS_EXT has it"
+                       : ""});
+  const std::string huge =
+      FirstLine("/sys/kernel/mm/transparent_hugepage/enabled");
   facts.push_back({"transparent_hugepage", "transparent huge pages",
                    huge.empty() ? "no" : huge, FactState::kPlain, ""});
   const std::string governor =
@@ -127,7 +137,8 @@ FactSection KernelFacts() {
   facts.push_back({"cpu_governor", "frequency governor",
                    governor.empty() ? "not visible" : governor,
                    slow ? FactState::kLimited : FactState::kPlain,
-                   slow ? "an idle core wakes slowly; `cpupower frequency-set -g performance` "
+                   slow ? "an idle core wakes slowly; `cpupower frequency-set "
+                          "-g performance` "
                           "keeps it fast"
                         : ""});
   return section;

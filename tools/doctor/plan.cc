@@ -14,66 +14,76 @@ namespace {
 std::string Measured(const Costs& costs, std::string_view key) {
   for (const Cost& cost : costs.costs) {
     if (cost.key == key && cost.median_ns > 0) {
-      return cost.median_ns < 1000 ? fmt::format(" ({:.1f} ns here)", cost.median_ns)
-                                   : fmt::format(" ({:.1f} us here)", cost.median_ns / 1000);
+      return cost.median_ns < 1000
+                 ? fmt::format(" ({:.1f} ns here)", cost.median_ns)
+                 : fmt::format(" ({:.1f} us here)", cost.median_ns / 1000);
     }
   }
   return "";
 }
 
 std::string SchedulerText(const Scheduling& s) {
-  return fmt::format("{}: order {}, slice {}, placement {}{}", s.preset, s.order,
-                     s.slice == kNoPreemption ? "none" : FormatDuration(s.slice),
-                     ToString(s.placement), s.steal ? " with stealing" : "");
+  return fmt::format(
+      "{}: order {}, slice {}, placement {}{}", s.preset, s.order,
+      s.slice == kNoPreemption ? "none" : FormatDuration(s.slice),
+      ToString(s.placement), s.steal ? " with stealing" : "");
 }
 
 }  // namespace
 
-FactSection Plan(const base::Topology& topology, const std::vector<FactSection>& found,
-                 const Costs& costs) {
+FactSection Plan(const base::Topology& topology,
+                 const std::vector<FactSection>& found, const Costs& costs) {
   FactSection section{"use", "What `yamanote serve` will use by default", {}};
   const Result<Config> built = Build({});
   if (!built) {
-    section.facts.push_back({"scheduler", "scheduler", "none", FactState::kMissing,
-                             built.error().message});
+    section.facts.push_back({"scheduler", "scheduler", "none",
+                             FactState::kMissing, built.error().message});
     return section;
   }
   const RuntimeOptions& runtime = built->runtime;
   std::vector<int> cpus;
   for (const base::Cpu& cpu : topology.cpus) cpus.push_back(cpu.number);
 
-  section.facts.push_back({"workers", "workers", fmt::format("{}", cpus.size()),
-                           FactState::kPlain,
-                           fmt::format("one pinned to each of CPUs {}; --cores chooses others",
-                                       FormatCpuList(cpus))});
-  section.facts.push_back({"scheduler", "scheduler", SchedulerText(runtime.scheduling),
-                           FactState::kPlain, "--preset chooses another; see `yamanote policies`"});
   section.facts.push_back(
-      {"preemption", "preemption", "at voluntary points", FactState::kPlain,
-       "a slice ends when the task next blocks, yields or calls CheckPreempt()"});
-  const bool tsc = IsGood(found, "invariant_tsc");
-  section.facts.push_back({"clock", "clock", tsc ? "time-stamp counter" : "CLOCK_MONOTONIC",
+      {"workers", "workers", fmt::format("{}", cpus.size()), FactState::kPlain,
+       fmt::format("one pinned to each of CPUs {}; --cores chooses others",
+                   FormatCpuList(cpus))});
+  section.facts.push_back(
+      {"scheduler", "scheduler", SchedulerText(runtime.scheduling),
+       FactState::kPlain, "--preset chooses another; see `yamanote policies`"});
+  section.facts.push_back({"preemption", "preemption", "at voluntary points",
                            FactState::kPlain,
-                           fmt::format("{}{}", tsc ? "it is invariant" : "the counter is not "
-                                                                         "invariant",
+                           "a slice ends when the task next blocks, yields or "
+                           "calls CheckPreempt()"});
+  const bool tsc = IsGood(found, "invariant_tsc");
+  section.facts.push_back({"clock", "clock",
+                           tsc ? "time-stamp counter" : "CLOCK_MONOTONIC",
+                           FactState::kPlain,
+                           fmt::format("{}{}",
+                                       tsc ? "it is invariant"
+                                           : "the counter is not "
+                                             "invariant",
                                        Measured(costs, "clock_read"))});
   const bool light = IsGood(found, "madv_guard_install");
   section.facts.push_back(
-      {"stacks", "stacks", fmt::format("{}, guarded by {}", FormatBytes(runtime.stack_bytes),
-                                       light ? "MADV_GUARD_INSTALL" : "mprotect"),
+      {"stacks", "stacks",
+       fmt::format("{}, guarded by {}", FormatBytes(runtime.stack_bytes),
+                   light ? "MADV_GUARD_INSTALL" : "mprotect"),
        FactState::kPlain,
        light ? "a guard costs no mapping"
-             : "each guard is a mapping; vm.max_map_count bounds the threads to half of it"});
+             : "each guard is a mapping; vm.max_map_count bounds the threads "
+               "to half of it"});
   section.facts.push_back(
-      {"idle", "idle workers", fmt::format("poll for {}, then sleep",
-                                           FormatDuration(runtime.spin)),
+      {"idle", "idle workers",
+       fmt::format("poll for {}, then sleep", FormatDuration(runtime.spin)),
        FactState::kPlain,
        fmt::format("a sleeping core wakes late{}; --spin changes it",
                    Measured(costs, "futex_wake"))});
-  section.facts.push_back({"io", "input and output", "kernel sockets, epoll, recvmmsg and sendmmsg",
-                           FactState::kPlain,
-                           fmt::format("needs no privilege; a poll costs a system call{}",
-                                       Measured(costs, "epoll_poll"))});
+  section.facts.push_back(
+      {"io", "input and output", "kernel sockets, epoll, recvmmsg and sendmmsg",
+       FactState::kPlain,
+       fmt::format("needs no privilege; a poll costs a system call{}",
+                   Measured(costs, "epoll_poll"))});
   return section;
 }
 

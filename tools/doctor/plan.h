@@ -11,7 +11,7 @@
 namespace yamanote::tools {
 
 // From what was found; with no costs measured, the reasons name none.
-FactSection Plan(const base::Topology& topology, const std::vector<FactSection>& found,
-                 const Costs& costs);
+FactSection Plan(const base::Topology& topology,
+                 const std::vector<FactSection>& found, const Costs& costs);
 
 }  // namespace yamanote::tools

@@ -11,7 +11,8 @@ namespace yamanote::load {
 namespace {
 
 bool InWindow(const Sample& sample, Window window) {
-  return sample.intended_ns >= window.begin_ns && sample.intended_ns < window.end_ns;
+  return sample.intended_ns >= window.begin_ns &&
+         sample.intended_ns < window.end_ns;
 }
 
 bool Disturbed(const Sample& sample, const GapLog& gaps) {
@@ -20,10 +21,12 @@ bool Disturbed(const Sample& sample, const GapLog& gaps) {
 }
 
 void Record(Tally& tally, int64_t latency_ns, double base_ns) {
-  tally.latency_ns.Record(static_cast<uint64_t>(std::max<int64_t>(latency_ns, 0)));
+  tally.latency_ns.Record(
+      static_cast<uint64_t>(std::max<int64_t>(latency_ns, 0)));
   if (base_ns > 0) {
-    tally.slowdown_milli.Record(static_cast<uint64_t>(
-        std::llround(1000 * static_cast<double>(std::max<int64_t>(latency_ns, 0)) / base_ns)));
+    tally.slowdown_milli.Record(static_cast<uint64_t>(std::llround(
+        1000 * static_cast<double>(std::max<int64_t>(latency_ns, 0)) /
+        base_ns)));
   }
 }
 
@@ -32,8 +35,12 @@ void RecordInfinite(Tally& tally, double base_ns) {
   if (base_ns > 0) tally.slowdown_milli.RecordInfinite();
 }
 
-Figures Latency(const Tally& tally) { return ReadFigures(tally.latency_ns, 1e3); }
-Figures Slowdown(const Tally& tally) { return ReadFigures(tally.slowdown_milli, 1e3); }
+Figures Latency(const Tally& tally) {
+  return ReadFigures(tally.latency_ns, 1e3);
+}
+Figures Slowdown(const Tally& tally) {
+  return ReadFigures(tally.slowdown_milli, 1e3);
+}
 
 }  // namespace
 
@@ -69,8 +76,8 @@ void Account::AddSample(const Sample& sample, const GapLog& gaps) {
     late_max_ns_ = std::max(late_max_ns_, sample.sent_ns - sample.intended_ns);
   }
   if (answered) {
-    from_send_ns_.Record(
-        static_cast<uint64_t>(std::max<int64_t>(sample.received_ns - sample.sent_ns, 0)));
+    from_send_ns_.Record(static_cast<uint64_t>(
+        std::max<int64_t>(sample.received_ns - sample.sent_ns, 0)));
   }
   for (ClassAccount* account : {&total_, &by_class_[sample.request_class]}) {
     account->sent += sample.status != Status::kPlanned ? 1 : 0;
@@ -99,16 +106,19 @@ void Account::AddRun(std::span<const ThreadLog> threads, Window window,
     for (const Sample& sample : log.samples) {
       // What an interrupted run never came to is not lost.
       if (log.stopped && sample.status == Status::kPlanned) continue;
-      // Achieved load is what came back during the window, whenever it was sent:
-      // an overloaded server must not be credited with answers of the drain.
+      // Achieved load is what came back during the window, whenever it was
+      // sent: an overloaded server must not be credited with answers of the
+      // drain.
       received_in_window_ += sample.status == Status::kAnswered &&
                              sample.received_ns >= window.begin_ns &&
                              sample.received_ns < window.end_ns;
       if (InWindow(sample, window)) AddSample(sample, log.gaps);
     }
     for (const Gap& gap : log.gaps.gaps()) {
-      if (gap.end_ns < window.begin_ns || gap.start_ns > window.end_ns) continue;
-      const auto length_us = static_cast<double>(gap.end_ns - gap.start_ns) / 1e3;
+      if (gap.end_ns < window.begin_ns || gap.start_ns > window.end_ns)
+        continue;
+      const auto length_us =
+          static_cast<double>(gap.end_ns - gap.start_ns) / 1e3;
       ++gaps_.count;
       gaps_.total_us += length_us;
       gaps_.max_us = std::max(gaps_.max_us, length_us);
@@ -124,7 +134,8 @@ void Account::CountLate(std::span<const ThreadLog> threads, Window window) {
     for (const Sample& sample : log.samples) {
       if (!InWindow(sample, window) || sample.sent_ns < 0) continue;
       const bool late =
-          static_cast<double>(sample.sent_ns - sample.intended_ns) > late_limit_ns_;
+          static_cast<double>(sample.sent_ns - sample.intended_ns) >
+          late_limit_ns_;
       const bool disturbed = Disturbed(sample, log.gaps);
       late_ += late ? 1 : 0;
       undisturbed_ += disturbed ? 0 : 1;
@@ -134,7 +145,8 @@ void Account::CountLate(std::span<const ThreadLog> threads, Window window) {
 }
 
 void Account::Merge(const Account& other) {
-  for (size_t i = 0; i < by_class_.size(); ++i) by_class_[i].Merge(other.by_class_[i]);
+  for (size_t i = 0; i < by_class_.size(); ++i)
+    by_class_[i].Merge(other.by_class_[i]);
   total_.Merge(other.total_);
   from_send_ns_.Merge(other.from_send_ns_);
   counters_ += other.counters_;
@@ -158,19 +170,22 @@ void Account::Merge(const Account& other) {
 Account::Verdict Account::Judge(uint64_t late, uint64_t sent) const {
   if (stopped_) return {false, "the run was interrupted before its end"};
   if (total_.answered == 0) {
-    return {false, fmt::format("no request was answered ({} lost, {} refused): is the "
-                               "target the right service and protocol?",
-                               total_.lost, total_.refused)};
+    return {false,
+            fmt::format("no request was answered ({} lost, {} refused): is the "
+                        "target the right service and protocol?",
+                        total_.lost, total_.refused)};
   }
   const auto limit = static_cast<double>(sent) * kMaxLateShare;
   if (static_cast<double>(late) > limit) {
-    return {false,
-            fmt::format("{:.2f}% of the requests were sent more than {:.0f} us late, the "
-                        "p99 from the actual send; at most 0.1% may be: lower the rate, "
-                        "use more --threads, or give the generator cores of its own "
-                        "with --cpus ({} gaps took {:.0f} us)",
-                        100.0 * static_cast<double>(late) / static_cast<double>(sent),
-                        late_limit_ns_ / 1e3, gaps_.count, gaps_.total_us)};
+    return {
+        false,
+        fmt::format(
+            "{:.2f}% of the requests were sent more than {:.0f} us late, the "
+            "p99 from the actual send; at most 0.1% may be: lower the rate, "
+            "use more --threads, or give the generator cores of its own "
+            "with --cpus ({} gaps took {:.0f} us)",
+            100.0 * static_cast<double>(late) / static_cast<double>(sent),
+            late_limit_ns_ / 1e3, gaps_.count, gaps_.total_us)};
   }
   return {};
 }

@@ -8,7 +8,8 @@
 // - A request was late if it was sent later than intended by more than the p99
 //   that answered requests had from their actual send. More than 0.1% of late
 //   ones: the generator, not the server, shaped the tail; the point is invalid.
-// - A sample is tagged (disturbed) if a gap of its thread overlaps its lifetime.
+// - A sample is tagged (disturbed) if a gap of its thread overlaps its
+// lifetime.
 //   Lost and refused ones are never tagged: no gap may hide a loss.
 
 #pragma once
@@ -63,7 +64,8 @@ class Account {
   Account(const Workload& workload, std::vector<double> floors_us);
 
   // Adds a run's threads. Call once for a run.
-  void AddRun(std::span<const ThreadLog> threads, Window window, double gap_threshold_us);
+  void AddRun(std::span<const ThreadLog> threads, Window window,
+              double gap_threshold_us);
 
   // Adds another account of the same workload.
   void Merge(const Account& other);

@@ -17,7 +17,8 @@ constexpr int64_t kMilli = 1'000'000;
 // after 20 us; spin with 10 us of service.
 class AccountTest : public testing::Test {
  protected:
-  AccountTest() : workload_(*Workload::Parse(Application::kSpin, "fixed:10us")) {
+  AccountTest()
+      : workload_(*Workload::Parse(Application::kSpin, "fixed:10us")) {
     log_.gaps = GapLog(20 * kMicro);
     for (int64_t i = 0; i < 10'000; ++i) {
       Sample sample;
@@ -72,8 +73,8 @@ TEST_F(AccountTest, GeneratorIsAsBusyAsItsBusiestThread) {
   EXPECT_EQ(sum.ToPoint(10'000).generator_busy, 0.75);
 }
 
-// The server was quick, but the request waited 5 ms in the generator: the client
-// would have waited, too.
+// The server was quick, but the request waited 5 ms in the generator: the
+// client would have waited, too.
 TEST_F(AccountTest, LatencyCountsFromTheIntendedTime) {
   Delay(5, 5 * kMilli);
   const PointResult point = Point();
@@ -113,7 +114,8 @@ TEST_F(AccountTest, LostRequestsAreInfinite) {
 }
 
 TEST_F(AccountTest, RefusedRequestsAreInfiniteToo) {
-  for (size_t i = 0; i < 200; ++i) log_.samples[i * 50].status = Status::kRefused;
+  for (size_t i = 0; i < 200; ++i)
+    log_.samples[i * 50].status = Status::kRefused;
   const PointResult point = Point();
   EXPECT_EQ(point.refused, 200u);
   EXPECT_EQ(point.lost, 0u);
@@ -167,7 +169,8 @@ TEST_F(AccountTest, LostRequestsAreNeverTagged) {
 // What was not yet due when the user interrupted is not the server's loss.
 TEST_F(AccountTest, InterruptedRunsAreInvalid) {
   log_.stopped = true;
-  for (size_t i = 5000; i < log_.samples.size(); ++i) log_.samples[i].status = Status::kPlanned;
+  for (size_t i = 5000; i < log_.samples.size(); ++i)
+    log_.samples[i].status = Status::kPlanned;
   const PointResult point = Point();
   EXPECT_FALSE(point.valid);
   EXPECT_EQ(point.sent, 5000u);
@@ -190,7 +193,8 @@ TEST_F(AccountTest, SeedsAddUp) {
 
 // kv: the base of the slowdown is the floor of the request's class.
 TEST(AccountKvTest, SlowdownIsOverTheFloorOfTheClass) {
-  const auto workload = Workload::Parse(Application::kKv, "get:50%,mget500:50%");
+  const auto workload =
+      Workload::Parse(Application::kKv, "get:50%,mget500:50%");
   ThreadLog log;
   for (int i = 0; i < 100; ++i) {
     Sample sample;

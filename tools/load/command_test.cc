@@ -1,4 +1,5 @@
-// command_test.cc - `yamanote load` from its flags to its files and exit status.
+// command_test.cc - `yamanote load` from its flags to its files and exit
+// status.
 
 #include "tools/load/command.h"
 
@@ -57,11 +58,12 @@ TEST(LoadCommandTest, SweepWritesTableJsonAndReport) {
   FakeServer server(Application::kKv, Transport::kTcp, Manners::kHonest);
   const std::string base =
       testing::TempDir() + "/load-command-" + std::to_string(getpid());
-  const Outcome outcome =
-      Yamanote({"load", "kv", "--target", server.address(), "--rates", "500,1k", "--duration",
-           "0.2", "--warmup", "0.05", "--drain", "0.2", "--service", "get:90%,set:10%",
-           "--keys", "50", "--label", "fake", "--json", base + ".json", "--html",
-           base + ".html"});
+  const Outcome outcome = Yamanote(
+      {"load",    "kv",          "--target",  server.address(),  "--rates",
+       "500,1k",  "--duration",  "0.2",       "--warmup",        "0.05",
+       "--drain", "0.2",         "--service", "get:90%,set:10%", "--keys",
+       "50",      "--label",     "fake",      "--json",          base + ".json",
+       "--html",  base + ".html"});
   // A busy machine may make a point invalid: then the status is 1 and says why.
   if (outcome.code != kOk) {
     EXPECT_THAT(outcome.out, HasSubstr("INVALID"));
@@ -82,8 +84,9 @@ TEST(LoadCommandTest, SweepWritesTableJsonAndReport) {
 TEST(LoadCommandTest, JsonOnStandardOutputIsAllThereIs) {
   FakeServer server(Application::kSpin, Transport::kUdp, Manners::kHonest);
   const Outcome outcome =
-      Yamanote({"load", "spin", "--target", server.address(), "--rate", "500", "--duration", "0.1",
-           "--warmup", "0", "--service", "fixed:1us", "--json", "-"});
+      Yamanote({"load", "spin", "--target", server.address(), "--rate", "500",
+                "--duration", "0.1", "--warmup", "0", "--service", "fixed:1us",
+                "--json", "-"});
   const auto result = load::ParseLoadResult(outcome.out);
   ASSERT_TRUE(result) << result.error().message << outcome.out;
   EXPECT_THAT(outcome.err, HasSubstr("spin at 127.0.0.1"));
@@ -92,10 +95,10 @@ TEST(LoadCommandTest, JsonOnStandardOutputIsAllThereIs) {
 // Half a second of latency at p50 is met by any machine that runs tests.
 TEST(LoadCommandTest, SearchPrintsItsSteps) {
   FakeServer server(Application::kSpin, Transport::kUdp, Manners::kHonest);
-  const Outcome outcome =
-      Yamanote({"load", "spin", "--target", server.address(), "--objective", "p50-latency<=500ms",
-           "--rate-range", "100:500", "--duration", "0.1", "--warmup", "0", "--service",
-           "fixed:1us", "--json", "-"});
+  const Outcome outcome = Yamanote(
+      {"load", "spin", "--target", server.address(), "--objective",
+       "p50-latency<=500ms", "--rate-range", "100:500", "--duration", "0.1",
+       "--warmup", "0", "--service", "fixed:1us", "--json", "-"});
   EXPECT_THAT(outcome.err, HasSubstr("searching for the highest load"));
   const auto result = load::ParseLoadResult(outcome.out);
   ASSERT_TRUE(result) << result.error().message;
@@ -104,20 +107,26 @@ TEST(LoadCommandTest, SearchPrintsItsSteps) {
 }
 
 TEST(LoadCommandTest, ImpossibleArgumentsAreUsageErrors) {
-  const std::vector<std::string> base = {"load", "spin", "--target", "127.0.0.1:9"};
+  const std::vector<std::string> base = {"load", "spin", "--target",
+                                         "127.0.0.1:9"};
   const std::pair<std::vector<std::string>, const char*> cases[] = {
       {{"--service", "exp:10"}, "with its unit"},
       {{"--service", "exp:1us"}, "give exactly one"},
       {{"--service", "exp:1us", "--rate", "x"}, "--rate is 'x'"},
-      {{"--service", "exp:1us", "--rate", "1k", "--rates", "1k"}, "give exactly one"},
-      {{"--service", "exp:1us", "--objective", "p99-slowdown<=10"}, "--rate-range"},
+      {{"--service", "exp:1us", "--rate", "1k", "--rates", "1k"},
+       "give exactly one"},
+      {{"--service", "exp:1us", "--objective", "p99-slowdown<=10"},
+       "--rate-range"},
       {{"--service", "exp:1us", "--objective", "fast", "--rate-range", "1:2"},
        "--objective: 'fast'"},
-      {{"--service", "exp:1us", "--objective", "p99-slowdown<=10", "--rate-range", "2k:1k"},
+      {{"--service", "exp:1us", "--objective", "p99-slowdown<=10",
+        "--rate-range", "2k:1k"},
        "LOW must be below HIGH"},
-      {{"--service", "exp:1us", "--rate", "1k", "--threads", "8", "--connections", "4"},
+      {{"--service", "exp:1us", "--rate", "1k", "--threads", "8",
+        "--connections", "4"},
        "raise --connections"},
-      {{"--service", "exp:1us", "--rate", "1k", "--cpus", "1023"}, "may not use"},
+      {{"--service", "exp:1us", "--rate", "1k", "--cpus", "1023"},
+       "may not use"},
       {{"--service", "exp:1us", "--rate", "1k", "--arrivals", "x"}, "burst:16"},
   };
   for (const auto& [extra, words] : cases) {
@@ -135,7 +144,8 @@ TEST(LoadCommandTest, ADeadTargetFails) {
     const FakeServer gone(Application::kKv, Transport::kTcp, Manners::kHonest);
     address = gone.address();
   }
-  const Outcome outcome = Yamanote({"load", "kv", "--target", address, "--rate", "1k"});
+  const Outcome outcome =
+      Yamanote({"load", "kv", "--target", address, "--rate", "1k"});
   EXPECT_EQ(outcome.code, kFailed);
   EXPECT_THAT(outcome.err, HasSubstr("is the server running"));
 }

@@ -15,13 +15,13 @@
 namespace yamanote::load {
 namespace {
 
-// A pass writes to a few sockets before it looks for answers: more would make it
-// late by itself. When it is late already, one write carries all that is due on its
-// socket, so that it catches up.
-constexpr size_t kSendSockets = 16;    // Written to in a pass.
-constexpr size_t kSendBatch = 128;     // Requests encoded in a pass.
-constexpr size_t kSendMessages = 8;    // Datagrams of one sendmmsg.
-constexpr size_t kReceiveMessages = 8; // Datagrams of one recvmmsg.
+// A pass writes to a few sockets before it looks for answers: more would make
+// it late by itself. When it is late already, one write carries all that is due
+// on its socket, so that it catches up.
+constexpr size_t kSendSockets = 16;     // Written to in a pass.
+constexpr size_t kSendBatch = 128;      // Requests encoded in a pass.
+constexpr size_t kSendMessages = 8;     // Datagrams of one sendmmsg.
+constexpr size_t kReceiveMessages = 8;  // Datagrams of one recvmmsg.
 constexpr int kEvents = 16;
 constexpr size_t kScratchBytes = 64 << 10;
 constexpr int64_t kWindowStallNanos = 500'000'000;
@@ -37,9 +37,9 @@ struct Driver::Pending {
 struct Driver::Connection {
   Descriptor fd{};
   Lane lane{};
-  std::string out{};            // Bytes not yet taken by the kernel, and some before.
-  size_t out_begin = 0;         // Of `out`: the first byte not taken.
-  uint64_t taken = 0;           // All bytes ever taken or compacted away.
+  std::string out{};     // Bytes not yet taken by the kernel, and some before.
+  size_t out_begin = 0;  // Of `out`: the first byte not taken.
+  uint64_t taken = 0;    // All bytes ever taken or compacted away.
   uint64_t appended = 0;
   std::deque<Pending> pending{};
   bool dirty = false;
@@ -108,7 +108,9 @@ ThreadLog Driver::Run(Instant start) {
   log.counters = ledger_.counters();
   log.samples = ledger_.TakeSamples();
   log.gaps = std::move(gaps_);
-  log.busy = end_ns_ > 0 ? static_cast<double>(busy_ns_) / static_cast<double>(end_ns_) : 0;
+  log.busy = end_ns_ > 0
+                 ? static_cast<double>(busy_ns_) / static_cast<double>(end_ns_)
+                 : 0;
   log.stopped = stopped;
   return log;
 }
@@ -116,7 +118,8 @@ ThreadLog Driver::Run(Instant start) {
 // The drain is not counted: what overflows into it says nothing about the load.
 void Driver::CountBusy(int64_t now_ns) {
   const int64_t until_ns = std::min(now_ns, end_ns_);
-  if (pass_worked_ && until_ns > pass_start_ns_) busy_ns_ += until_ns - pass_start_ns_;
+  if (pass_worked_ && until_ns > pass_start_ns_)
+    busy_ns_ += until_ns - pass_start_ns_;
   pass_start_ns_ = std::max<int64_t>(now_ns, 0);  // Begins before instant 0.
   pass_worked_ = false;
 }
@@ -131,25 +134,28 @@ bool Driver::Finished(int64_t now_ns) {
   }
   if (next_ < total) return false;
   bool unsent = false;
-  for (const Connection& connection : connections_) unsent |= !connection.pending.empty();
+  for (const Connection& connection : connections_)
+    unsent |= !connection.pending.empty();
   if (ledger_.outstanding() == 0 && !unsent) return true;
   return now_ns > end_ns_ + ToNanos(options_.drain);
 }
 
 void Driver::QueueDue(int64_t now_ns) {
   const auto& samples = ledger_.samples();
-  for (size_t batch = 0; batch < kSendBatch && next_ < samples.size(); ++batch) {
+  for (size_t batch = 0; batch < kSendBatch && next_ < samples.size();
+       ++batch) {
     const Sample& sample = samples[next_];
     if (options_.window > 0) {
       // What this pass queued counts as if it were sent.
-      if (ledger_.outstanding() + dirty_.size() + batch >= options_.window) return;
+      if (ledger_.outstanding() + dirty_.size() + batch >= options_.window)
+        return;
       end_ns_ = now_ns;
     } else if (sample.intended_ns > now_ns) {
       return;
     }
     const auto index = static_cast<uint32_t>(next_);
-    Connection& connection =
-        connections_[sample.connection / options_.threads % connections_.size()];
+    Connection& connection = connections_[sample.connection / options_.threads %
+                                          connections_.size()];
     if (!connection.dirty && dirty_.size() >= kSendSockets) return;
     ++next_;
     if (!connection.fd.open() ||
@@ -178,7 +184,8 @@ void Driver::Flush() {
     }
     CompactOut(connection);
     // What the kernel did not take: TCP waits for EPOLLOUT, UDP tries again.
-    if (connection.pending.empty() || connection.watching || !connection.fd.open()) {
+    if (connection.pending.empty() || connection.watching ||
+        !connection.fd.open()) {
       connection.dirty = false;
       dirty_[i] = dirty_.back();
       dirty_.pop_back();
@@ -204,7 +211,8 @@ void Driver::FlushStream(Connection& connection) {
       send(connection.fd.get(), connection.out.data() + connection.out_begin,
            connection.out.size() - connection.out_begin, MSG_NOSIGNAL);
   if (sent < 0) {
-    if (errno == EAGAIN || errno == EWOULDBLOCK || errno == EINTR || errno == ENOBUFS) {
+    if (errno == EAGAIN || errno == EWOULDBLOCK || errno == EINTR ||
+        errno == ENOBUFS) {
       WatchWritable(connection, true);
     } else {
       CloseConnection(connection);
@@ -213,7 +221,8 @@ void Driver::FlushStream(Connection& connection) {
   }
   connection.out_begin += static_cast<size_t>(sent);
   connection.taken += static_cast<size_t>(sent);
-  while (!connection.pending.empty() && connection.pending.front().end <= connection.taken) {
+  while (!connection.pending.empty() &&
+         connection.pending.front().end <= connection.taken) {
     ledger_.MarkSent(connection.pending.front().index, before_ns);
     connection.pending.pop_front();
   }
@@ -228,7 +237,8 @@ void Driver::FlushDatagrams(Connection& connection) {
     uint64_t begin = connection.taken;
     for (size_t i = 0; i < count; ++i) {
       const uint64_t end = connection.pending[i].end;
-      parts[i] = {connection.out.data() + connection.out_begin + (begin - connection.taken),
+      parts[i] = {connection.out.data() + connection.out_begin +
+                      (begin - connection.taken),
                   static_cast<size_t>(end - begin)};
       messages[i].msg_hdr.msg_iov = &parts[i];
       messages[i].msg_hdr.msg_iovlen = 1;
@@ -279,10 +289,13 @@ void Driver::ReceiveStream(Connection& connection) {
   const ssize_t received =
       recv(connection.fd.get(), scratch_.data(), kScratchBytes, 0);
   ledger_.SetNow(Look());
-  if (received < 0 && (errno == EAGAIN || errno == EWOULDBLOCK || errno == EINTR)) return;
+  if (received < 0 &&
+      (errno == EAGAIN || errno == EWOULDBLOCK || errno == EINTR))
+    return;
   if (received <= 0) return CloseConnection(connection);
   const std::string_view bytes(scratch_.data(), static_cast<size_t>(received));
-  if (!wire_->Read(connection.lane, bytes, ledger_)) return CloseConnection(connection);
+  if (!wire_->Read(connection.lane, bytes, ledger_))
+    return CloseConnection(connection);
   if (options_.window > 0) end_ns_ = Look();
 }
 
@@ -294,14 +307,16 @@ void Driver::ReceiveDatagrams(Connection& connection) {
     messages[i].msg_hdr.msg_iov = &parts[i];
     messages[i].msg_hdr.msg_iovlen = 1;
   }
-  // An error (the port refused an earlier datagram) is read and so cleared here.
-  const int count =
-      recvmmsg(connection.fd.get(), messages.data(), kReceiveMessages, MSG_DONTWAIT, nullptr);
+  // An error (the port refused an earlier datagram) is read and so cleared
+  // here.
+  const int count = recvmmsg(connection.fd.get(), messages.data(),
+                             kReceiveMessages, MSG_DONTWAIT, nullptr);
   ledger_.SetNow(Look());
   for (int i = 0; i < count; ++i) {
     const auto at = static_cast<size_t>(i);
     wire_->Read(connection.lane,
-                {scratch_.data() + at * kScratchBytes, messages[at].msg_len}, ledger_);
+                {scratch_.data() + at * kScratchBytes, messages[at].msg_len},
+                ledger_);
   }
   if (count > 0 && options_.window > 0) end_ns_ = Look();
 }

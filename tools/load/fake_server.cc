@@ -29,13 +29,16 @@ struct FakeServer::Peer {
   std::string input{};
 };
 
-FakeServer::FakeServer(Application application, Transport transport, Manners manners)
+FakeServer::FakeServer(Application application, Transport transport,
+                       Manners manners)
     : application_(application),
       transport_(transport),
       manners_(manners),
-      listener_(socket(AF_INET,
-                       (transport == Transport::kTcp ? SOCK_STREAM : SOCK_DGRAM) | SOCK_CLOEXEC,
-                       0)),
+      listener_(
+          socket(AF_INET,
+                 (transport == Transport::kTcp ? SOCK_STREAM : SOCK_DGRAM) |
+                     SOCK_CLOEXEC,
+                 0)),
       stop_(eventfd(0, EFD_CLOEXEC)) {
   const int bytes = 8 << 20;  // Best effort: a test must not lose by accident.
   setsockopt(listener_.get(), SOL_SOCKET, SO_RCVBUF, &bytes, sizeof(bytes));
@@ -45,7 +48,8 @@ FakeServer::FakeServer(Application application, Transport transport, Manners man
   auto* generic = reinterpret_cast<sockaddr*>(&address);
   YAMANOTE_CHECK(bind(listener_.get(), generic, sizeof(address)) == 0, "bind");
   socklen_t size = sizeof(address);
-  YAMANOTE_CHECK(getsockname(listener_.get(), generic, &size) == 0, "getsockname");
+  YAMANOTE_CHECK(getsockname(listener_.get(), generic, &size) == 0,
+                 "getsockname");
   port_ = ntohs(address.sin_port);
   if (transport == Transport::kTcp) {
     YAMANOTE_CHECK(listen(listener_.get(), 128) == 0, "listen");
@@ -55,18 +59,22 @@ FakeServer::FakeServer(Application application, Transport transport, Manners man
 
 FakeServer::~FakeServer() {
   const uint64_t one = 1;
-  YAMANOTE_CHECK(write(stop_.get(), &one, sizeof(one)) == sizeof(one), "eventfd");
+  YAMANOTE_CHECK(write(stop_.get(), &one, sizeof(one)) == sizeof(one),
+                 "eventfd");
   thread_.join();
 }
 
-std::string FakeServer::address() const { return fmt::format("127.0.0.1:{}", port_); }
+std::string FakeServer::address() const {
+  return fmt::format("127.0.0.1:{}", port_);
+}
 
 void FakeServer::Loop() {
   std::vector<std::unique_ptr<Peer>> peers;
   while (true) {
     const bool deaf =
         manners_ == Manners::kStopsReading && requests_.load() >= kGoodAnswers;
-    std::vector<pollfd> waits = {{stop_.get(), POLLIN, 0}, {listener_.get(), POLLIN, 0}};
+    std::vector<pollfd> waits = {{stop_.get(), POLLIN, 0},
+                                 {listener_.get(), POLLIN, 0}};
     for (const auto& peer : peers) {
       waits.push_back({deaf ? -1 : peer->fd.get(), POLLIN, 0});
     }
@@ -93,8 +101,9 @@ void FakeServer::ServeDatagrams() {
   for (int i = 0; i < 16; ++i) {
     sockaddr_storage from{};
     socklen_t size = sizeof(from);
-    const ssize_t got = recvfrom(listener_.get(), buffer.data(), buffer.size(), MSG_DONTWAIT,
-                                 reinterpret_cast<sockaddr*>(&from), &size);
+    const ssize_t got =
+        recvfrom(listener_.get(), buffer.data(), buffer.size(), MSG_DONTWAIT,
+                 reinterpret_cast<sockaddr*>(&from), &size);
     if (got < 0) break;
     std::string request(buffer.data(), static_cast<size_t>(got));
     const bool kv = application_ == Application::kKv;
@@ -114,28 +123,33 @@ void FakeServer::ServeDatagrams() {
         datagram.push_back(static_cast<char>(field >> 8));
         datagram.push_back(static_cast<char>(field));
       }
-      answers.emplace_back(from, datagram + out.substr(part * kDatagram, kDatagram));
+      answers.emplace_back(from,
+                           datagram + out.substr(part * kDatagram, kDatagram));
     }
   }
-  if (manners_ == Manners::kReorders) std::reverse(answers.begin(), answers.end());
+  if (manners_ == Manners::kReorders)
+    std::reverse(answers.begin(), answers.end());
   for (const auto& [to, bytes] : answers) {
     for (int i = 0; i < (manners_ == Manners::kTwice ? 2 : 1); ++i) {
       // A full buffer loses the answer, as UDP may.
       static_cast<void>(sendto(listener_.get(), bytes.data(), bytes.size(), 0,
-                               reinterpret_cast<const sockaddr*>(&to), sizeof(sockaddr_in)));
+                               reinterpret_cast<const sockaddr*>(&to),
+                               sizeof(sockaddr_in)));
     }
   }
 }
 
 bool FakeServer::ServeStream(Peer& peer) {
   std::array<char, 65536> buffer;
-  const ssize_t got = recv(peer.fd.get(), buffer.data(), buffer.size(), MSG_DONTWAIT);
+  const ssize_t got =
+      recv(peer.fd.get(), buffer.data(), buffer.size(), MSG_DONTWAIT);
   if (got <= 0) return false;
   peer.input.append(buffer.data(), static_cast<size_t>(got));
   std::string out;
   if (!Handle(peer.input, out)) return false;
   for (size_t at = 0; at < out.size();) {
-    const ssize_t sent = send(peer.fd.get(), out.data() + at, out.size() - at, MSG_NOSIGNAL);
+    const ssize_t sent =
+        send(peer.fd.get(), out.data() + at, out.size() - at, MSG_NOSIGNAL);
     if (sent <= 0) return false;
     at += static_cast<size_t>(sent);
   }
@@ -159,7 +173,8 @@ bool FakeServer::Handle(std::string& input, std::string& out) {
     input.erase(0, size);
     const uint64_t number = ++requests_;
     const std::string answer = Answer(request);
-    if (manners_ == Manners::kDropsTenth && number % 10 == 0 && number > 10) continue;
+    if (manners_ == Manners::kDropsTenth && number % 10 == 0 && number > 10)
+      continue;
     if (number > kGoodAnswers) {
       if (manners_ == Manners::kCloses) return false;
       if (manners_ == Manners::kSilentAfter) continue;
@@ -174,14 +189,17 @@ bool FakeServer::Handle(std::string& input, std::string& out) {
 }
 
 std::string FakeServer::Answer(std::string_view request) {
-  const bool refuses = manners_ == Manners::kRefuses && requests_.load() % 10 == 0;
+  const bool refuses =
+      manners_ == Manners::kRefuses && requests_.load() % 10 == 0;
   if (application_ == Application::kSpin) {
     std::string answer(request);
     uint64_t service_ns = 0;
     for (int i = 7; i >= 0; --i) {
-      service_ns = service_ns << 8 | static_cast<uint8_t>(request[static_cast<size_t>(8 + i)]);
+      service_ns = service_ns << 8 |
+                   static_cast<uint8_t>(request[static_cast<size_t>(8 + i)]);
     }
-    const Instant end = Clock::now() + Duration(static_cast<int64_t>(service_ns));
+    const Instant end =
+        Clock::now() + Duration(static_cast<int64_t>(service_ns));
     while (Clock::now() < end) {
     }
     if (refuses) answer[28] = 1;
@@ -196,8 +214,8 @@ std::string FakeServer::Answer(std::string_view request) {
   for (size_t i = 1; i < words.size(); ++i) {
     const auto found = store_.find(words[i]);
     if (found == store_.end()) continue;
-    answer += fmt::format("VALUE {} 0 {}\r\n{}\r\n", words[i], found->second.size(),
-                          found->second);
+    answer += fmt::format("VALUE {} 0 {}\r\n{}\r\n", words[i],
+                          found->second.size(), found->second);
   }
   return answer + "END\r\n";
 }

@@ -17,14 +17,14 @@ namespace yamanote::load {
 
 enum class Manners : uint8_t {
   kHonest,
-  kDropsTenth,   // Every tenth request gets no answer.
-  kTwice,        // UDP: every answer is sent twice.
-  kReorders,     // UDP: answers go out in reversed pairs.
-  kCloses,       // TCP: closes after 50 answers.
-  kGarbage,      // After 50 answers every one is nonsense.
-  kRefuses,      // The protocol's refusal to every tenth request.
-  kSilentAfter,  // Answers 50 requests, then reads but never answers.
-  kStopsReading, // TCP: after 50 answers, reads nothing any more.
+  kDropsTenth,    // Every tenth request gets no answer.
+  kTwice,         // UDP: every answer is sent twice.
+  kReorders,      // UDP: answers go out in reversed pairs.
+  kCloses,        // TCP: closes after 50 answers.
+  kGarbage,       // After 50 answers every one is nonsense.
+  kRefuses,       // The protocol's refusal to every tenth request.
+  kSilentAfter,   // Answers 50 requests, then reads but never answers.
+  kStopsReading,  // TCP: after 50 answers, reads nothing any more.
 };
 
 // Serves spin or the part of memcached's protocol that the generator uses, in a

@@ -1,8 +1,9 @@
 // gaps.h - notices when the generator's own thread did not run.
 //
-// The thread polls, so two looks at the clock are a few microseconds apart unless
-// the kernel or the hypervisor took the core in between. Such a gap delays sends
-// and answers alike: samples that overlap one say less about the server.
+// The thread polls, so two looks at the clock are a few microseconds apart
+// unless the kernel or the hypervisor took the core in between. Such a gap
+// delays sends and answers alike: samples that overlap one say less about the
+// server.
 
 #pragma once
 
@@ -19,7 +20,8 @@ struct Gap {
 
 class GapLog {
  public:
-  static constexpr size_t kMaxGaps = 1 << 18;  // 4 MiB; then the last one grows.
+  static constexpr size_t kMaxGaps = 1
+                                     << 18;  // 4 MiB; then the last one grows.
 
   explicit GapLog(int64_t threshold_ns) : threshold_ns_(threshold_ns) {
     gaps_.reserve(4096);
@@ -27,7 +29,8 @@ class GapLog {
 
   // Call at every look at the clock.
   void Tick(int64_t now_ns) {
-    if (last_ns_ >= 0 && now_ns - last_ns_ > threshold_ns_) Add(last_ns_, now_ns);
+    if (last_ns_ >= 0 && now_ns - last_ns_ > threshold_ns_)
+      Add(last_ns_, now_ns);
     last_ns_ = now_ns;
   }
 
@@ -39,8 +42,9 @@ class GapLog {
 
   // Whether a gap overlaps [from, to].
   bool Overlaps(int64_t from_ns, int64_t to_ns) const {
-    const auto first = std::partition_point(
-        gaps_.begin(), gaps_.end(), [&](const Gap& g) { return g.end_ns <= from_ns; });
+    const auto first =
+        std::partition_point(gaps_.begin(), gaps_.end(),
+                             [&](const Gap& g) { return g.end_ns <= from_ns; });
     return first != gaps_.end() && first->start_ns < to_ns;
   }
 

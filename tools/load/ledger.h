@@ -1,8 +1,8 @@
 // ledger.h - matches answers to the requests of one thread and counts the rest.
 //
-// Lanes are the thread's connections. A Wire turns bytes into calls of Answer();
-// the ledger decides whether that request was waiting for one. Pure bookkeeping:
-// no clock and no sockets. One thread.
+// Lanes are the thread's connections. A Wire turns bytes into calls of
+// Answer(); the ledger decides whether that request was waiting for one. Pure
+// bookkeeping: no clock and no sockets. One thread.
 
 #pragma once
 
@@ -15,9 +15,9 @@ namespace yamanote::load {
 
 // What went over one connection, in the order it was encoded.
 struct Lane {
-  uint32_t number = 0;          // Within the thread.
+  uint32_t number = 0;            // Within the thread.
   std::vector<uint32_t> order{};  // Indices of samples.
-  uint32_t answered = 0;        // Streams answer in order: the next to come.
+  uint32_t answered = 0;          // Streams answer in order: the next to come.
 };
 
 struct Counters {

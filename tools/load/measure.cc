@@ -60,13 +60,16 @@ class Threads {
 // Calls `progress` now and then until it is destroyed.
 class ProgressThread {
  public:
-  ProgressThread(Progress progress, const std::atomic<uint64_t>& due, uint64_t total) {
+  ProgressThread(Progress progress, const std::atomic<uint64_t>& due,
+                 uint64_t total) {
     if (!progress) return;
     thread_ = std::thread([this, progress = std::move(progress), &due, total] {
       const Instant start = Clock::now();
       std::unique_lock lock(mutex_);
-      while (!done_.wait_for(lock, milliseconds(200), [this] { return ended_; })) {
-        const double seconds = std::chrono::duration<double>(Clock::now() - start).count();
+      while (
+          !done_.wait_for(lock, milliseconds(200), [this] { return ended_; })) {
+        const double seconds =
+            std::chrono::duration<double>(Clock::now() - start).count();
         // A display: no other data hangs on the count.
         progress(due.load(std::memory_order_relaxed), total, seconds);
       }
@@ -101,7 +104,8 @@ struct Measurement::Plan {
 
 std::unique_ptr<Wire> Measurement::MakeWire(size_t lanes, KvTraffic traffic) {
   if (options_.workload.application() == Application::kKv) {
-    return MakeKvWire(options_.transport, lanes, options_.workload, options_.kv, traffic);
+    return MakeKvWire(options_.transport, lanes, options_.workload, options_.kv,
+                      traffic);
   }
   const auto nonce =
       base::Random(static_cast<uint64_t>(ToNanos(Clock::now())), ++runs_)();
@@ -115,17 +119,19 @@ Result<std::vector<ThreadLog>> Measurement::Run(Plan plan) {
   std::vector<std::unique_ptr<Driver>> drivers;
   std::vector<std::vector<Descriptor>> connections(threads);
   for (unsigned i = 0; i < plan.connections; ++i) {
-    auto connection = Connect(options_.target, options_.transport, kConnectTimeout);
+    auto connection =
+        Connect(options_.target, options_.transport, kConnectTimeout);
     if (!connection) return tl::unexpected(connection.error());
     connections[i % threads].push_back(std::move(*connection));
   }
   for (unsigned i = 0; i < threads; ++i) {
     Descriptor epoll(epoll_create1(EPOLL_CLOEXEC));
     if (!epoll.open()) {
-      return MakeError(ErrorCode::kResourceExhausted,
-                       "no descriptor is left for epoll; use fewer --connections or "
-                       "raise `ulimit -n`",
-                       errno);
+      return MakeError(
+          ErrorCode::kResourceExhausted,
+          "no descriptor is left for epoll; use fewer --connections or "
+          "raise `ulimit -n`",
+          errno);
     }
     DriverOptions driver;
     driver.transport = options_.transport;
@@ -137,12 +143,13 @@ Result<std::vector<ThreadLog>> Measurement::Run(Plan plan) {
     driver.progress = &due;
     total += plan.samples[i].size();
     auto wire = MakeWire(connections[i].size(), plan.traffic);
-    drivers.push_back(std::make_unique<Driver>(driver, std::move(epoll),
-                                               std::move(connections[i]), std::move(wire),
-                                               std::move(plan.samples[i])));
+    drivers.push_back(std::make_unique<Driver>(
+        driver, std::move(epoll), std::move(connections[i]), std::move(wire),
+        std::move(plan.samples[i])));
   }
   std::vector<ThreadLog> logs(threads);
-  const bool measured = plan.window == 0 && plan.traffic == KvTraffic::kWorkload;
+  const bool measured =
+      plan.window == 0 && plan.traffic == KvTraffic::kWorkload;
   const ProgressThread reporter(measured ? progress_ : Progress{}, due, total);
   const Instant start = Clock::now() + kStartDelay;
   Threads running;
@@ -159,9 +166,8 @@ Result<std::vector<ThreadLog>> Measurement::Run(Plan plan) {
 }
 
 // Runs `samples` over one connection: probes, floors and filling.
-Result<std::vector<ThreadLog>> Measurement::RunSequence(std::vector<Sample> samples,
-                                                        unsigned window,
-                                                        KvTraffic traffic) {
+Result<std::vector<ThreadLog>> Measurement::RunSequence(
+    std::vector<Sample> samples, unsigned window, KvTraffic traffic) {
   Plan plan;
   plan.samples.push_back(std::move(samples));
   plan.window = window;
@@ -183,17 +189,20 @@ Result<void> Measurement::Prepare() {
     answers = status == Status::kAnswered || status == Status::kRefused;
   }
   if (stopped()) {
-    return MakeError(ErrorCode::kCancelled, "interrupted before the measurement began");
+    return MakeError(ErrorCode::kCancelled,
+                     "interrupted before the measurement began");
   }
   if (!answers) {
     return MakeError(
         ErrorCode::kUnavailable,
-        fmt::format("{} does not answer a {} request over {} within {}; is the server "
-                    "running, and does it speak this protocol?",
-                    options_.target.text,
-                    options_.workload.application() == Application::kKv ? "kv" : "spin",
-                    options_.transport == Transport::kTcp ? "tcp" : "udp",
-                    FormatTime(std::min<Duration>(options_.drain, std::chrono::seconds(1)))));
+        fmt::format(
+            "{} does not answer a {} request over {} within {}; is the server "
+            "running, and does it speak this protocol?",
+            options_.target.text,
+            options_.workload.application() == Application::kKv ? "kv" : "spin",
+            options_.transport == Transport::kTcp ? "tcp" : "udp",
+            FormatTime(
+                std::min<Duration>(options_.drain, std::chrono::seconds(1)))));
   }
   if (options_.workload.application() == Application::kKv) {
     if (auto filled = Preload(); !filled) return filled;
@@ -210,23 +219,28 @@ Result<void> Measurement::Preload() {
   std::vector<uint32_t> wanted(options_.kv.keys);
   for (uint32_t i = 0; i < options_.kv.keys; ++i) wanted[i] = i;
   // A datagram may be lost and a server may refuse: ask again, a few times.
-  for (int round = 0; round < kPreloadRounds && !wanted.empty() && !stopped(); ++round) {
+  for (int round = 0; round < kPreloadRounds && !wanted.empty() && !stopped();
+       ++round) {
     std::vector<Sample> samples(wanted.size());
-    for (size_t i = 0; i < wanted.size(); ++i) samples[i].service_ns = wanted[i];
-    auto logs = RunSequence(std::move(samples), kPreloadWindow, KvTraffic::kPreload);
+    for (size_t i = 0; i < wanted.size(); ++i)
+      samples[i].service_ns = wanted[i];
+    auto logs =
+        RunSequence(std::move(samples), kPreloadWindow, KvTraffic::kPreload);
     if (!logs) return tl::unexpected(logs.error());
     wanted.clear();
     for (const Sample& sample : logs->front().samples) {
-      if (sample.status != Status::kAnswered) wanted.push_back(sample.service_ns);
+      if (sample.status != Status::kAnswered)
+        wanted.push_back(sample.service_ns);
     }
   }
   if (!wanted.empty() && !stopped()) {
     return MakeError(
         ErrorCode::kUnavailable,
-        fmt::format("filling the store: {} of {} keys with values of {} bytes were not "
-                    "stored; use fewer --keys or a smaller --value-bytes, or give the "
-                    "server more memory",
-                    wanted.size(), options_.kv.keys, options_.kv.value_bytes));
+        fmt::format(
+            "filling the store: {} of {} keys with values of {} bytes were not "
+            "stored; use fewer --keys or a smaller --value-bytes, or give the "
+            "server more memory",
+            wanted.size(), options_.kv.keys, options_.kv.value_bytes));
   }
   return {};
 }
@@ -247,8 +261,8 @@ Result<double> Measurement::MeasureFloor(uint8_t request_class) {
   for (size_t i = 0; i < count; ++i) {
     samples[i].intended_ns = static_cast<int64_t>(i) * interval_ns;
     samples[i].request_class = request_class;
-    samples[i].service_ns =
-        spin ? static_cast<uint32_t>(service_ns) : static_cast<uint32_t>(random());
+    samples[i].service_ns = spin ? static_cast<uint32_t>(service_ns)
+                                 : static_cast<uint32_t>(random());
   }
   auto logs = RunSequence(std::move(samples), 0, KvTraffic::kWorkload);
   if (!logs) return tl::unexpected(logs.error());
@@ -271,7 +285,8 @@ Result<PointResult> Measurement::Measure(double rate_rps) {
   Account sum(options_.workload, floors_us_);
   std::vector<RunResult> runs;
   std::vector<uint64_t> seeds;
-  for (unsigned i = 0; i < options_.repeat && (runs.empty() || !stopped()); ++i) {
+  for (unsigned i = 0; i < options_.repeat && (runs.empty() || !stopped());
+       ++i) {
     ScheduleOptions schedule;
     schedule.rate_rps = rate_rps;
     schedule.length = options_.warmup + options_.duration;
@@ -303,39 +318,46 @@ Result<PointResult> Measurement::Measure(double rate_rps) {
   return point;
 }
 
-Result<void> Measurement::Record(uint64_t seed, const std::vector<ThreadLog>& logs) {
+Result<void> Measurement::Record(uint64_t seed,
+                                 const std::vector<ThreadLog>& logs) {
   if (options_.record_path.empty()) return {};
   const auto close = [](std::FILE* file) { std::fclose(file); };
   const std::unique_ptr<std::FILE, decltype(close)> file(
       std::fopen(options_.record_path.c_str(), recorded_ ? "a" : "w"), close);
   if (!file) {
-    return MakeError(ErrorCode::kInvalidArgument,
-                     fmt::format("--record {}: {}; choose a path that can be written",
-                                 options_.record_path, ErrnoText(errno)),
-                     errno);
+    return MakeError(
+        ErrorCode::kInvalidArgument,
+        fmt::format("--record {}: {}; choose a path that can be written",
+                    options_.record_path, ErrnoText(errno)),
+        errno);
   }
   if (!recorded_) {
     fmt::print(file.get(),
-               "seed,intended_ns,sent_ns,received_ns,class,service_ns,connection,status\n");
+               "seed,intended_ns,sent_ns,received_ns,class,service_ns,"
+               "connection,status\n");
     recorded_ = true;
   }
   const bool kv = options_.workload.application() == Application::kKv;
-  const auto time = [](int64_t ns) { return ns < 0 ? std::string() : fmt::format("{}", ns); };
+  const auto time = [](int64_t ns) {
+    return ns < 0 ? std::string() : fmt::format("{}", ns);
+  };
   for (const ThreadLog& log : logs) {
     for (const Sample& s : log.samples) {
       const bool answered = s.status == Status::kAnswered;
-      const char* status =
-          answered ? "ok" : s.status == Status::kRefused ? "refused" : "lost";
+      const char* status = answered                       ? "ok"
+                           : s.status == Status::kRefused ? "refused"
+                                                          : "lost";
       fmt::print(file.get(), "{},{},{},{},{},{},{},{}\n", seed, s.intended_ns,
                  time(s.sent_ns), time(s.received_ns), s.request_class,
                  kv ? 0 : s.service_ns, s.connection, status);
     }
   }
   if (std::fflush(file.get()) != 0 || std::ferror(file.get()) != 0) {
-    return MakeError(ErrorCode::kResourceExhausted,
-                     fmt::format("--record {}: writing failed: {}; is the disk full?",
-                                 options_.record_path, ErrnoText(errno)),
-                     errno);
+    return MakeError(
+        ErrorCode::kResourceExhausted,
+        fmt::format("--record {}: writing failed: {}; is the disk full?",
+                    options_.record_path, ErrnoText(errno)),
+        errno);
   }
   return {};
 }

@@ -41,7 +41,8 @@ struct LoadOptions {
 };
 
 // Told how far a run is, from a thread of its own, about 5 times a second.
-using Progress = std::function<void(uint64_t due, uint64_t total, double seconds)>;
+using Progress =
+    std::function<void(uint64_t due, uint64_t total, double seconds)>;
 
 class Measurement {
  public:
@@ -70,7 +71,8 @@ class Measurement {
 
   Result<std::vector<ThreadLog>> Run(Plan plan);
   Result<void> Preload();
-  Result<std::vector<ThreadLog>> RunSequence(std::vector<Sample> samples, unsigned window,
+  Result<std::vector<ThreadLog>> RunSequence(std::vector<Sample> samples,
+                                             unsigned window,
                                              KvTraffic traffic);
   Result<double> MeasureFloor(uint8_t request_class);
   Result<void> Record(uint64_t seed, const std::vector<ThreadLog>& logs);

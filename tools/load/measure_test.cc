@@ -1,6 +1,6 @@
-// measure_test.cc - the whole generator against servers on the loopback, good and
-// bad. Machines that run tests are busy: no test expects a latency, only that
-// every request is accounted for and that nothing hangs.
+// measure_test.cc - the whole generator against servers on the loopback, good
+// and bad. Machines that run tests are busy: no test expects a latency, only
+// that every request is accounted for and that nothing hangs.
 
 #include "tools/load/measure.h"
 
@@ -18,8 +18,8 @@ namespace {
 
 using std::chrono::milliseconds;
 
-LoadOptions Options(Application application, Transport transport, const FakeServer& server,
-                    const char* service) {
+LoadOptions Options(Application application, Transport transport,
+                    const FakeServer& server, const char* service) {
   LoadOptions options;
   options.target = *ParseTarget(server.address());
   options.transport = transport;
@@ -70,9 +70,11 @@ INSTANTIATE_TEST_SUITE_P(
         Case{Application::kKv, Transport::kTcp, "get:90%,set:5%,mget50:5%"}));
 
 TEST_P(MeasureTest, AnswersAreAllMatched) {
-  FakeServer server(GetParam().application, GetParam().transport, Manners::kHonest);
-  LoadOptions options = Patient(Options(GetParam().application, GetParam().transport, server,
-                                        GetParam().service));
+  FakeServer server(GetParam().application, GetParam().transport,
+                    Manners::kHonest);
+  LoadOptions options =
+      Patient(Options(GetParam().application, GetParam().transport, server,
+                      GetParam().service));
   options.threads = 2;
   options.repeat = 2;
   Measurement measurement(options);
@@ -97,9 +99,10 @@ TEST_P(MeasureTest, AnswersAreAllMatched) {
 }
 
 TEST_P(MeasureTest, UnansweredRequestsAreLost) {
-  FakeServer server(GetParam().application, GetParam().transport, Manners::kSilentAfter);
-  LoadOptions options = Options(GetParam().application, GetParam().transport, server,
-                                GetParam().service);
+  FakeServer server(GetParam().application, GetParam().transport,
+                    Manners::kSilentAfter);
+  LoadOptions options = Options(GetParam().application, GetParam().transport,
+                                server, GetParam().service);
   Measurement measurement(options);
   // Filling a store that falls silent fails, in words; spin goes on.
   const auto ready = measurement.Prepare();
@@ -115,25 +118,31 @@ TEST_P(MeasureTest, UnansweredRequestsAreLost) {
 }
 
 TEST_P(MeasureTest, RefusalsAreCounted) {
-  FakeServer server(GetParam().application, GetParam().transport, Manners::kRefuses);
-  Measurement measurement(Patient(Options(GetParam().application, GetParam().transport,
-                                          server, GetParam().service)));
+  FakeServer server(GetParam().application, GetParam().transport,
+                    Manners::kRefuses);
+  Measurement measurement(
+      Patient(Options(GetParam().application, GetParam().transport, server,
+                      GetParam().service)));
   const auto ready = measurement.Prepare();
-  ASSERT_TRUE(ready) << ready.error().message;  // What was refused is stored again.
+  ASSERT_TRUE(ready)
+      << ready.error().message;  // What was refused is stored again.
   const auto point = measurement.Measure(2000);
   ASSERT_TRUE(point) << point.error().message;
   ExpectAccounted(*point);
-  EXPECT_NEAR(static_cast<double>(point->refused), static_cast<double>(point->sent) / 10,
+  EXPECT_NEAR(static_cast<double>(point->refused),
+              static_cast<double>(point->sent) / 10,
               2 + static_cast<double>(point->sent) / 50);
   EXPECT_TRUE(std::isinf(point->latency_us.p99));
   EXPECT_EQ(point->lost, 0u);
 }
 
 TEST_P(MeasureTest, GarbageNeverHangsIt) {
-  FakeServer server(GetParam().application, GetParam().transport, Manners::kGarbage);
-  Measurement measurement(Options(GetParam().application, GetParam().transport, server,
-                                  GetParam().service));
-  if (!measurement.Prepare()) return;  // Said so: the store could not be filled.
+  FakeServer server(GetParam().application, GetParam().transport,
+                    Manners::kGarbage);
+  Measurement measurement(Options(GetParam().application, GetParam().transport,
+                                  server, GetParam().service));
+  if (!measurement.Prepare())
+    return;  // Said so: the store could not be filled.
   const auto point = measurement.Measure(2000);
   ASSERT_TRUE(point) << point.error().message;
   ExpectAccounted(*point);
@@ -150,7 +159,8 @@ TEST(MeasureUdpTest, DroppedRequestsAreInfinite) {
   const auto point = measurement.Measure(2000);
   ASSERT_TRUE(point);
   ExpectAccounted(*point);
-  EXPECT_NEAR(static_cast<double>(point->lost), static_cast<double>(point->sent) / 10,
+  EXPECT_NEAR(static_cast<double>(point->lost),
+              static_cast<double>(point->sent) / 10,
               2 + static_cast<double>(point->sent) / 50);
   EXPECT_TRUE(std::isinf(point->latency_us.p99));
   EXPECT_TRUE(std::isfinite(point->latency_us.p50));
@@ -159,8 +169,8 @@ TEST(MeasureUdpTest, DroppedRequestsAreInfinite) {
 TEST(MeasureUdpTest, SecondAndReorderedAnswersAreNoAnswers) {
   for (const Manners manners : {Manners::kTwice, Manners::kReorders}) {
     FakeServer server(Application::kSpin, Transport::kUdp, manners);
-    LoadOptions options =
-        Patient(Options(Application::kSpin, Transport::kUdp, server, "fixed:1us"));
+    LoadOptions options = Patient(
+        Options(Application::kSpin, Transport::kUdp, server, "fixed:1us"));
     options.arrivals = *Arrivals::Parse("burst:8");
     Measurement measurement(options);
     ASSERT_TRUE(measurement.Prepare());
@@ -179,7 +189,8 @@ TEST(MeasureUdpTest, SecondAndReorderedAnswersAreNoAnswers) {
 
 TEST(MeasureTcpTest, ClosedConnectionsEndTheRunAndAreCounted) {
   FakeServer server(Application::kSpin, Transport::kTcp, Manners::kCloses);
-  LoadOptions options = Options(Application::kSpin, Transport::kTcp, server, "fixed:0us");
+  LoadOptions options =
+      Options(Application::kSpin, Transport::kTcp, server, "fixed:0us");
   options.duration = std::chrono::seconds(2);
   options.warmup = Duration(0);
   Measurement measurement(options);
@@ -198,7 +209,8 @@ TEST(MeasureTcpTest, ClosedConnectionsEndTheRunAndAreCounted) {
 // not sent, and count as lost.
 TEST(MeasureTcpTest, AServerThatStopsReadingIsSurvived) {
   FakeServer server(Application::kKv, Transport::kTcp, Manners::kStopsReading);
-  LoadOptions options = Options(Application::kKv, Transport::kTcp, server, "set");
+  LoadOptions options =
+      Options(Application::kKv, Transport::kTcp, server, "set");
   options.kv.keys = 10;
   options.kv.value_bytes = 500'000;
   options.connections = 2;
@@ -214,23 +226,27 @@ TEST(MeasureTcpTest, AServerThatStopsReadingIsSurvived) {
 TEST(MeasureErrorTest, NobodyListens) {
   LoadOptions options;
   {
-    const FakeServer gone(Application::kSpin, Transport::kTcp, Manners::kHonest);
+    const FakeServer gone(Application::kSpin, Transport::kTcp,
+                          Manners::kHonest);
     options = Options(Application::kSpin, Transport::kTcp, gone, "fixed:1us");
   }
   const auto ready = Measurement(options).Prepare();
   ASSERT_FALSE(ready);
-  EXPECT_THAT(ready.error().message, testing::HasSubstr("is the server running"));
+  EXPECT_THAT(ready.error().message,
+              testing::HasSubstr("is the server running"));
   options.transport = Transport::kUdp;
   const auto silent = Measurement(options).Prepare();
   ASSERT_FALSE(silent);
-  EXPECT_THAT(silent.error().message, testing::HasSubstr("does not answer a spin request"));
+  EXPECT_THAT(silent.error().message,
+              testing::HasSubstr("does not answer a spin request"));
 }
 
 TEST(MeasureErrorTest, TargetsAreReadOrRefused) {
   EXPECT_TRUE(ParseTarget("127.0.0.1:80"));
   EXPECT_TRUE(ParseTarget("[::1]:80"));
-  for (const char* bad : {"", ":", "127.0.0.1", "127.0.0.1:", "127.0.0.1:0", "1.2.3.4:65536",
-                          "::1:80", ":80", "127.0.0.1:8o", "127.0.0.1:123456"}) {
+  for (const char* bad :
+       {"", ":", "127.0.0.1", "127.0.0.1:", "127.0.0.1:0", "1.2.3.4:65536",
+        "::1:80", ":80", "127.0.0.1:8o", "127.0.0.1:123456"}) {
     const auto target = ParseTarget(bad);
     ASSERT_FALSE(target) << bad;
     EXPECT_THAT(target.error().message, testing::HasSubstr("for example"));
@@ -239,8 +255,8 @@ TEST(MeasureErrorTest, TargetsAreReadOrRefused) {
 
 TEST(MeasureRecordTest, TheRecordingHasEveryRequest) {
   FakeServer server(Application::kSpin, Transport::kUdp, Manners::kHonest);
-  LoadOptions options =
-      Patient(Options(Application::kSpin, Transport::kUdp, server, "fixed:1us"));
+  LoadOptions options = Patient(
+      Options(Application::kSpin, Transport::kUdp, server, "fixed:1us"));
   options.warmup = Duration(0);
   options.record_path =
       testing::TempDir() + "/load-record-" + std::to_string(getpid()) + ".csv";
@@ -252,12 +268,13 @@ TEST(MeasureRecordTest, TheRecordingHasEveryRequest) {
   std::string line;
   ASSERT_TRUE(std::getline(file, line));
   EXPECT_EQ(line,
-            "seed,intended_ns,sent_ns,received_ns,class,service_ns,connection,status");
+            "seed,intended_ns,sent_ns,received_ns,class,service_ns,connection,"
+            "status");
   uint64_t rows = 0;
   while (std::getline(file, line)) {
     ++rows;
-    EXPECT_THAT(line, testing::MatchesRegex(
-                          "1,[0-9]+,[0-9]+,[0-9]+,0,1000,[0-9]+,ok"));
+    EXPECT_THAT(
+        line, testing::MatchesRegex("1,[0-9]+,[0-9]+,[0-9]+,0,1000,[0-9]+,ok"));
   }
   EXPECT_EQ(rows, point->sent);
   unlink(options.record_path.c_str());
@@ -265,7 +282,8 @@ TEST(MeasureRecordTest, TheRecordingHasEveryRequest) {
 
 TEST(MeasureStopTest, AStoppedRunIsInvalid) {
   FakeServer server(Application::kSpin, Transport::kUdp, Manners::kHonest);
-  LoadOptions options = Options(Application::kSpin, Transport::kUdp, server, "fixed:1us");
+  LoadOptions options =
+      Options(Application::kSpin, Transport::kUdp, server, "fixed:1us");
   options.duration = std::chrono::seconds(60);
   Measurement measurement(options);
   ASSERT_TRUE(measurement.Prepare());

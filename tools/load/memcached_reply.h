@@ -17,8 +17,8 @@ class MemcachedReply {
     kGarbage,   // Not the protocol.
   };
 
-  // Reads from `input` and removes what it read. After kAnswered or kRefused the
-  // object is ready for the next answer.
+  // Reads from `input` and removes what it read. After kAnswered or kRefused
+  // the object is ready for the next answer.
   Progress Read(std::string_view& input);
 
   // VALUE lines of the answer that was read last.
@@ -28,8 +28,8 @@ class MemcachedReply {
   Progress ReadLine(std::string_view line);
   Progress Finish(Progress progress);
 
-  std::string line_;     // The start of a line; bounded by kMaxLine.
-  uint64_t skip_ = 0;    // Bytes of a value (and its line end) still to come.
+  std::string line_;   // The start of a line; bounded by kMaxLine.
+  uint64_t skip_ = 0;  // Bytes of a value (and its line end) still to come.
   uint32_t values_ = 0;
   uint32_t last_values_ = 0;
 };

@@ -288,10 +288,11 @@ Result<LoadResult> FromJson(const nlohmann::json& json) {
   if (schema == json.end() || *schema != kSchema) {
     return MakeError(
         ErrorCode::kInvalidArgument,
-        fmt::format("field schema is {}; this version reads \"{}\": measure "
-                    "again with `yamanote load --json`",
-                    schema == json.end() ? "missing" : schema->dump().substr(0, 60),
-                    kSchema));
+        fmt::format(
+            "field schema is {}; this version reads \"{}\": measure "
+            "again with `yamanote load --json`",
+            schema == json.end() ? "missing" : schema->dump().substr(0, 60),
+            kSchema));
   }
   LoadResult result;
   Reader reader(json, "");

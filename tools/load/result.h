@@ -38,8 +38,8 @@ struct Figures {
 Figures ReadFigures(const base::Histogram& histogram, double unit);
 
 struct ClassResult {
-  std::string name;          // "5us", "get", "mget500", "all".
-  double share = 0;          // Of all requests, as configured: 0..1.
+  std::string name;             // "5us", "get", "mget500", "all".
+  double share = 0;             // Of all requests, as configured: 0..1.
   double floor_us = kNoFigure;  // Unloaded latency (median), where measured.
   uint64_t sent = 0;
   uint64_t answered = 0;
@@ -83,15 +83,15 @@ struct PointResult {
   bool valid_undisturbed = true;  // The same test on the untagged samples only.
   uint64_t sent = 0;
   uint64_t answered = 0;
-  uint64_t late = 0;       // Sent late by more than the p99 from the actual send.
+  uint64_t late = 0;  // Sent late by more than the p99 from the actual send.
   double late_max_us = 0;
   // 0 to 1, of the busiest thread (driver.h); older results lack it.
   std::optional<double> generator_busy{};
-  uint64_t lost = 0;       // Unanswered; +infinity in the quantiles.
-  uint64_t refused = 0;    // Answered by a refusal; +infinity as well.
-  uint64_t duplicates = 0; // Second answers, ignored.
-  uint64_t unmatched = 0;  // Bytes or datagrams that answer nothing we sent.
-  uint64_t misses = 0;     // kv: keys asked for that the server did not have.
+  uint64_t lost = 0;        // Unanswered; +infinity in the quantiles.
+  uint64_t refused = 0;     // Answered by a refusal; +infinity as well.
+  uint64_t duplicates = 0;  // Second answers, ignored.
+  uint64_t unmatched = 0;   // Bytes or datagrams that answer nothing we sent.
+  uint64_t misses = 0;      // kv: keys asked for that the server did not have.
   uint64_t closed_connections = 0;  // By the server, during the run.
   std::vector<uint64_t> seeds;
   Figures latency_us{};
@@ -107,7 +107,7 @@ struct SearchStep {
   double rps = 0;
   bool met = false;
   double value = kNoFigure;  // Of the quantity that the objective limits.
-  std::string why{};           // Not empty if it was refused for another reason.
+  std::string why{};         // Not empty if it was refused for another reason.
 };
 
 struct SearchResult {

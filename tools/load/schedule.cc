@@ -12,7 +12,12 @@ namespace {
 
 // Independent streams: the n-th request has the same class and service time at
 // every rate, which makes points of one seed comparable.
-enum Stream : uint64_t { kArrivalStream, kClassStream, kServiceStream, kConnectionStream };
+enum Stream : uint64_t {
+  kArrivalStream,
+  kClassStream,
+  kServiceStream,
+  kConnectionStream
+};
 
 }  // namespace
 
@@ -31,10 +36,11 @@ Result<Arrivals> Arrivals::Parse(std::string_view text) {
     out.burst = static_cast<unsigned>(*size);
     return out;
   }
-  return MakeError(ErrorCode::kInvalidArgument,
-                   fmt::format("--arrivals is '{}'; it must be poisson, fixed or "
-                               "burst:N, for example burst:16",
-                               text.substr(0, 40)));
+  return MakeError(
+      ErrorCode::kInvalidArgument,
+      fmt::format("--arrivals is '{}'; it must be poisson, fixed or "
+                  "burst:N, for example burst:16",
+                  text.substr(0, 40)));
 }
 
 Result<std::vector<std::vector<Sample>>> BuildSchedule(
@@ -42,10 +48,11 @@ Result<std::vector<std::vector<Sample>>> BuildSchedule(
   const double expected =
       options.rate_rps * static_cast<double>(ToNanos(options.length)) / 1e9;
   if (expected > static_cast<double>(kMaxSamples)) {
-    return MakeError(ErrorCode::kInvalidArgument,
-                     fmt::format("the run would send {:.0f} requests; at most {} are "
-                                 "recorded: shorten --duration or lower --rate",
-                                 expected, kMaxSamples));
+    return MakeError(
+        ErrorCode::kInvalidArgument,
+        fmt::format("the run would send {:.0f} requests; at most {} are "
+                    "recorded: shorten --duration or lower --rate",
+                    expected, kMaxSamples));
   }
   base::Random arrivals(options.seed, kArrivalStream);
   base::Random classes(options.seed, kClassStream);
@@ -75,18 +82,19 @@ Result<std::vector<std::vector<Sample>>> BuildSchedule(
           workload.application() == Application::kSpin
               ? workload.DrawService(sample.request_class, services)
               : static_cast<uint32_t>(services());
-      sample.connection = static_cast<uint16_t>(
-          options.arrivals.kind == Arrivals::Kind::kFixed
-              ? count % options.connections
-              : connections.Below(options.connections));
+      sample.connection =
+          static_cast<uint16_t>(options.arrivals.kind == Arrivals::Kind::kFixed
+                                    ? count % options.connections
+                                    : connections.Below(options.connections));
       threads[sample.connection % options.threads].push_back(sample);
     }
   }
   if (count == 0) {
-    return MakeError(ErrorCode::kInvalidArgument,
-                     fmt::format("no request is due in {} at {} requests per second: "
-                                 "raise --rate or --duration",
-                                 FormatTime(options.length), FormatRate(options.rate_rps)));
+    return MakeError(
+        ErrorCode::kInvalidArgument,
+        fmt::format("no request is due in {} at {} requests per second: "
+                    "raise --rate or --duration",
+                    FormatTime(options.length), FormatRate(options.rate_rps)));
   }
   return threads;
 }

@@ -13,7 +13,9 @@ namespace {
 
 using std::chrono::seconds;
 
-Workload Spin(const char* text) { return *Workload::Parse(Application::kSpin, text); }
+Workload Spin(const char* text) {
+  return *Workload::Parse(Application::kSpin, text);
+}
 
 ScheduleOptions Options(const char* arrivals) {
   ScheduleOptions options;
@@ -30,7 +32,8 @@ std::vector<Row> Rows(const std::vector<std::vector<Sample>>& threads) {
   std::vector<Row> rows;
   for (const auto& samples : threads) {
     for (const Sample& s : samples) {
-      rows.emplace_back(s.intended_ns, s.connection, s.request_class, s.service_ns);
+      rows.emplace_back(s.intended_ns, s.connection, s.request_class,
+                        s.service_ns);
     }
   }
   std::sort(rows.begin(), rows.end());
@@ -45,9 +48,10 @@ TEST(ScheduleTest, TheSeedDecidesAndThreadsDoNot) {
   const auto three = BuildSchedule(options, workload);
   EXPECT_EQ(one, Rows(*three));
   for (size_t t = 0; t < 3; ++t) {
-    EXPECT_TRUE(std::is_sorted(
-        (*three)[t].begin(), (*three)[t].end(),
-        [](const Sample& a, const Sample& b) { return a.intended_ns < b.intended_ns; }));
+    EXPECT_TRUE(std::is_sorted((*three)[t].begin(), (*three)[t].end(),
+                               [](const Sample& a, const Sample& b) {
+                                 return a.intended_ns < b.intended_ns;
+                               }));
     for (const Sample& s : (*three)[t]) ASSERT_EQ(s.connection % 3, t);
   }
   options.seed = 2;
@@ -62,7 +66,8 @@ TEST(ScheduleTest, PoissonKeepsItsRateAndVariation) {
   EXPECT_NEAR(static_cast<double>(samples.size()), 100'000, 1600);
   double sum = 0, square = 0;
   for (size_t i = 1; i < samples.size(); ++i) {
-    const auto gap = static_cast<double>(samples[i].intended_ns - samples[i - 1].intended_ns);
+    const auto gap = static_cast<double>(samples[i].intended_ns -
+                                         samples[i - 1].intended_ns);
     sum += gap;
     square += gap * gap;
   }
@@ -97,17 +102,20 @@ TEST(ScheduleTest, EmptyAndEndlessRunsAreRefused) {
   options.length = Duration(1000);
   auto schedule = BuildSchedule(options, Spin("fixed:1us"));
   ASSERT_FALSE(schedule);
-  EXPECT_THAT(schedule.error().message, testing::HasSubstr("raise --rate or --duration"));
+  EXPECT_THAT(schedule.error().message,
+              testing::HasSubstr("raise --rate or --duration"));
   options.rate_rps = 1e8;
   options.length = seconds(3600);
   schedule = BuildSchedule(options, Spin("fixed:1us"));
   ASSERT_FALSE(schedule);
-  EXPECT_THAT(schedule.error().message, testing::HasSubstr("shorten --duration"));
+  EXPECT_THAT(schedule.error().message,
+              testing::HasSubstr("shorten --duration"));
 }
 
 TEST(ScheduleTest, ArrivalsAreReadOrRefused) {
   EXPECT_EQ(Arrivals::Parse("burst:16")->burst, 16u);
-  for (const char* bad : {"", "uniform", "burst", "burst:0", "burst:x", "burst:99999"}) {
+  for (const char* bad :
+       {"", "uniform", "burst", "burst:0", "burst:x", "burst:99999"}) {
     EXPECT_FALSE(Arrivals::Parse(bad)) << bad;
   }
 }

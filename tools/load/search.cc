@@ -31,7 +31,8 @@ bool KnownQuantile(std::string_view text) {
 
 // Works for a PointResult and a ClassResult.
 template <typename T>
-const Figures& FiguresOf(const T& of, Limit::Quantity quantity, Samples samples) {
+const Figures& FiguresOf(const T& of, Limit::Quantity quantity,
+                         Samples samples) {
   if (quantity == Limit::Quantity::kLatency) {
     return samples == Samples::kAll ? of.latency_us : of.latency_us_undisturbed;
   }
@@ -40,11 +41,12 @@ const Figures& FiguresOf(const T& of, Limit::Quantity quantity, Samples samples)
 
 Result<Limit> ParseLimit(std::string_view text, const Workload& workload) {
   const auto wrong = [&](std::string_view why) {
-    return MakeError(ErrorCode::kInvalidArgument,
-                     fmt::format("--objective: '{}': {}; write [CLASS:]QUANTILE-slowdown"
-                                 "<=NUMBER or [CLASS:]QUANTILE-latency<=TIME, for example "
-                                 "p99-slowdown<=10 or get:p99.9-latency<=300us",
-                                 text.substr(0, 80), why));
+    return MakeError(
+        ErrorCode::kInvalidArgument,
+        fmt::format("--objective: '{}': {}; write [CLASS:]QUANTILE-slowdown"
+                    "<=NUMBER or [CLASS:]QUANTILE-latency<=TIME, for example "
+                    "p99-slowdown<=10 or get:p99.9-latency<=300us",
+                    text.substr(0, 80), why));
   };
   Limit out;
   std::string_view rest = text;
@@ -77,7 +79,8 @@ Result<Limit> ParseLimit(std::string_view text, const Workload& workload) {
     if (!time) return tl::unexpected(time.error());
     out.limit = static_cast<double>(ToNanos(*time)) / 1e3;
   } else if (quantity == "slowdown") {
-    const Result<double> number = ParseNumber(limit, "--objective: slowdown", 1, 1e6);
+    const Result<double> number =
+        ParseNumber(limit, "--objective: slowdown", 1, 1e6);
     if (!number) return tl::unexpected(number.error());
     out.limit = *number;
   } else {
@@ -96,8 +99,9 @@ SearchStep Judge(const Objective& objective, const PointResult& point) {
     const double value = limit.ValueIn(point, objective.samples);
     if (!(value <= limit.limit)) step.met = false;  // NaN does not meet it.
   }
-  const bool valid =
-      objective.samples == Samples::kAll ? point.valid : point.valid_undisturbed;
+  const bool valid = objective.samples == Samples::kAll
+                         ? point.valid
+                         : point.valid_undisturbed;
   if (!valid) {
     step.met = false;
     step.why = point.why_invalid;
@@ -112,12 +116,14 @@ double Limit::ValueIn(const PointResult& point, Samples samples) const {
     return FigureOf(FiguresOf(point, quantity, samples), quantile);
   }
   for (const ClassResult& c : point.classes) {
-    if (c.name == request_class) return FigureOf(FiguresOf(c, quantity, samples), quantile);
+    if (c.name == request_class)
+      return FigureOf(FiguresOf(c, quantity, samples), quantile);
   }
   return kNoFigure;
 }
 
-Result<Objective> Objective::Parse(std::string_view text, const Workload& workload) {
+Result<Objective> Objective::Parse(std::string_view text,
+                                   const Workload& workload) {
   Objective out;
   out.text = text;
   for (const std::string_view part : Split(text, ',')) {
@@ -128,8 +134,8 @@ Result<Objective> Objective::Parse(std::string_view text, const Workload& worklo
   return out;
 }
 
-Result<SearchOutcome> Search(const SearchOptions& options, const MeasureAt& measure,
-                             const OnStep& on_step,
+Result<SearchOutcome> Search(const SearchOptions& options,
+                             const MeasureAt& measure, const OnStep& on_step,
                              const std::function<bool()>& stopped) {
   SearchOutcome out;
   out.search.objective = options.objective.text;
@@ -160,8 +166,8 @@ Result<SearchOutcome> Search(const SearchOptions& options, const MeasureAt& meas
   if (met && *met && high > low && !stopped()) {
     met = try_rate(high);
     if (met && *met) low = high;
-    while (met && high > low * (1 + options.precision) && left > 0 && !stopped() &&
-           out.search.steps.size() < kMaxSteps) {
+    while (met && high > low * (1 + options.precision) && left > 0 &&
+           !stopped() && out.search.steps.size() < kMaxSteps) {
       const double middle = (low + high) / 2;
       met = try_rate(middle);
       if (met) (*met ? low : high) = middle;
@@ -169,9 +175,9 @@ Result<SearchOutcome> Search(const SearchOptions& options, const MeasureAt& meas
   }
   if (!met) return tl::unexpected(met.error());
   std::sort(out.points.begin(), out.points.end(),
-                   [](const PointResult& a, const PointResult& b) {
-                     return a.offered_rps < b.offered_rps;
-                   });
+            [](const PointResult& a, const PointResult& b) {
+              return a.offered_rps < b.offered_rps;
+            });
   return out;
 }
 

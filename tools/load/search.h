@@ -1,9 +1,9 @@
 // search.h - finds the highest load that meets an objective.
 //
 // Bisects the offered load between two bounds. Measured latency is noisy, so an
-// invalid step (the generator was disturbed) is measured again up to twice; what
-// stays invalid does not meet the objective, and says why. The load returned was
-// itself measured to meet it.
+// invalid step (the generator was disturbed) is measured again up to twice;
+// what stays invalid does not meet the objective, and says why. The load
+// returned was itself measured to meet it.
 
 #pragma once
 
@@ -41,7 +41,8 @@ struct Objective {
 
   // Limits separated by commas. Errors name the part and the remedy. The class
   // names are checked against `workload`.
-  static Result<Objective> Parse(std::string_view text, const Workload& workload);
+  static Result<Objective> Parse(std::string_view text,
+                                 const Workload& workload);
 };
 
 struct SearchOptions {
@@ -61,7 +62,8 @@ using OnStep = std::function<void(const SearchStep&)>;
 
 // Searches with at most 40 measurements. Ends early after a step in which
 // `stopped` returned true.
-Result<SearchOutcome> Search(const SearchOptions& options, const MeasureAt& measure,
-                             const OnStep& on_step, const std::function<bool()>& stopped);
+Result<SearchOutcome> Search(const SearchOptions& options,
+                             const MeasureAt& measure, const OnStep& on_step,
+                             const std::function<bool()>& stopped);
 
 }  // namespace yamanote::load

@@ -16,8 +16,8 @@ using testing::HasSubstr;
 
 Workload Mix() { return *Workload::Parse(Application::kKv, "get:90%,set:10%"); }
 
-// M/M/1 with a mean of 10 us: the sojourn's p99 slowdown is 4.6 / (1 - rho), and
-// "get" has half of it.
+// M/M/1 with a mean of 10 us: the sojourn's p99 slowdown is 4.6 / (1 - rho),
+// and "get" has half of it.
 PointResult MM1(double rps) {
   PointResult point;
   point.offered_rps = rps;
@@ -53,17 +53,22 @@ TEST(SearchTest, FindsTheHighestLoad) {
 
 TEST(SearchTest, LimitsAClassOrTheLatency) {
   // get: 2.3025 / (1 - rho) <= 10: rho <= 0.7697.
-  EXPECT_NEAR(Find("get:p99-slowdown<=10", 1000, 200'000, MM1).search.best_rps, 76'970, 800);
-  EXPECT_NEAR(Find("p99-latency<=100us", 1000, 200'000, MM1).search.best_rps, 53'950, 600);
+  EXPECT_NEAR(Find("get:p99-slowdown<=10", 1000, 200'000, MM1).search.best_rps,
+              76'970, 800);
+  EXPECT_NEAR(Find("p99-latency<=100us", 1000, 200'000, MM1).search.best_rps,
+              53'950, 600);
   EXPECT_NEAR(
-      Find("get:p99-slowdown<=10,p99-latency<=100us", 1000, 200'000, MM1).search.best_rps,
+      Find("get:p99-slowdown<=10,p99-latency<=100us", 1000, 200'000, MM1)
+          .search.best_rps,
       53'950, 600);
 }
 
 TEST(SearchTest, TheBoundsAreAnswersToo) {
   EXPECT_EQ(Find("p99-slowdown<=10", 60'000, 90'000, MM1).search.best_rps, 0);
-  EXPECT_EQ(Find("p99-slowdown<=10", 60'000, 90'000, MM1).search.steps.size(), 1u);
-  EXPECT_EQ(Find("p99-slowdown<=10", 10'000, 50'000, MM1).search.best_rps, 50'000);
+  EXPECT_EQ(Find("p99-slowdown<=10", 60'000, 90'000, MM1).search.steps.size(),
+            1u);
+  EXPECT_EQ(Find("p99-slowdown<=10", 10'000, 50'000, MM1).search.best_rps,
+            50'000);
 }
 
 // What could not be measured does not meet an objective; each is tried 3 times.
@@ -98,9 +103,10 @@ TEST(SearchTest, ErrorsEndTheSearch) {
 }
 
 TEST(ObjectiveTest, ErrorsShowTheForm) {
-  for (const char* bad : {"", "p99<=10", "p98-slowdown<=10", "put:p99-slowdown<=10",
-                          "p99-slowdown<10", "p99-speed<=10", "p99-slowdown<=0.5",
-                          "p99-latency<=10", "<=-", "p99-slowdown<=10,"}) {
+  for (const char* bad :
+       {"", "p99<=10", "p98-slowdown<=10", "put:p99-slowdown<=10",
+        "p99-slowdown<10", "p99-speed<=10", "p99-slowdown<=0.5",
+        "p99-latency<=10", "<=-", "p99-slowdown<=10,"}) {
     const auto objective = Objective::Parse(bad, Mix());
     ASSERT_FALSE(objective) << bad;
     EXPECT_THAT(objective.error().message, HasSubstr("--objective")) << bad;

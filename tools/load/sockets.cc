@@ -24,7 +24,8 @@ tl::unexpected<Error> SystemError(const std::string& what, int error,
   const ErrorCode code = error == EMFILE || error == ENFILE
                              ? ErrorCode::kResourceExhausted
                              : ErrorCode::kUnavailable;
-  return MakeError(code, fmt::format("{}: {}; {}", what, ErrnoText(error), remedy), error);
+  return MakeError(
+      code, fmt::format("{}: {}; {}", what, ErrnoText(error), remedy), error);
 }
 
 constexpr std::string_view kRemedy =
@@ -33,7 +34,8 @@ constexpr std::string_view kRemedy =
 // Waits for a non-blocking connect to end. Returns its errno.
 int FinishConnect(int fd, Duration timeout) {
   pollfd wait{.fd = fd, .events = POLLOUT, .revents = 0};
-  const int ready = poll(&wait, 1, static_cast<int>(ToNanos(timeout) / 1'000'000));
+  const int ready =
+      poll(&wait, 1, static_cast<int>(ToNanos(timeout) / 1'000'000));
   if (ready == 0) return ETIMEDOUT;
   if (ready < 0) return errno;
   int error = 0;
@@ -44,7 +46,9 @@ int FinishConnect(int fd, Duration timeout) {
 
 }  // namespace
 
-std::string ErrnoText(int error) { return std::generic_category().message(error); }
+std::string ErrnoText(int error) {
+  return std::generic_category().message(error);
+}
 
 void Descriptor::Close() {
   if (fd_ >= 0) close(fd_);
@@ -59,25 +63,30 @@ Result<Target> ParseTarget(std::string_view text) {
   } else if (host.find(':') != std::string::npos) {
     host.clear();  // IPv6 without brackets: the port can't be told apart.
   }
-  const std::string port(colon == std::string_view::npos ? "" : text.substr(colon + 1));
-  const bool numeric = !port.empty() && port.size() <= 5 &&
-                       port.find_first_not_of("0123456789") == std::string::npos;
-  if (host.empty() || !numeric || std::stoi(port) < 1 || std::stoi(port) > 65535) {
-    return MakeError(ErrorCode::kInvalidArgument,
-                     fmt::format("--target is '{}'; it must be ADDRESS:PORT with a "
-                                 "port from 1 to 65535, for example 127.0.0.1:9000 "
-                                 "or [::1]:9000",
-                                 text.substr(0, 80)));
+  const std::string port(
+      colon == std::string_view::npos ? "" : text.substr(colon + 1));
+  const bool numeric =
+      !port.empty() && port.size() <= 5 &&
+      port.find_first_not_of("0123456789") == std::string::npos;
+  if (host.empty() || !numeric || std::stoi(port) < 1 ||
+      std::stoi(port) > 65535) {
+    return MakeError(
+        ErrorCode::kInvalidArgument,
+        fmt::format("--target is '{}'; it must be ADDRESS:PORT with a "
+                    "port from 1 to 65535, for example 127.0.0.1:9000 "
+                    "or [::1]:9000",
+                    text.substr(0, 80)));
   }
   addrinfo hints{};
   hints.ai_flags = AI_NUMERICSERV;
   addrinfo* found = nullptr;
   if (const int error = getaddrinfo(host.c_str(), port.c_str(), &hints, &found);
       error != 0 || found == nullptr) {
-    return MakeError(ErrorCode::kNotFound,
-                     fmt::format("--target: the address '{}' is unknown ({}); give a "
-                                 "numeric address or check the name",
-                                 host.substr(0, 80), gai_strerror(error)));
+    return MakeError(
+        ErrorCode::kNotFound,
+        fmt::format("--target: the address '{}' is unknown ({}); give a "
+                    "numeric address or check the name",
+                    host.substr(0, 80), gai_strerror(error)));
   }
   Target target;
   std::memcpy(&target.address, found->ai_addr, found->ai_addrlen);
@@ -87,7 +96,8 @@ Result<Target> ParseTarget(std::string_view text) {
   return target;
 }
 
-Result<Descriptor> Connect(const Target& target, Transport transport, Duration timeout) {
+Result<Descriptor> Connect(const Target& target, Transport transport,
+                           Duration timeout) {
   const int type = transport == Transport::kTcp ? SOCK_STREAM : SOCK_DGRAM;
   Descriptor socket_fd(
       socket(target.address.ss_family, type | SOCK_NONBLOCK | SOCK_CLOEXEC, 0));
@@ -108,7 +118,8 @@ Result<Descriptor> Connect(const Target& target, Transport transport, Duration t
   int error = connect(fd, address, target.size) == 0 ? 0 : errno;
   if (error == EINPROGRESS) error = FinishConnect(fd, timeout);
   if (error != 0) {
-    return SystemError(fmt::format("connecting to {}", target.text), error, kRemedy);
+    return SystemError(fmt::format("connecting to {}", target.text), error,
+                       kRemedy);
   }
   return socket_fd;
 }

@@ -43,9 +43,10 @@ class Descriptor {
   int fd_ = -1;
 };
 
-// Connects, at most `timeout` long; TCP gets TCP_NODELAY. Errors name the target
-// and the remedy. May block; any thread.
-Result<Descriptor> Connect(const Target& target, Transport transport, Duration timeout);
+// Connects, at most `timeout` long; TCP gets TCP_NODELAY. Errors name the
+// target and the remedy. May block; any thread.
+Result<Descriptor> Connect(const Target& target, Transport transport,
+                           Duration timeout);
 
 // The text of an errno, safe in any thread.
 std::string ErrnoText(int error);

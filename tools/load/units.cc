@@ -20,16 +20,16 @@ std::string Quoted(std::string_view text) {
 
 tl::unexpected<Error> Wrong(std::string_view field, std::string_view text,
                             std::string_view expected) {
-  return MakeError(ErrorCode::kInvalidArgument,
-                   fmt::format("{} is {}; it must be {}", field, Quoted(text),
-                               expected));
+  return MakeError(
+      ErrorCode::kInvalidArgument,
+      fmt::format("{} is {}; it must be {}", field, Quoted(text), expected));
 }
 
 // Reads a finite decimal number at the start of `text` and removes it.
 std::optional<double> TakeNumber(std::string_view& text) {
   double value = 0;
-  const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(),
-                                            value, std::chars_format::fixed);
+  const auto [end, error] = std::from_chars(
+      text.data(), text.data() + text.size(), value, std::chars_format::fixed);
   if (error != std::errc() || !std::isfinite(value)) return std::nullopt;
   text.remove_prefix(static_cast<size_t>(end - text.data()));
   return value;
@@ -96,8 +96,9 @@ Result<double> ParseNumber(std::string_view text, std::string_view field,
   std::string_view rest = text;
   const std::optional<double> value = TakeNumber(rest);
   if (!value || !rest.empty() || !(*value >= low && *value <= high)) {
-    return Wrong(field, text,
-                 fmt::format("a number from {} to {}", Short(low), Short(high)));
+    return Wrong(
+        field, text,
+        fmt::format("a number from {} to {}", Short(low), Short(high)));
   }
   return *value;
 }

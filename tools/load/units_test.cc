@@ -16,8 +16,9 @@ TEST(UnitsTest, TimesNeedTheirUnit) {
   EXPECT_EQ(ParseTime("500ns", "x").value(), Duration(500));
   EXPECT_EQ(ParseTime("1.5ms", "x").value(), Duration(1'500'000));
   EXPECT_EQ(ParseTime("4s", "x").value(), std::chrono::seconds(4));
-  for (const char* bad : {"", "10", "us", "10 us", "-1us", "5s", "1e3us", "nanus", "infs",
-                          "10usx", "0x1us", "99999999999999999999999999s"}) {
+  for (const char* bad :
+       {"", "10", "us", "10 us", "-1us", "5s", "1e3us", "nanus", "infs",
+        "10usx", "0x1us", "99999999999999999999999999s"}) {
     const auto time = ParseTime(bad, "--service fixed: time");
     ASSERT_FALSE(time) << bad;
     EXPECT_THAT(time.error().message, HasSubstr("--service fixed: time is '"));
@@ -29,7 +30,8 @@ TEST(UnitsTest, RatesAndSharesHaveBounds) {
   EXPECT_EQ(ParseRate("20k", "x").value(), 20'000);
   EXPECT_EQ(ParseRate("1.5M", "x").value(), 1.5e6);
   EXPECT_EQ(ParseRate("950", "x").value(), 950);
-  for (const char* bad : {"", "0", "k", "-5", "101M", "10K", "10k5", "nan", "inf"}) {
+  for (const char* bad :
+       {"", "0", "k", "-5", "101M", "10K", "10k5", "nan", "inf"}) {
     EXPECT_FALSE(ParseRate(bad, "x")) << bad;
   }
   EXPECT_DOUBLE_EQ(ParseShare("99.5%", "x").value(), 0.995);

@@ -26,8 +26,8 @@ class Wire {
                       std::string& out) = 0;
 
   // Reads what arrived on `lane`: any part of a stream (TCP), or one datagram
-  // (UDP). Returns false if a stream can't be understood from here on: close it.
-  // A datagram that makes no sense is counted as unmatched.
+  // (UDP). Returns false if a stream can't be understood from here on: close
+  // it. A datagram that makes no sense is counted as unmatched.
   virtual bool Read(Lane& lane, std::string_view bytes, Ledger& ledger) = 0;
 };
 
@@ -46,13 +46,14 @@ struct KvOptions {
 };
 
 // `nonce` tells the answers of this run from those of another.
-std::unique_ptr<Wire> MakeSpinWire(Transport transport, size_t lanes, uint64_t nonce);
+std::unique_ptr<Wire> MakeSpinWire(Transport transport, size_t lanes,
+                                   uint64_t nonce);
 
 // Keys are drawn from sample.service_ns as seed. With `preload`, sample i sets
 // key number sample.service_ns instead.
 enum class KvTraffic : uint8_t { kWorkload, kPreload };
 std::unique_ptr<Wire> MakeKvWire(Transport transport, size_t lanes,
-                                 const Workload& workload, const KvOptions& options,
-                                 KvTraffic traffic);
+                                 const Workload& workload,
+                                 const KvOptions& options, KvTraffic traffic);
 
 }  // namespace yamanote::load

@@ -1,12 +1,12 @@
 // wire_kv.cc - memcached's text protocol over TCP and over UDP.
 //
 // TCP answers come in the order of the requests. A UDP datagram begins with an
-// 8-byte header, big-endian: u16 request id, u16 sequence, u16 datagrams in this
-// message, u16 zero. The id is the request's ordinal on its socket modulo 65536;
-// an answer belongs to the latest request with its id. A long answer comes in
-// several datagrams in any order: they are kept until all are there. (memcached
-// 1.6 instead sends each value of a multi-get as a message of its own, in order,
-// the last one with END: they are read one after another.)
+// 8-byte header, big-endian: u16 request id, u16 sequence, u16 datagrams in
+// this message, u16 zero. The id is the request's ordinal on its socket modulo
+// 65536; an answer belongs to the latest request with its id. A long answer
+// comes in several datagrams in any order: they are kept until all are there.
+// (memcached 1.6 instead sends each value of a multi-get as a message of its
+// own, in order, the last one with END: they are read one after another.)
 
 #include <fmt/format.h>
 
@@ -23,8 +23,8 @@ namespace yamanote::load {
 namespace {
 
 constexpr size_t kHeader = 8;
-constexpr size_t kMaxDatagrams = 1024;     // Of one answer.
-constexpr size_t kMaxUnfinished = 4096;    // Answers in several datagrams.
+constexpr size_t kMaxDatagrams = 1024;   // Of one answer.
+constexpr size_t kMaxUnfinished = 4096;  // Answers in several datagrams.
 
 void AppendBig16(std::string& out, uint32_t value) {
   out.push_back(static_cast<char>(value >> 8));
@@ -51,9 +51,10 @@ class KeyChooser {
   uint32_t Draw(base::Random& random) const {
     if (cumulative_.empty()) return static_cast<uint32_t>(random.Below(keys_));
     const double at = random.Uniform() * cumulative_.back();
-    const auto found = std::upper_bound(cumulative_.begin(), cumulative_.end(), at);
-    return static_cast<uint32_t>(
-        std::min<size_t>(static_cast<size_t>(found - cumulative_.begin()), keys_ - 1));
+    const auto found =
+        std::upper_bound(cumulative_.begin(), cumulative_.end(), at);
+    return static_cast<uint32_t>(std::min<size_t>(
+        static_cast<size_t>(found - cumulative_.begin()), keys_ - 1));
   }
 
  private:
@@ -63,7 +64,8 @@ class KeyChooser {
 
 void AppendKey(std::string& out, uint32_t key) {
   char text[12] = {'k', 'e', 'y', '-'};
-  for (int i = 11; i >= 4; --i, key /= 10) text[i] = static_cast<char>('0' + key % 10);
+  for (int i = 11; i >= 4; --i, key /= 10)
+    text[i] = static_cast<char>('0' + key % 10);
   out.append(text, sizeof(text));
 }
 
@@ -117,9 +119,10 @@ class KvWire final : public Wire {
 
   // An answer of which something is still to come.
   struct Unfinished {
-    std::vector<std::string> parts{};  // By sequence, if the header counts them.
+    std::vector<std::string>
+        parts{};  // By sequence, if the header counts them.
     size_t missing = 0;
-    MemcachedReply reply{};            // What was read, if it comes message by message.
+    MemcachedReply reply{};  // What was read, if it comes message by message.
   };
 
   void AppendSet(uint32_t key, std::string& out) const {
@@ -128,14 +131,17 @@ class KvWire final : public Wire {
     out.append(set_tail_);
   }
 
-  void Answer(uint32_t index, MemcachedReply::Progress progress, uint32_t values,
-              Ledger& ledger) {
+  void Answer(uint32_t index, MemcachedReply::Progress progress,
+              uint32_t values, Ledger& ledger) {
     const bool answered = progress == MemcachedReply::Progress::kAnswered;
     if (answered && traffic_ == KvTraffic::kWorkload) {
-      const RequestClass& request = classes_[ledger.samples()[index].request_class];
+      const RequestClass& request =
+          classes_[ledger.samples()[index].request_class];
       if (request.operation == KvOperation::kGet && values < request.keys) {
         // A key asked for twice in one request may come back once.
-        ledger.counters().misses += request.keys == 1 ? 1 : values == 0 ? request.keys : 0;
+        ledger.counters().misses += request.keys == 1 ? 1
+                                    : values == 0     ? request.keys
+                                                      : 0;
       }
     }
     ledger.Answer(index, answered ? Status::kAnswered : Status::kRefused);
@@ -164,7 +170,8 @@ class KvWire final : public Wire {
     const size_t total = Big16(bytes, 4);
     const auto latest = static_cast<uint32_t>(lane.order.size() - 1);
     const uint32_t back = (latest - id) & 0xffff;
-    if (back > latest || sequence >= total || total > kMaxDatagrams) return false;
+    if (back > latest || sequence >= total || total > kMaxDatagrams)
+      return false;
     const uint32_t index = lane.order[latest - back];
     const std::string_view payload = bytes.substr(kHeader);
     if (ledger.samples()[index].status != Status::kSent) {
@@ -175,7 +182,8 @@ class KvWire final : public Wire {
     auto found = unfinished_.find(index);
     if (found == unfinished_.end()) {
       Unfinished fresh;
-      if (total == 1 && ReadNext(index, payload, fresh, ledger) != Part::kMore) {
+      if (total == 1 &&
+          ReadNext(index, payload, fresh, ledger) != Part::kMore) {
         return true;  // By far most answers: nothing to keep.
       }
       if (unfinished_.size() >= kMaxUnfinished) {
@@ -226,7 +234,7 @@ class KvWire final : public Wire {
   const std::vector<RequestClass> classes_;
   const KeyChooser keys_;
   const std::string set_tail_;
-  std::vector<MemcachedReply> streams_;                   // By lane; TCP.
+  std::vector<MemcachedReply> streams_;                  // By lane; TCP.
   std::unordered_map<uint32_t, Unfinished> unfinished_;  // By sample; UDP.
 };
 
@@ -242,15 +250,16 @@ Result<Popularity> Popularity::Parse(std::string_view text) {
     out.zipf = *exponent;
     return out;
   }
-  return MakeError(ErrorCode::kInvalidArgument,
-                   fmt::format("--popularity is '{}'; it must be uniform or zipf:S, "
-                               "for example zipf:0.99",
-                               text.substr(0, 40)));
+  return MakeError(
+      ErrorCode::kInvalidArgument,
+      fmt::format("--popularity is '{}'; it must be uniform or zipf:S, "
+                  "for example zipf:0.99",
+                  text.substr(0, 40)));
 }
 
 std::unique_ptr<Wire> MakeKvWire(Transport transport, size_t lanes,
-                                 const Workload& workload, const KvOptions& options,
-                                 KvTraffic traffic) {
+                                 const Workload& workload,
+                                 const KvOptions& options, KvTraffic traffic) {
   return std::make_unique<KvWire>(transport, lanes, workload, options, traffic);
 }
 

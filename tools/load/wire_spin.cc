@@ -55,11 +55,13 @@ class SpinWire final : public Wire {
     std::string& partial = partial_[lane.number];
     while (!bytes.empty()) {
       if (partial.empty() && bytes.size() >= sizeof(SpinMessage)) {
-        if (!MatchStream(lane, bytes.substr(0, sizeof(SpinMessage)), ledger)) return false;
+        if (!MatchStream(lane, bytes.substr(0, sizeof(SpinMessage)), ledger))
+          return false;
         bytes.remove_prefix(sizeof(SpinMessage));
         continue;
       }
-      const size_t taken = std::min(bytes.size(), sizeof(SpinMessage) - partial.size());
+      const size_t taken =
+          std::min(bytes.size(), sizeof(SpinMessage) - partial.size());
       partial.append(bytes.substr(0, taken));
       bytes.remove_prefix(taken);
       if (partial.size() == sizeof(SpinMessage)) {
@@ -87,7 +89,8 @@ class SpinWire final : public Wire {
     if (message.sequence >= ledger.samples().size()) return false;
     const Sample& sample = ledger.samples()[message.sequence];
     if (message.stamp != StampOf(message.sequence) ||
-        message.flow != sample.connection || message.service_ns != sample.service_ns ||
+        message.flow != sample.connection ||
+        message.service_ns != sample.service_ns ||
         message.request_class != sample.request_class || lane.order.empty()) {
       return false;
     }
@@ -103,7 +106,8 @@ class SpinWire final : public Wire {
 
 }  // namespace
 
-std::unique_ptr<Wire> MakeSpinWire(Transport transport, size_t lanes, uint64_t nonce) {
+std::unique_ptr<Wire> MakeSpinWire(Transport transport, size_t lanes,
+                                   uint64_t nonce) {
   return std::make_unique<SpinWire>(transport, lanes, nonce);
 }
 

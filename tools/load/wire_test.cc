@@ -40,8 +40,14 @@ struct Session {
 
 std::string Udp(int id, int sequence, int total, std::string_view payload) {
   const auto byte = [](int v) { return static_cast<char>(v); };
-  std::string out = {byte(id >> 8),       byte(id),    byte(sequence >> 8), byte(sequence),
-                     byte(total >> 8),    byte(total), 0,                   0};
+  std::string out = {byte(id >> 8),
+                     byte(id),
+                     byte(sequence >> 8),
+                     byte(sequence),
+                     byte(total >> 8),
+                     byte(total),
+                     0,
+                     0};
   return out.append(payload);
 }
 
@@ -74,7 +80,8 @@ TEST(SpinWireTest, ForeignDatagramsAreCounted) {
   other_run[0] ^= 1;  // Another stamp.
   std::string beyond = s.sent[0];
   beyond[20] = 99;  // A sequence that was never sent.
-  for (const std::string& bytes : {other_run, beyond, std::string("x"), std::string(33, '\0')}) {
+  for (const std::string& bytes :
+       {other_run, beyond, std::string("x"), std::string(33, '\0')}) {
     EXPECT_TRUE(s.Read(bytes));
   }
   EXPECT_EQ(s.ledger.counters().unmatched, 4u);
@@ -92,7 +99,8 @@ TEST(SpinWireTest, AReservedFieldThatIsSetIsARefusal) {
 TEST(SpinWireTest, AStreamComesInAnyPieces) {
   Session s(Application::kSpin, "fixed:5us", Transport::kTcp, 4);
   const std::string all = s.sent[0] + s.sent[1] + s.sent[2] + s.sent[3];
-  for (size_t at = 0; at < all.size(); at += 7) EXPECT_TRUE(s.Read(all.substr(at, 7)));
+  for (size_t at = 0; at < all.size(); at += 7)
+    EXPECT_TRUE(s.Read(all.substr(at, 7)));
   EXPECT_EQ(s.ledger.outstanding(), 0u);
   EXPECT_FALSE(s.Read(std::string(32, 'x')));  // Garbage ends a stream.
 }
@@ -101,17 +109,19 @@ TEST(KvWireTest, RequestsAreTheProtocols) {
   Session get(Application::kKv, "get", Transport::kTcp, 1);
   EXPECT_THAT(get.sent[0], testing::MatchesRegex("get key-0000[0-9]+\r\n"));
   Session many(Application::kKv, "mget3", Transport::kTcp, 1);
-  EXPECT_THAT(many.sent[0],
-              testing::MatchesRegex("get key-[0-9]+ key-[0-9]+ key-[0-9]+\r\n"));
+  EXPECT_THAT(many.sent[0], testing::MatchesRegex(
+                                "get key-[0-9]+ key-[0-9]+ key-[0-9]+\r\n"));
   Session set(Application::kKv, "set", Transport::kTcp, 1);
-  EXPECT_THAT(set.sent[0], testing::MatchesRegex("set key-[0-9]+ 0 0 3\r\nvvv\r\n"));
+  EXPECT_THAT(set.sent[0],
+              testing::MatchesRegex("set key-[0-9]+ 0 0 3\r\nvvv\r\n"));
 }
 
 TEST(KvWireTest, StreamAnswersComeInOrderInAnyPieces) {
   for (size_t piece = 1; piece < 60; ++piece) {
     Session s(Application::kKv, "get", Transport::kTcp, 4);
     const std::string all =
-        "VALUE key-00000001 0 5\r\nEND\r\n\r\nEND\r\n"  // A value that looks like an end.
+        "VALUE key-00000001 0 5\r\nEND\r\n\r\nEND\r\n"  // A value that looks
+                                                        // like an end.
         "END\r\n"
         "SERVER_ERROR busy\r\n"
         "VALUE key-00000001 0 3 77\r\nabc\r\nEND\r\n";
@@ -127,7 +137,8 @@ TEST(KvWireTest, StreamAnswersComeInOrderInAnyPieces) {
 }
 
 TEST(KvWireTest, GarbageAndUnaskedAnswersEndTheStream) {
-  for (const char* bytes : {"HELLO\r\n", "VALUE x\r\n", "VALUE k 0 -1\r\n", "END\r\nEND\r\n"}) {
+  for (const char* bytes :
+       {"HELLO\r\n", "VALUE x\r\n", "VALUE k 0 -1\r\n", "END\r\nEND\r\n"}) {
     Session s(Application::kKv, "get", Transport::kTcp, 1);
     EXPECT_FALSE(s.Read(bytes)) << bytes;
     EXPECT_EQ(s.ledger.counters().unmatched, 1u);
@@ -186,7 +197,8 @@ TEST(KvWireTest, PopularKeysArePopular) {
   EXPECT_FALSE(Popularity::Parse("zipf:0"));
   const auto workload = Workload::Parse(Application::kKv, "get");
   const auto wire = MakeKvWire(Transport::kTcp, 1, *workload,
-                               {.keys = 1000, .value_bytes = 1,
+                               {.keys = 1000,
+                                .value_bytes = 1,
                                 .popularity = *Popularity::Parse("zipf:1")},
                                KvTraffic::kWorkload);
   int first = 0;

@@ -36,9 +36,11 @@ Result<Settings> ReadSettings(std::string_view kind, std::string_view text) {
       return Wrong(fmt::format("--service {}: '{}' is not KEY=VALUE", kind,
                                Shown(part)));
     }
-    if (!settings.emplace(part.substr(0, equals), part.substr(equals + 1)).second) {
-      return Wrong(fmt::format("--service {}: key '{}' is given twice; keep one",
-                               kind, Shown(part.substr(0, equals))));
+    if (!settings.emplace(part.substr(0, equals), part.substr(equals + 1))
+             .second) {
+      return Wrong(
+          fmt::format("--service {}: key '{}' is given twice; keep one", kind,
+                      Shown(part.substr(0, equals))));
     }
   }
   return settings;
@@ -61,7 +63,8 @@ Result<void> FinishHeavyTail(std::string_view kind, std::string_view keys,
                              Settings& settings, RequestClass& out) {
   out.limit_ns = kLongestSampleNanos;
   if (const std::string_view text = Take(settings, "max"); !text.empty()) {
-    const Result<double> limit = TimeNanos(text, fmt::format("--service {}: max", kind));
+    const Result<double> limit =
+        TimeNanos(text, fmt::format("--service {}: max", kind));
     if (!limit) return tl::unexpected(limit.error());
     if (!(*limit >= 1 && *limit <= kLongestSampleNanos)) {
       return Wrong(fmt::format("--service {}: max is {}; it must be 1ns to 1s",
@@ -70,8 +73,8 @@ Result<void> FinishHeavyTail(std::string_view kind, std::string_view keys,
     out.limit_ns = *limit;
   }
   if (!settings.empty()) {
-    return Wrong(fmt::format("--service {}: unknown key '{}'; known are {}", kind,
-                             Shown(settings.begin()->first), keys));
+    return Wrong(fmt::format("--service {}: unknown key '{}'; known are {}",
+                             kind, Shown(settings.begin()->first), keys));
   }
   return {};
 }
@@ -83,12 +86,14 @@ Result<RequestClass> ReadLognormal(std::string_view text) {
   const Result<double> mean =
       TimeNanos(Take(*settings, "mean"), "--service lognormal: mean");
   if (!mean) return tl::unexpected(mean.error());
-  const Result<double> sigma = ParseNumber(
-      Take(*settings, "sigma"), "--service lognormal: sigma", 0, 10);
+  const Result<double> sigma = ParseNumber(Take(*settings, "sigma"),
+                                           "--service lognormal: sigma", 0, 10);
   if (!sigma) return tl::unexpected(sigma.error());
   out.scale_ns = *mean;
   out.form = *sigma;
-  if (auto ok = FinishHeavyTail("lognormal", "mean, sigma, max", *settings, out); !ok) {
+  if (auto ok =
+          FinishHeavyTail("lognormal", "mean, sigma, max", *settings, out);
+      !ok) {
     return tl::unexpected(ok.error());
   }
   return out;
@@ -105,20 +110,24 @@ Result<RequestClass> ReadPareto(std::string_view text) {
   const std::string_view min = Take(*settings, "min");
   const std::string_view mean = Take(*settings, "mean");
   if (min.empty() == mean.empty()) {
-    return Wrong("--service pareto: needs exactly one of min= and mean=, for "
-                 "example pareto:alpha=1.5,min=1us");
+    return Wrong(
+        "--service pareto: needs exactly one of min= and mean=, for "
+        "example pareto:alpha=1.5,min=1us");
   }
   if (!mean.empty() && *alpha <= 1) {
-    return Wrong(fmt::format("--service pareto: with alpha={} the mean is "
-                             "infinite; give min= instead of mean=",
-                             *alpha));
+    return Wrong(
+        fmt::format("--service pareto: with alpha={} the mean is "
+                    "infinite; give min= instead of mean=",
+                    *alpha));
   }
-  const Result<double> scale =
-      min.empty() ? TimeNanos(mean, "--service pareto: mean")
-                  : TimeNanos(min, "--service pareto: min");
+  const Result<double> scale = min.empty()
+                                   ? TimeNanos(mean, "--service pareto: mean")
+                                   : TimeNanos(min, "--service pareto: min");
   if (!scale) return tl::unexpected(scale.error());
   out.scale_ns = min.empty() ? *scale * (*alpha - 1) / *alpha : *scale;
-  if (auto ok = FinishHeavyTail("pareto", "alpha, min, mean, max", *settings, out); !ok) {
+  if (auto ok =
+          FinishHeavyTail("pareto", "alpha, min, mean, max", *settings, out);
+      !ok) {
     return tl::unexpected(ok.error());
   }
   return out;
@@ -131,8 +140,8 @@ Result<void> CheckClasses(const std::vector<RequestClass>& classes) {
     sum += classes[i].share;
     for (size_t j = 0; j < i; ++j) {
       if (classes[i].name == classes[j].name) {
-        return Wrong(fmt::format("--service names '{}' twice; add the shares up",
-                                 classes[i].name));
+        return Wrong(fmt::format(
+            "--service names '{}' twice; add the shares up", classes[i].name));
       }
     }
   }
@@ -149,24 +158,25 @@ Result<std::vector<RequestClass>> ReadModes(std::string_view kind,
   const std::vector<std::string_view> parts = Split(text, ',');
   const size_t wanted = kind == "bimodal" ? 2 : kind == "trimodal" ? 3 : 0;
   if ((wanted != 0 && parts.size() != wanted) || parts.size() > kMaxClasses) {
-    return Wrong(fmt::format("--service {}: {} modes given; it takes {}", kind,
-                             parts.size(),
-                             wanted != 0 ? fmt::format("{}", wanted)
-                                         : fmt::format("1 to {}", kMaxClasses)));
+    return Wrong(fmt::format(
+        "--service {}: {} modes given; it takes {}", kind, parts.size(),
+        wanted != 0 ? fmt::format("{}", wanted)
+                    : fmt::format("1 to {}", kMaxClasses)));
   }
   std::vector<RequestClass> classes;
   for (const std::string_view part : parts) {
     const size_t colon = part.find(':');
     if (colon == std::string_view::npos) {
-      return Wrong(fmt::format("--service {}: '{}' is not SHARE:TIME, for example "
-                               "99.5%:5us",
-                               kind, Shown(part)));
+      return Wrong(
+          fmt::format("--service {}: '{}' is not SHARE:TIME, for example "
+                      "99.5%:5us",
+                      kind, Shown(part)));
     }
-    const Result<double> share =
-        ParseShare(part.substr(0, colon), fmt::format("--service {}: share", kind));
+    const Result<double> share = ParseShare(
+        part.substr(0, colon), fmt::format("--service {}: share", kind));
     if (!share) return tl::unexpected(share.error());
-    const Result<double> time =
-        TimeNanos(part.substr(colon + 1), fmt::format("--service {}: time", kind));
+    const Result<double> time = TimeNanos(
+        part.substr(colon + 1), fmt::format("--service {}: time", kind));
     if (!time) return tl::unexpected(time.error());
     classes.push_back(
         {.name = FormatTime(Duration(static_cast<int64_t>(*time))),
@@ -185,18 +195,21 @@ Result<RequestClass> ReadKvOperation(std::string_view name) {
     return out;
   }
   if (name.starts_with("mget")) {
-    const Result<double> keys = ParseNumber(
-        name.substr(4), "--service mgetN: N", 1, static_cast<double>(kMaxKeysPerGet));
+    const Result<double> keys =
+        ParseNumber(name.substr(4), "--service mgetN: N", 1,
+                    static_cast<double>(kMaxKeysPerGet));
     if (!keys) return tl::unexpected(keys.error());
     if (*keys != std::floor(*keys)) {
-      return Wrong(fmt::format("--service {}: N must be a whole number", Shown(name)));
+      return Wrong(
+          fmt::format("--service {}: N must be a whole number", Shown(name)));
     }
     out.keys = static_cast<unsigned>(*keys);
     return out;
   }
-  return Wrong(fmt::format("--service: '{}' is no operation of kv; known are get, "
-                           "set and mgetN, for example get:99.5%,mget500:0.5%",
-                           Shown(name)));
+  return Wrong(
+      fmt::format("--service: '{}' is no operation of kv; known are get, "
+                  "set and mgetN, for example get:99.5%,mget500:0.5%",
+                  Shown(name)));
 }
 
 }  // namespace
@@ -205,10 +218,12 @@ Result<Workload> Workload::ParseSpin(std::string_view text) {
   Workload out;
   const size_t colon = text.find(':');
   const std::string_view kind = text.substr(0, colon);
-  const std::string_view rest =
-      colon == std::string_view::npos ? std::string_view() : text.substr(colon + 1);
+  const std::string_view rest = colon == std::string_view::npos
+                                    ? std::string_view()
+                                    : text.substr(colon + 1);
   if (kind == "fixed" || kind == "exp") {
-    const Result<double> time = TimeNanos(rest, fmt::format("--service {}: time", kind));
+    const Result<double> time =
+        TimeNanos(rest, fmt::format("--service {}: time", kind));
     if (!time) return tl::unexpected(time.error());
     RequestClass all{.name = "all", .scale_ns = *time};
     if (kind == "exp") {
@@ -237,26 +252,30 @@ Result<Workload> Workload::ParseKv(std::string_view text) {
   Workload out;
   const std::vector<std::string_view> parts = Split(text, ',');
   if (parts.size() > kMaxClasses) {
-    return Wrong(fmt::format("--service: {} classes given; at most {} are kept apart",
-                             parts.size(), kMaxClasses));
+    return Wrong(
+        fmt::format("--service: {} classes given; at most {} are kept apart",
+                    parts.size(), kMaxClasses));
   }
   for (const std::string_view part : parts) {
     const size_t colon = part.find(':');
     auto one = ReadKvOperation(part.substr(0, colon));
     if (!one) return tl::unexpected(one.error());
     if (colon != std::string_view::npos) {
-      const Result<double> share = ParseShare(
-          part.substr(colon + 1), fmt::format("--service {}: share", one->name));
+      const Result<double> share =
+          ParseShare(part.substr(colon + 1),
+                     fmt::format("--service {}: share", one->name));
       if (!share) return tl::unexpected(share.error());
       one->share = *share;
     }
     out.classes_.push_back(std::move(*one));
   }
-  if (auto ok = CheckClasses(out.classes_); !ok) return tl::unexpected(ok.error());
+  if (auto ok = CheckClasses(out.classes_); !ok)
+    return tl::unexpected(ok.error());
   return out;
 }
 
-Result<Workload> Workload::Parse(Application application, std::string_view text) {
+Result<Workload> Workload::Parse(Application application,
+                                 std::string_view text) {
   Result<Workload> out =
       application == Application::kSpin ? ParseSpin(text) : ParseKv(text);
   if (out) {
@@ -286,7 +305,8 @@ uint32_t Workload::DrawService(uint8_t index, base::Random& random) const {
       break;
     case Shape::kLognormal:
       // The mean of a lognormal is exp(mu + sigma^2 / 2).
-      nanos = c.scale_ns * std::exp(c.form * random.Normal() - c.form * c.form / 2);
+      nanos =
+          c.scale_ns * std::exp(c.form * random.Normal() - c.form * c.form / 2);
       break;
     case Shape::kPareto:
       nanos = random.Pareto(c.scale_ns, c.form);

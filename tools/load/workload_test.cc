@@ -57,8 +57,8 @@ TEST(WorkloadTest, MomentsMatchTheory) {
 }
 
 TEST(WorkloadTest, HeavyTailsEndAtTheirMaximum) {
-  const auto workload = Workload::Parse(
-      Application::kSpin, "pareto:alpha=0.5,min=1us,max=1ms");
+  const auto workload =
+      Workload::Parse(Application::kSpin, "pareto:alpha=0.5,min=1us,max=1ms");
   ASSERT_TRUE(workload) << workload.error().message;
   EXPECT_TRUE(std::isinf(workload->MeanServiceNanos()));
   base::Random random(1);

@@ -28,14 +28,18 @@ struct PlacementInfo {
 
 // The placements' own words; their names come from ToString().
 constexpr PlacementInfo kPlacements[] = {
-    {PlacementKind::kCentral, "one queue for all cores; a dispatcher, or whichever core is free, "
-                              "hands tasks out (Shinjuku, Concord)"},
-    {PlacementKind::kPartitioned, "a queue per core, chosen by the connection's hash; work stays "
-                                  "where it arrived (IX)"},
-    {PlacementKind::kStealing, "as partitioned, and an idle core takes connections from others "
-                               "(ZygOS)"},
-    {PlacementKind::kTwoLevel, "a queue per core, chosen by the least load, each ordered by "
-                               "itself (Tiny Quanta)"},
+    {PlacementKind::kCentral,
+     "one queue for all cores; a dispatcher, or whichever core is free, "
+     "hands tasks out (Shinjuku, Concord)"},
+    {PlacementKind::kPartitioned,
+     "a queue per core, chosen by the connection's hash; work stays "
+     "where it arrived (IX)"},
+    {PlacementKind::kStealing,
+     "as partitioned, and an idle core takes connections from others "
+     "(ZygOS)"},
+    {PlacementKind::kTwoLevel,
+     "a queue per core, chosen by the least load, each ordered by "
+     "itself (Tiny Quanta)"},
 };
 
 std::string_view ToString(ClockUse clock) {
@@ -103,8 +107,8 @@ Json OptionsJson() {
 void PrintJson() {
   Json placements = Json::array();
   for (const PlacementInfo& placement : kPlacements) {
-    placements.push_back(
-        {{"name", yamanote::ToString(placement.kind)}, {"summary", placement.summary}});
+    placements.push_back({{"name", yamanote::ToString(placement.kind)},
+                          {"summary", placement.summary}});
   }
   const Json document = {{"orders", OrdersJson()},
                          {"placements", placements},
@@ -123,16 +127,19 @@ void PrintText() {
   }
   fmt::print("\nPlacements: which cores share a queue (--placement)\n");
   for (const PlacementInfo& placement : kPlacements) {
-    fmt::print("  {:<12} {}\n", yamanote::ToString(placement.kind), placement.summary);
+    fmt::print("  {:<12} {}\n", yamanote::ToString(placement.kind),
+               placement.summary);
   }
   fmt::print("\nPresets: published combinations (--preset)\n");
   for (const PresetInfo& preset : Presets()) {
     const Scheduling& s = preset.scheduling;
     fmt::print("  {:<12} {}\n", preset.name, preset.summary);
-    fmt::print("  {:<12}   order {}, slice {}, placement {}, dispatcher {}, slots {}, replies {}{}\n",
-               "", s.order, SliceText(s.slice), yamanote::ToString(s.placement),
-               yamanote::ToString(s.dispatcher), s.slots, yamanote::ToString(s.replies),
-               s.steal ? ", steals" : "");
+    fmt::print(
+        "  {:<12}   order {}, slice {}, placement {}, dispatcher {}, slots {}, "
+        "replies {}{}\n",
+        "", s.order, SliceText(s.slice), yamanote::ToString(s.placement),
+        yamanote::ToString(s.dispatcher), s.slots,
+        yamanote::ToString(s.replies), s.steal ? ", steals" : "");
   }
   fmt::print("\nOptions that override a preset's parts\n");
   for (const OptionSpec& option : Options()) {
@@ -145,7 +152,8 @@ void PrintText() {
 
 void AddPoliciesCommand(CLI::App& app) {
   CLI::App* const command = app.add_subcommand(
-      "policies", "List the orders, placements and presets, and when to use which");
+      "policies",
+      "List the orders, placements and presets, and when to use which");
   const auto as_json = std::make_shared<bool>(false);
   command->add_flag("--json", *as_json, "Print one JSON document");
   command->footer(

@@ -220,8 +220,8 @@ void Serve(const ServiceInfo& info, const ServeFlags& flags) {
     // An option's value, unless it was the system that refused it: then a
     // retry may succeed, as with an address in use.
     const Error& error = server.error();
-    const bool wrong_value = error.code == ErrorCode::kInvalidArgument &&
-                             error.system_errno == 0;
+    const bool wrong_value =
+        error.code == ErrorCode::kInvalidArgument && error.system_errno == 0;
     Fail(error.message, wrong_value ? kUsage : kFailed);
   }
   served->attach(**server);

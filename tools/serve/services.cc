@@ -21,15 +21,17 @@ namespace {
 
 using Lines = std::vector<std::pair<std::string, std::string>>;
 
-// What the kv service says about its server in `stats`; empty before it started.
+// What the kv service says about its server in `stats`; empty before it
+// started.
 Lines ServerStatLines(const Server* server, unsigned threads) {
   if (server == nullptr) return {};
   const ServerStats stats = server->stats();
-  return {{"max_connections", fmt::format("{}", server->options().max_connections)},
-          {"curr_connections", fmt::format("{}", stats.open)},
-          {"total_connections", fmt::format("{}", stats.accepted)},
-          {"rejected_connections", fmt::format("{}", stats.refused_connections)},
-          {"threads", fmt::format("{}", threads)}};
+  return {
+      {"max_connections", fmt::format("{}", server->options().max_connections)},
+      {"curr_connections", fmt::format("{}", stats.open)},
+      {"total_connections", fmt::format("{}", stats.accepted)},
+      {"rejected_connections", fmt::format("{}", stats.refused_connections)},
+      {"threads", fmt::format("{}", threads)}};
 }
 
 Lines ServerSettingLines(const Server* server, unsigned threads) {
@@ -38,8 +40,10 @@ Lines ServerSettingLines(const Server* server, unsigned threads) {
   const bool tcp = options.tcp && !server->tcp_addresses().empty();
   const bool udp = options.udp && !server->udp_addresses().empty();
   return {{"maxconns", fmt::format("{}", options.max_connections)},
-          {"tcpport", fmt::format("{}", tcp ? server->tcp_addresses().front().port() : 0)},
-          {"udpport", fmt::format("{}", udp ? server->udp_addresses().front().port() : 0)},
+          {"tcpport",
+           fmt::format("{}", tcp ? server->tcp_addresses().front().port() : 0)},
+          {"udpport",
+           fmt::format("{}", udp ? server->udp_addresses().front().port() : 0)},
           {"num_threads", fmt::format("{}", threads)}};
 }
 
@@ -47,13 +51,15 @@ Result<Served> MakeKv(const Config& config) {
   // A value comes in one request, with its command line.
   if (config.kv.max_value_bytes + net::memcached::kMaxLineBytes >
       config.server.options.max_request_bytes) {
-    return MakeError(ErrorCode::kInvalidArgument,
-                     fmt::format("kv.max_value_bytes = {} needs server.max_request_bytes of at "
-                                 "least {}, which is {}; raise that or lower this",
-                                 FormatBytes(config.kv.max_value_bytes),
-                                 FormatBytes(config.kv.max_value_bytes +
-                                             net::memcached::kMaxLineBytes),
-                                 FormatBytes(config.server.options.max_request_bytes)));
+    return MakeError(
+        ErrorCode::kInvalidArgument,
+        fmt::format(
+            "kv.max_value_bytes = {} needs server.max_request_bytes of at "
+            "least {}, which is {}; raise that or lower this",
+            FormatBytes(config.kv.max_value_bytes),
+            FormatBytes(config.kv.max_value_bytes +
+                        net::memcached::kMaxLineBytes),
+            FormatBytes(config.server.options.max_request_bytes)));
   }
   // Set once, after the start, while requests may run already.
   const auto server = std::make_shared<std::atomic<const Server*>>(nullptr);
@@ -62,15 +68,20 @@ Result<Served> MakeKv(const Config& config) {
   options.store.memory_limit = config.kv.memory_limit;
   options.store.max_value_bytes = config.kv.max_value_bytes;
   options.check_preempt = [] { CheckPreempt(); };
-  options.server_stats = [=] { return ServerStatLines(server->load(), threads); };
-  options.server_settings = [=] { return ServerSettingLines(server->load(), threads); };
-  Result<std::unique_ptr<kv::KvService>> service = kv::KvService::Create(std::move(options));
+  options.server_stats = [=] {
+    return ServerStatLines(server->load(), threads);
+  };
+  options.server_settings = [=] {
+    return ServerSettingLines(server->load(), threads);
+  };
+  Result<std::unique_ptr<kv::KvService>> service =
+      kv::KvService::Create(std::move(options));
   if (!service) {
     return MakeError(service.error().code, "kv: " + service.error().message);
   }
   Served served;
-  served.protocol =
-      std::make_unique<net::memcached::MemcachedProtocol>(net::memcached::Options{
+  served.protocol = std::make_unique<net::memcached::MemcachedProtocol>(
+      net::memcached::Options{
           .max_value_bytes = config.kv.max_value_bytes,
           .long_get_keys = static_cast<unsigned>(config.kv.long_get_keys)});
   served.service = std::move(*service);
@@ -86,8 +97,9 @@ Result<Served> MakeSpin(const Config& config) {
   options.classes = {{.name = "short", .slo = std::chrono::microseconds(100)},
                      {.name = "long", .slo = std::chrono::milliseconds(5)}};
   for (const ClassSetting& setting : config.classes) {
-    const bool known = std::any_of(options.classes.begin(), options.classes.end(),
-                                   [&](const ClassOptions& c) { return c.name == setting.name; });
+    const bool known = std::any_of(
+        options.classes.begin(), options.classes.end(),
+        [&](const ClassOptions& c) { return c.name == setting.name; });
     if (!known) options.classes.push_back({.name = setting.name});
   }
   Served served;
@@ -104,35 +116,43 @@ std::span<const ServiceInfo> Services() {
       {"kv", "A key-value cache that memcached's clients talk to",
        "Examples:\n"
        "  yamanote serve kv\n"
-       "  yamanote serve kv --listen 0.0.0.0:7700 --protocol both --kv-memory-limit 1GiB\n"
-       "  yamanote serve kv --preset shinjuku --cores 0-3 --class short:slo=50us\n"
+       "  yamanote serve kv --listen 0.0.0.0:7700 --protocol both "
+       "--kv-memory-limit 1GiB\n"
+       "  yamanote serve kv --preset shinjuku --cores 0-3 --class "
+       "short:slo=50us\n"
        "  yamanote serve kv --config serve.toml --print-config\n"
-       "  printf 'set a 0 0 1\\r\\nx\\r\\nget a\\r\\nquit\\r\\n' | nc 127.0.0.1 7700",
+       "  printf 'set a 0 0 1\\r\\nx\\r\\nget a\\r\\nquit\\r\\n' | nc "
+       "127.0.0.1 7700",
        &MakeKv},
-      {"spin", "Burns a core for as long as each request asks: to measure schedulers",
+      {"spin",
+       "Burns a core for as long as each request asks: to measure schedulers",
        "Examples:\n"
        "  yamanote serve spin --protocol udp --listen 127.0.0.1:9000\n"
        "  yamanote serve spin --preset zygos --protocol udp --cores 0,1\n"
-       "  yamanote load spin --target 127.0.0.1:9000 --rate 20k --duration 5 \\\n"
+       "  yamanote load spin --target 127.0.0.1:9000 --rate 20k --duration 5 "
+       "\\\n"
        "      --service bimodal:99.5%:5us,0.5%:500us --protocol udp",
        &MakeSpin},
   };
   return kServices;
 }
 
-Result<void> ResolveClasses(std::string_view service, const Protocol& protocol, Config& config) {
+Result<void> ResolveClasses(std::string_view service, const Protocol& protocol,
+                            Config& config) {
   std::vector<ClassOptions> classes = protocol.Classes();
   for (const ClassSetting& setting : config.classes) {
-    const auto found = std::find_if(classes.begin(), classes.end(), [&](const ClassOptions& c) {
-      return c.name == setting.name;
-    });
+    const auto found = std::find_if(
+        classes.begin(), classes.end(),
+        [&](const ClassOptions& c) { return c.name == setting.name; });
     if (found == classes.end()) {
       std::vector<std::string> names;
       for (const ClassOptions& known : classes) names.push_back(known.name);
-      return MakeError(ErrorCode::kInvalidArgument,
-                       fmt::format("{}: scheduling.classes = \"{}\", which {} does not have; its "
-                                   "classes are {}",
-                                   setting.origin, setting.name, service, fmt::join(names, ", ")));
+      return MakeError(
+          ErrorCode::kInvalidArgument,
+          fmt::format(
+              "{}: scheduling.classes = \"{}\", which {} does not have; its "
+              "classes are {}",
+              setting.origin, setting.name, service, fmt::join(names, ", ")));
     }
     if (setting.slo) found->slo = *setting.slo;
     if (setting.limit) found->limit = *setting.limit;
@@ -140,11 +160,13 @@ Result<void> ResolveClasses(std::string_view service, const Protocol& protocol, 
   // Written back, so that --print-config shows what is in effect.
   std::vector<ClassSetting> effective;
   for (const ClassOptions& known : classes) {
-    const auto set = std::find_if(config.classes.begin(), config.classes.end(),
-                                  [&](const ClassSetting& s) { return s.name == known.name; });
+    const auto set = std::find_if(
+        config.classes.begin(), config.classes.end(),
+        [&](const ClassSetting& s) { return s.name == known.name; });
     effective.push_back({known.name, known.slo, known.limit,
-                         set == config.classes.end() ? fmt::format("the {} service", service)
-                                                     : set->origin});
+                         set == config.classes.end()
+                             ? fmt::format("the {} service", service)
+                             : set->origin});
   }
   config.classes = std::move(effective);
   config.runtime.scheduling.classes = classes;

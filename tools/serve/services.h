@@ -34,6 +34,7 @@ std::span<const ServiceInfo> Services();
 // The classes that `config` makes of those the service has: it may change their
 // objectives and limits. Sets them in the configuration, too. Refuses a class
 // that the service does not have; the spin service takes any, in order.
-Result<void> ResolveClasses(std::string_view service, const Protocol& protocol, Config& config);
+Result<void> ResolveClasses(std::string_view service, const Protocol& protocol,
+                            Config& config);
 
 }  // namespace yamanote::tools

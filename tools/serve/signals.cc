@@ -19,7 +19,8 @@ constexpr int kWakeSignal = SIGUSR2;
 sigset_t Watched() {
   sigset_t set;
   sigemptyset(&set);
-  for (const int signal : {SIGINT, SIGTERM, SIGUSR1, kWakeSignal}) sigaddset(&set, signal);
+  for (const int signal : {SIGINT, SIGTERM, SIGUSR1, kWakeSignal})
+    sigaddset(&set, signal);
   return set;
 }
 
@@ -27,8 +28,9 @@ sigset_t Watched() {
 
 Signals::Signals() {
   const sigset_t set = Watched();
-  YAMANOTE_CHECK(pthread_sigmask(SIG_BLOCK, &set, nullptr) == 0, "signals can't be blocked");
-  struct sigaction ignore {};
+  YAMANOTE_CHECK(pthread_sigmask(SIG_BLOCK, &set, nullptr) == 0,
+                 "signals can't be blocked");
+  struct sigaction ignore{};
   ignore.sa_handler = SIG_IGN;
   sigaction(SIGPIPE, &ignore, nullptr);
 }
@@ -42,7 +44,8 @@ Signals::Event Signals::Wait(Duration limit) {
     }
   } else {
     constexpr int64_t kSecond = 1'000'000'000;
-    const timespec time{.tv_sec = limit.count() / kSecond, .tv_nsec = limit.count() % kSecond};
+    const timespec time{.tv_sec = limit.count() / kSecond,
+                        .tv_nsec = limit.count() % kSecond};
     signal = sigtimedwait(&set, nullptr, &time);
     if (signal < 0) return Event::kTimeout;
   }

@@ -28,36 +28,41 @@ Counters Trouble(const ServerStats& s) {
 }
 
 Counters Work(const ServerStats& s) {
-  return {{"accepted", s.accepted},
-          {"open", s.open},
-          {"requests", s.requests},
-          {"replies", s.replies},
-          {"buffer_bytes", s.buffer_bytes},
-          {"bytes_in", s.bytes_in},
-          {"bytes_out", s.bytes_out},
-          {"receive_batches", s.receive_batches},
-          {"send_batches", s.send_batches}};
+  return {
+      {"accepted", s.accepted},         {"open", s.open},
+      {"requests", s.requests},         {"replies", s.replies},
+      {"buffer_bytes", s.buffer_bytes}, {"bytes_in", s.bytes_in},
+      {"bytes_out", s.bytes_out},       {"receive_batches", s.receive_batches},
+      {"send_batches", s.send_batches}};
 }
 
 Counters Scheduling(const RuntimeStats& s) {
-  return {{"spawned", s.spawned}, {"switches", s.switches},         {"steals", s.steals},
-          {"yields", s.yields},   {"slices_ended", s.slices_ended}, {"parks", s.parks},
+  return {{"spawned", s.spawned},
+          {"switches", s.switches},
+          {"steals", s.steals},
+          {"yields", s.yields},
+          {"slices_ended", s.slices_ended},
+          {"parks", s.parks},
           {"wakes", s.wakes}};
 }
 
-double Seconds(Duration duration) { return std::chrono::duration<double>(duration).count(); }
+double Seconds(Duration duration) {
+  return std::chrono::duration<double>(duration).count();
+}
 
 double RequestRate(const Statistics& now, const Statistics& before) {
   const double seconds = Seconds(now.uptime - before.uptime);
   if (seconds <= 0) return 0;
-  return static_cast<double>(now.server.requests - before.server.requests) / seconds;
+  return static_cast<double>(now.server.requests - before.server.requests) /
+         seconds;
 }
 
 void Add(nlohmann::ordered_json& json, const Counters& counters) {
   for (const auto& [name, value] : counters) json[name] = value;
 }
 
-void Add(std::string& text, const char* title, const Counters& counters, bool zeros) {
+void Add(std::string& text, const char* title, const Counters& counters,
+         bool zeros) {
   std::string line;
   for (const auto& [name, value] : counters) {
     if (value == 0 && !zeros) continue;
@@ -69,9 +74,10 @@ void Add(std::string& text, const char* title, const Counters& counters, bool ze
 }  // namespace
 
 std::string StatisticsText(const Statistics& now, const Statistics& before) {
-  std::string text =
-      fmt::format("statistics after {:.1f} s: {} requests, {:.0f} a second since the last report\n",
-                  Seconds(now.uptime), now.server.requests, RequestRate(now, before));
+  std::string text = fmt::format(
+      "statistics after {:.1f} s: {} requests, {:.0f} a second since the last "
+      "report\n",
+      Seconds(now.uptime), now.server.requests, RequestRate(now, before));
   Add(text, "server", Work(now.server), true);
   Add(text, "refused", Trouble(now.server), false);
   Add(text, "scheduler", Scheduling(now.runtime), true);
@@ -84,11 +90,12 @@ std::string StatisticsJson(const Statistics& now, const Statistics& before,
   Add(server, Work(now.server));
   Add(server, Trouble(now.server));
   Add(runtime, Scheduling(now.runtime));
-  const nlohmann::ordered_json json = {{"event", event},
-                                       {"uptime_s", Seconds(now.uptime)},
-                                       {"requests_per_s", RequestRate(now, before)},
-                                       {"server", server},
-                                       {"runtime", runtime}};
+  const nlohmann::ordered_json json = {
+      {"event", event},
+      {"uptime_s", Seconds(now.uptime)},
+      {"requests_per_s", RequestRate(now, before)},
+      {"server", server},
+      {"runtime", runtime}};
   return json.dump() + "\n";
 }
 

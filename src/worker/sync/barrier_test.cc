@@ -1,4 +1,5 @@
-// barrier_test.cc - barrier: on user threads, on kernel threads, and between both.
+// barrier_test.cc - barrier: on user threads, on kernel threads, and between
+// both.
 
 #include "yamanote/barrier.h"
 
@@ -73,8 +74,8 @@ TEST_P(BarrierTest, GivesUpButStaysArrived) {
     crew.Start([&] {
       waits = true;
       EXPECT_FALSE(barrier.wait(token, source.get_token()));
-      EXPECT_FALSE(barrier.wait_until(token, source.get_token(),
-                                      Clock::now() + kLong));
+      EXPECT_FALSE(
+          barrier.wait_until(token, source.get_token(), Clock::now() + kLong));
       ++gave_up;
       EXPECT_TRUE(barrier.wait_for(token, kLong));
     });

@@ -1,4 +1,5 @@
-// condition_variable_test.cc - condition variable: on user threads, on kernel threads, and between both.
+// condition_variable_test.cc - condition variable: on user threads, on kernel
+// threads, and between both.
 
 #include "yamanote/condition_variable.h"
 
@@ -233,9 +234,9 @@ TEST_P(ConditionVariableTest, StopTokenEndsTheWait) {
       ++waiting;
       EXPECT_FALSE(cv.wait(lock, source.get_token(), [] { return false; }));
       EXPECT_TRUE(lock.owns_lock());
-      EXPECT_FALSE(cv.wait_for(lock, source.get_token(), kLong,
-                               [] { return false; }))
-          << "triggered before";
+      EXPECT_FALSE(cv.wait_for(lock, source.get_token(), kLong, [] {
+        return false;
+      })) << "triggered before";
       EXPECT_TRUE(cv.wait(lock, source.get_token(), [] { return true; }));
     });
     Crew::Until([&] { return waiting == 4; });

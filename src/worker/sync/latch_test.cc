@@ -61,8 +61,7 @@ TEST_P(LatchTest, GivesUp) {
     crew.Start(3, [&] {
       ++waiting;
       EXPECT_FALSE(latch.wait(source.get_token()));
-      EXPECT_FALSE(
-          latch.wait_until(source.get_token(), Clock::now() + kLong));
+      EXPECT_FALSE(latch.wait_until(source.get_token(), Clock::now() + kLong));
       ++gave_up;
       EXPECT_TRUE(latch.wait_for(kLong));
     });

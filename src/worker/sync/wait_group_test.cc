@@ -1,4 +1,5 @@
-// wait_group_test.cc - wait group: on user threads, on kernel threads, and between both.
+// wait_group_test.cc - wait group: on user threads, on kernel threads, and
+// between both.
 
 #include "yamanote/wait_group.h"
 
