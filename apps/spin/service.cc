@@ -1,8 +1,8 @@
 // service.cc - burns the time in slices of a microsecond.
 //
 // Between slices it asks whether it must give way. Time that others ran in
-// between is not counted as burned: a jump of the clock across CheckPreempt()
-// is left out.
+// between is not counted as burned: a jump of the clock across CheckPreempt() is
+// left out.
 
 #include "apps/spin/service.h"
 

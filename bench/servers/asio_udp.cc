@@ -1,6 +1,5 @@
 // asio_udp.cc - the peer most C++ services are written with: Boost.Asio, one
-// io_context, several threads, one UDP socket, one receive in flight per
-// thread.
+// io_context, several threads, one UDP socket, one receive in flight per thread.
 //
 //   bench_server_asio_udp PORT THREADS
 

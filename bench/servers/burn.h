@@ -1,8 +1,7 @@
-// burn.h - what every C++ peer does with a spin message: burns the time it
-// asks.
+// burn.h - what every C++ peer does with a spin message: burns the time it asks.
 //
-// The message is 32 bytes, little-endian: u64 stamp, u64 service time in ns,
-// u32 flow, u32 sequence, u32 class, u32 reserved; the reply is the same bytes.
+// The message is 32 bytes, little-endian: u64 stamp, u64 service time in ns, u32
+// flow, u32 sequence, u32 class, u32 reserved; the reply is the same bytes.
 
 #pragma once
 

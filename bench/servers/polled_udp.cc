@@ -1,5 +1,5 @@
-// polled_udp.cc - the peer that is hard to beat: threads that poll one shared
-// UDP socket, one datagram at a time, burn the asked time and answer.
+// polled_udp.cc - the peer that is hard to beat: threads that poll one shared UDP
+// socket, one datagram at a time, burn the asked time and answer.
 //
 //   bench_server_polled_udp PORT THREADS
 

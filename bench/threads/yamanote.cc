@@ -1,9 +1,9 @@
 // yamanote.cc - the thread benchmarks on Yamanote's user threads.
 //
-// The environment variables PRESET and ORDER choose the scheduler; without
-// them, `shenango` (no slices, work stealing), first come, first served: what
-// the peers do. For fork-join ORDER=lifo is the order to use; run.py measures
-// it as a line of its own.
+// The environment variables PRESET and ORDER choose the scheduler; without them,
+// `shenango` (no slices, work stealing), first come, first served: what the peers
+// do. For fork-join ORDER=lifo is the order to use; run.py measures it as a line
+// of its own.
 
 #include <mutex>
 

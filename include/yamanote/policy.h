@@ -91,16 +91,15 @@ struct PolicyInfo {
   ClockUse clock = ClockUse::kNone;
   // False: PickNext() may return nullptr while tasks wait.
   bool work_conserving = true;
-  // True: Slice() may be finite although PolicyOptions::slice is not. The
-  // engine keeps time only if this is true or a slice is configured.
+  // True: Slice() may be finite although PolicyOptions::slice is not. The engine
+  // keeps time only if this is true or a slice is configured.
   bool sets_slices = false;
   // True: OnStop() does something, so the engine must call it.
   bool observes_stops = false;
   std::unique_ptr<Policy> (*make)(const PolicyOptions&) = nullptr;
 };
 
-// Returns every policy of this build, in the order of
-// src/policy/policies.cmake.
+// Returns every policy of this build, in the order of src/policy/policies.cmake.
 std::span<const PolicyInfo* const> Policies();
 
 // Returns the policy called `name`, nullptr if there is none.

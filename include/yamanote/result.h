@@ -16,18 +16,16 @@
 namespace yamanote {
 
 enum class ErrorCode {
-  kInvalidArgument,    // The value can never be accepted; the message names the
-                       // remedy.
-  kNotFound,           // The thing that was named does not exist.
-  kPermissionDenied,   // The operating system refused.
-  kResourceExhausted,  // A bound was reached: memory, descriptors, queue,
-                       // threads.
-  kDeadlineExceeded,   // The deadline passed before the call could finish.
-  kCancelled,          // The stop token was triggered.
-  kUnavailable,        // The peer or the runtime is gone; a retry may succeed.
-  kClosed,             // The stream ended: nothing more can be read or written.
-  kUnsupported,        // This machine or build cannot do it.
-  kInternal,           // The operating system answered something unexpected.
+  kInvalidArgument,  // The value can never be accepted; the message names the remedy.
+  kNotFound,         // The thing that was named does not exist.
+  kPermissionDenied,  // The operating system refused.
+  kResourceExhausted,  // A bound was reached: memory, descriptors, queue, threads.
+  kDeadlineExceeded,  // The deadline passed before the call could finish.
+  kCancelled,         // The stop token was triggered.
+  kUnavailable,       // The peer or the runtime is gone; a retry may succeed.
+  kClosed,            // The stream ended: nothing more can be read or written.
+  kUnsupported,       // This machine or build cannot do it.
+  kInternal,          // The operating system answered something unexpected.
 };
 
 // Returns the code's name as it is printed, for example "deadline exceeded".

@@ -19,8 +19,7 @@ namespace yamanote {
 // Which cores form a domain, and how work moves between domains.
 enum class PlacementKind : uint8_t {
   kCentral,      // One domain for all cores (Shinjuku).
-  kPartitioned,  // A domain per core, chosen by the flow's hash; work stays
-                 // (IX).
+  kPartitioned,  // A domain per core, chosen by the flow's hash; work stays (IX).
   kStealing,     // As partitioned, and idle cores take from others (ZygOS).
   kTwoLevel,     // A domain per core, chosen by least load (Tiny Quanta).
 };
@@ -29,8 +28,7 @@ enum class PlacementKind : uint8_t {
 // on the core that enqueues.)
 enum class DispatcherKind : uint8_t {
   kShared,     // Every worker takes from the one queue, under its lock.
-  kDedicated,  // Core 0 dispatches and runs requests only when all slots are
-               // full.
+  kDedicated,  // Core 0 dispatches and runs requests only when all slots are full.
   kAuto,       // Dedicated from four cores on, else shared.
 };
 

@@ -5,8 +5,7 @@
 //   Echo echo;    // A Service and
 //   Lines lines;  // a Protocol: service.h has both.
 //   auto server = yamanote::Server::Start(
-//       {.listen = {*yamanote::SocketAddress::Parse("127.0.0.1:7777")}}, lines,
-//       echo);
+//       {.listen = {*yamanote::SocketAddress::Parse("127.0.0.1:7777")}}, lines, echo);
 //   if (!server) return tl::unexpected(server.error());
 //   WaitForSignal();  // The workers serve meanwhile.
 //   (*server)->Stop();
@@ -29,8 +28,8 @@
 namespace yamanote {
 
 struct ServerOptions {
-  // Where to listen. Port 0: the kernel picks one (Server::tcp_addresses());
-  // with TCP and UDP both, the same for both. 1 .. 64 addresses.
+  // Where to listen. Port 0: the kernel picks one (Server::tcp_addresses()); with
+  // TCP and UDP both, the same for both. 1 .. 64 addresses.
   std::vector<SocketAddress> listen = {};
   bool tcp = true;
   bool udp = false;
@@ -41,12 +40,11 @@ struct ServerOptions {
   // Bytes of a request and of a reply. 64 .. 1 Gi.
   size_t max_request_bytes = 1 << 20;
   size_t max_reply_bytes = 8 << 20;
-  // What all connections' and datagrams' buffers may take together beyond 64
-  // KiB each for input and for output. When it is spent, a request that needs
-  // more is refused (kOverloaded), and Reply::Append() returns false for what
-  // exceeds 64 KiB; smaller ones go on. From twice max_request_bytes and
-  // max_reply_bytes, because a buffer that grows exists twice for a moment, to
-  // 1 Ti.
+  // What all connections' and datagrams' buffers may take together beyond 64 KiB
+  // each for input and for output. When it is spent, a request that needs more is
+  // refused (kOverloaded), and Reply::Append() returns false for what exceeds 64 KiB;
+  // smaller ones go on. From twice max_request_bytes and max_reply_bytes, because a
+  // buffer that grows exists twice for a moment, to 1 Ti.
   size_t max_buffer_bytes = 256 << 20;
   // Bytes of a request over UDP; longer ones are answered with kTooLarge.
   // 64 .. 65507.
@@ -118,27 +116,20 @@ class Server {
   Server& operator=(const Server&) = delete;
 
   // Accepts no more, answers requests in flight, refuses further ones
-  // (kShutdown), and after drain_timeout closes what is still open. Returns
-  // when no handler runs any more. Any thread but a handler's; again has no
-  // effect.
+  // (kShutdown), and after drain_timeout closes what is still open. Returns when
+  // no handler runs any more. Any thread but a handler's; again has no effect.
   //
-  // What clients may rely on, within drain_timeout and while they take their
-  // answers:
-  // - A request that is in this machine's receive buffer when Stop() is called,
-  // of a
-  //   connection accepted or not, is answered: with its result or with a
-  //   refusal.
-  // - A request that comes later is too, or it crosses the end of the stream
-  // (of the
-  //   socket, for UDP). Over TCP it was not run then, and the stream ends in
-  //   order; a reset follows only if the client sends on for a second or 4 MiB.
-  //   So what has no answer before the end of the stream can be repeated
-  //   elsewhere.
-  // - New clients are turned away by the kernel; one whose handshake was under
-  // way
+  // What clients may rely on, within drain_timeout and while they take their answers:
+  // - A request that is in this machine's receive buffer when Stop() is called, of a
+  //   connection accepted or not, is answered: with its result or with a refusal.
+  // - A request that comes later is too, or it crosses the end of the stream (of the
+  //   socket, for UDP). Over TCP it was not run then, and the stream ends in order; a
+  //   reset follows only if the client sends on for a second or 4 MiB. So what has no
+  //   answer before the end of the stream can be repeated elsewhere.
+  // - New clients are turned away by the kernel; one whose handshake was under way
   //   may be reset.
-  // A protocol whose Refuse() closes at kShutdown gives up the first promise
-  // for the requests behind the first that is refused.
+  // A protocol whose Refuse() closes at kShutdown gives up the first promise for the
+  // requests behind the first that is refused.
   void Stop();
 
   // Where it listens, in the order of `listen`; ports are never 0. Empty if the

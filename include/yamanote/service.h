@@ -6,8 +6,7 @@
 // mutexes, and call CheckPreempt() in long loops.
 //
 //   class Echo final : public yamanote::Service {
-//     void Handle(const yamanote::Request& request, yamanote::Reply& reply)
-//     override {
+//     void Handle(const yamanote::Request& request, yamanote::Reply& reply) override {
 //       reply.Append(request.bytes);
 //     }
 //   };
@@ -16,9 +15,9 @@
 //   class Lines final : public yamanote::Protocol {
 //     using Frame = yamanote::Frame;
 //     Frame Next(yamanote::Bytes input, yamanote::Transport) const override {
-//       const auto end = std::find(input.begin(), input.end(),
-//       std::byte{'\n'}); if (end == input.end()) return {.status =
-//       Frame::Status::kNeedMore}; return {.status = Frame::Status::kRequest,
+//       const auto end = std::find(input.begin(), input.end(), std::byte{'\n'});
+//       if (end == input.end()) return {.status = Frame::Status::kNeedMore};
+//       return {.status = Frame::Status::kRequest,
 //               .size = static_cast<size_t>(end - input.begin()) + 1};
 //     }
 //     void Refuse(yamanote::Bytes, yamanote::Transport, yamanote::Refusal why,
@@ -26,8 +25,8 @@
 //       reply.Append("refused\n");
 //       // What is too large or malformed has no end to go on from.
 //       using yamanote::Refusal;
-//       const bool lost = why == Refusal::kTooLarge || why ==
-//       Refusal::kMalformed; if (lost) reply.CloseAfterSend();
+//       const bool lost = why == Refusal::kTooLarge || why == Refusal::kMalformed;
+//       if (lost) reply.CloseAfterSend();
 //     }
 //   };
 //
@@ -191,8 +190,8 @@ class Service {
   // Once, before the first request, on a user thread.
   virtual Result<void> Init(unsigned /*cores*/) { return {}; }
 
-  // Once for each core, on that core's kernel thread but not on a user thread,
-  // so it must not block; after Init().
+  // Once for each core, on that core's kernel thread but not on a user thread, so
+  // it must not block; after Init().
   virtual Result<void> InitPerCore(CoreId /*core*/) { return {}; }
 
   // Handles one request, on a user thread. Called on several cores at once; for

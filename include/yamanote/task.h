@@ -1,10 +1,9 @@
 // task.h - the unit that policies order: a request, a user thread, a native
 // thread or a simulated job.
 //
-// A policy reads what is known about the task (class, arrival, deadline,
-// service it has had) and may keep two words of its own in it. Everything else
-// about the task - stack, connection, kernel thread - belongs to the engine
-// that runs it.
+// A policy reads what is known about the task (class, arrival, deadline, service
+// it has had) and may keep two words of its own in it. Everything else about the
+// task - stack, connection, kernel thread - belongs to the engine that runs it.
 
 #pragma once
 
@@ -72,9 +71,8 @@ class Task {
   Task* child_ = nullptr;  // Heap: last child.
 
  public:
-  // Owned by the policy from Enqueue() to the end of OnStop(). Last, so that
-  // what precedes is one cache line: an order without words of its own touches
-  // no other.
+  // Owned by the policy from Enqueue() to the end of OnStop(). Last, so that what
+  // precedes is one cache line: an order without words of its own touches no other.
   std::array<uint64_t, 2> policy_words{};
 };
 

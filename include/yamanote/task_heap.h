@@ -6,10 +6,10 @@
 // change while it is in the heap. Not thread-safe: the domain's lock guards it.
 //
 // Why equals leave in order without a sequence number: every subtree holds the
-// pushes of one unbroken stretch of time (its root aside), and a node's
-// children are kept youngest first. Melding only ever joins neighbouring
-// stretches; the older root wins a tie, and the loser becomes the winner's
-// first child if it is the younger, its last child if it is the older.
+// pushes of one unbroken stretch of time (its root aside), and a node's children
+// are kept youngest first. Melding only ever joins neighbouring stretches; the
+// older root wins a tie, and the loser becomes the winner's first child if it is
+// the younger, its last child if it is the older.
 //
 // Source: Fredman, Sedgewick, Sleator and Tarjan, "The pairing heap: a new form
 // of self-adjusting heap", Algorithmica 1, 1986 (two-pass variant).
@@ -20,8 +20,7 @@
 
 namespace yamanote {
 
-// `Before` is a stateless strict weak order: Before()(a, b) if `a` leaves
-// first.
+// `Before` is a stateless strict weak order: Before()(a, b) if `a` leaves first.
 template <typename Before>
 class TaskHeap {
  public:

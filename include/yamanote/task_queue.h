@@ -3,8 +3,8 @@
 // Links live in the tasks, so no operation allocates or fails. A task is in at
 // most one queue. Not thread-safe: the domain's lock guards it.
 //
-// It keeps no size: a count that goes up and down with every yield is its
-// longest chain of dependent stores and loads, and the domain counts anyway.
+// It keeps no size: a count that goes up and down with every yield is its longest
+// chain of dependent stores and loads, and the domain counts anyway.
 
 #pragma once
 

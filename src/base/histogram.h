@@ -3,8 +3,8 @@
 // Log-linear: each power of two is cut into 128 equal buckets and a value is
 // reported as the middle of its bucket, so a reported figure is within 0.4% of
 // the recorded one. Below 128 every value has a bucket of its own. Values are
-// unsigned numbers of any unit, up to kLimit (18 minutes in nanoseconds);
-// larger ones count in the last bucket, Max() stays exact.
+// unsigned numbers of any unit, up to kLimit (18 minutes in nanoseconds); larger
+// ones count in the last bucket, Max() stays exact.
 //
 // What never got an answer is recorded as infinite: it takes its place in the
 // quantiles as +infinity, so that a system can't improve its tail by dropping.

@@ -1,8 +1,7 @@
-// topology.h - the machine's CPUs, caches and memory nodes, and which may be
-// used.
+// topology.h - the machine's CPUs, caches and memory nodes, and which may be used.
 //
-// Read once at start; nothing here is for a hot path. The source is hwloc,
-// which knows what /sys says, containers and odd firmware included.
+// Read once at start; nothing here is for a hot path. The source is hwloc, which
+// knows what /sys says, containers and odd firmware included.
 
 #pragma once
 

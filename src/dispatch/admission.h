@@ -7,10 +7,10 @@
 //
 // One padded counter for each class, exact: at most `limit` are admitted, and a
 // request is refused only if `limit` were inside. Two cores that take turns on
-// the counter pay some 50-100 ns for the line; a request through a kernel
-// socket costs 7,000 ns and more. A refusal does not write the line that
-// admissions need. Rejected: counts per core, which are cheaper on tens of
-// cores but admit too many or too few when the limit is small.
+// the counter pay some 50-100 ns for the line; a request through a kernel socket
+// costs 7,000 ns and more. A refusal does not write the line that admissions
+// need. Rejected: counts per core, which are cheaper on tens of cores but admit
+// too many or too few when the limit is small.
 
 #pragma once
 

@@ -1,8 +1,8 @@
 // dedicated.cc - one domain that core 0, the dispatcher, calls for all cores.
 //
-// Use it with slices and from about four cores on: no core waits for a lock,
-// and a worker with k > 1 slots finds its next task without asking. It costs a
-// core that runs tasks only when every slot is taken.
+// Use it with slices and from about four cores on: no core waits for a lock, and
+// a worker with k > 1 slots finds its next task without asking. It costs a core
+// that runs tasks only when every slot is taken.
 //
 // The way of a task (each step names the cache lines that change cores):
 //
@@ -30,9 +30,8 @@
 // inbox before the completion is counted, and HasWork() looks at the counts
 // before it looks at the inbox.
 //
-// Invariants: `sent - completed` of a worker is at most k; only core 0 calls
-// the policy (others call OnStop(), if the order observes it: then there is a
-// lock).
+// Invariants: `sent - completed` of a worker is at most k; only core 0 calls the
+// policy (others call OnStop(), if the order observes it: then there is a lock).
 //
 // Sources: Kaffes et al., "Shinjuku", NSDI 2019 (k = 1, lines per pair of
 // cores); Iyer et al., "Achieving Microsecond-Scale Tail Latency Efficiently

@@ -1,5 +1,4 @@
-// domain.h - a policy, the lock that makes its calls one at a time, and a
-// count.
+// domain.h - a policy, the lock that makes its calls one at a time, and a count.
 //
 // A domain is the set of cores that share one queue. The lock is held for one
 // policy call (or one Enqueue and one PickNext); with the virtual call it costs
@@ -8,8 +7,8 @@
 //
 // The waiting count is written under the lock and read without it: by cores
 // that look for work, by admission and by whoever keeps time. A stale value
-// costs one fruitless look or one late look, never a lost task: parking
-// re-reads it after a fence (worker/park.h).
+// costs one fruitless look or one late look, never a lost task: parking re-reads
+// it after a fence (worker/park.h).
 
 #pragma once
 

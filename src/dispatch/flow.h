@@ -1,10 +1,10 @@
 // flow.h - one request of a connection in flight at a time, and replies that go
 // home.
 //
-// Flow is ZygOS's connection state. What is scheduled is the connection, not
-// the request: whoever dequeues it serves its oldest request alone, so requests
-// of a connection never run at once and their replies keep their order, on
-// whichever core they run.
+// Flow is ZygOS's connection state. What is scheduled is the connection, not the
+// request: whoever dequeues it serves its oldest request alone, so requests of a
+// connection never run at once and their replies keep their order, on whichever
+// core they run.
 //
 //            Arrive()            Start()             Finish()
 //   kIdle ------------> kReady ------------> kBusy -------------> kIdle
@@ -18,10 +18,9 @@
 //
 // Why no request is forgotten: a reader that appends input calls Arrive() after
 // it; the runner calls Start() or Finish() before it looks at the input again.
-// Both change the state by one atomic step, also where the state stays the
-// same, so one comes first: if Arrive() does, the runner sees the input
-// (release and acquire); if not, Arrive() sees the later state and says what it
-// demands.
+// Both change the state by one atomic step, also where the state stays the same,
+// so one comes first: if Arrive() does, the runner sees the input (release and
+// acquire); if not, Arrive() sees the later state and says what it demands.
 //
 // Source: Prekas et al., "ZygOS", SOSP 2017, section 4.2 (connection states).
 
@@ -52,8 +51,8 @@ enum class FlowAction : uint8_t { kNothing, kEnqueue };
 
 class Flow {
  public:
-  // Input waits. After the input was appended. Any thread; the runner too, if
-  // it leaves input behind.
+  // Input waits. After the input was appended. Any thread; the runner too, if it
+  // leaves input behind.
   FlowAction Arrive() {
     // Release: pairs with Start() and Finish(). Acquire: for Finish()'s work.
     const uint8_t before =
@@ -71,8 +70,8 @@ class Flow {
                    "Start() of a connection that is not ready");
   }
 
-  // The request's reply is on its way. kEnqueue: more came meanwhile. After
-  // this call the connection may run elsewhere.
+  // The request's reply is on its way. kEnqueue: more came meanwhile. After this
+  // call the connection may run elsewhere.
   FlowAction Finish() {
     // Release: pairs with the next Start(), so that runners follow each other.
     const uint8_t before =
@@ -127,8 +126,8 @@ class ReplyQueue {
   }
 
   // Calls send(T&&) for at most `budget` replies, oldest first; returns how
-  // many. 0 also if another core drains just now. `send` must not block, and
-  // may push to other queues.
+  // many. 0 also if another core drains just now. `send` must not block, and may
+  // push to other queues.
   template <typename Send>
   size_t Drain(size_t budget, Send&& send) {
     size_t sent = 0;

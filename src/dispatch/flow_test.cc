@@ -1,5 +1,4 @@
-// flow_test.cc - connections run one request at a time, replies keep their
-// order.
+// flow_test.cc - connections run one request at a time, replies keep their order.
 
 #include "dispatch/flow.h"
 

@@ -1,8 +1,7 @@
 // inbox.h - how tasks reach a domain that only its owner may call.
 //
 // Any thread pushes; the owner takes everything at once, oldest first. Links
-// live in the tasks, so nothing allocates or fails: admission bounds the
-// length.
+// live in the tasks, so nothing allocates or fails: admission bounds the length.
 //
 //   1. A producer links its task to the newest one and
 //   2. makes it the newest by compare-and-swap (release).

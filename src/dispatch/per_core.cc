@@ -1,7 +1,6 @@
 // per_core.cc - a domain for each core: partitioned, stealing and two-level.
 //
-//   partitioned  The flow's hash chooses the core; work stays there. Use it
-//   when
+//   partitioned  The flow's hash chooses the core; work stays there. Use it when
 //                flows are many and alike; one busy flow overloads its core.
 //   stealing     As partitioned, but a woken task goes to its waker's core, and
 //                an idle core takes from others, a random one first. (ZygOS,
@@ -274,8 +273,8 @@ class PerCore final : public Placement {
     });
   }
 
-  // Takes one task of `victim` for `core`, by way of its own domain, so that
-  // the order decides and its policy can renormalise. Requires: shared domains.
+  // Takes one task of `victim` for `core`, by way of its own domain, so that the
+  // order decides and its policy can renormalise. Requires: shared domains.
   Task* Steal(CoreId victim, CoreId core, Instant now) {
     if (victim == core) return nullptr;
     Task* const stolen = lanes_[victim]->domain.TryPickNext(core, now);

@@ -1,5 +1,4 @@
-// placement.h - which domain a task waits in, and how work moves between
-// domains.
+// placement.h - which domain a task waits in, and how work moves between domains.
 //
 // The engine (worker room, simulator) knows tasks and cores; a placement knows
 // domains. It is mechanism shared by all engines, so it never parks, signals or
@@ -15,11 +14,11 @@
 // thread at any time.
 //
 // No lost wake-up: the enqueuer calls Enqueue(), then a seq_cst fence, then
-// reads the idle flags of whom Placed names; the idle core raises its flag,
-// then a seq_cst fence, then calls HasWork() and parks only if it is false. One
-// of the two fences comes first, so either the enqueuer sees the flag or
-// HasWork() sees the task. Relaxed loads inside HasWork() therefore suffice;
-// HasWork() without the fence is a hint.
+// reads the idle flags of whom Placed names; the idle core raises its flag, then
+// a seq_cst fence, then calls HasWork() and parks only if it is false. One of
+// the two fences comes first, so either the enqueuer sees the flag or HasWork()
+// sees the task. Relaxed loads inside HasWork() therefore suffice; HasWork()
+// without the fence is a hint.
 
 #pragma once
 
@@ -55,9 +54,8 @@ class Placement {
   virtual ~Placement() = default;
 
   // Makes `task` runnable. `flow` is the hash of its connection; it chooses the
-  // domain of a new task where the placement hashes. `from` is the calling
-  // core, kNoCore for a thread that is none. Never fails: admission came
-  // before.
+  // domain of a new task where the placement hashes. `from` is the calling core,
+  // kNoCore for a thread that is none. Never fails: admission came before.
   virtual Placed Enqueue(Task& task, Wake why, uint64_t flow, CoreId from,
                          Instant now) = 0;
 
@@ -65,9 +63,9 @@ class Placement {
   virtual Task* PickNext(CoreId core, Instant now) = 0;
 
   // As Enqueue(current) and PickNext() in one step: `current` gives way on
-  // `core`. May return `current`. Returns nullptr if `current` went elsewhere
-  // (to a dedicated dispatcher) and `core` has nothing to run yet. Unless
-  // `current` is returned, another core may run it before this call is over.
+  // `core`. May return `current`. Returns nullptr if `current` went elsewhere (to
+  // a dedicated dispatcher) and `core` has nothing to run yet. Unless `current`
+  // is returned, another core may run it before this call is over.
   virtual Task* Exchange(Task& current, Wake why, CoreId core, Instant now) = 0;
 
   // Says that `core` has left its task and does something else (polls, serves
@@ -80,8 +78,8 @@ class Placement {
   // Called when `core` would idle. Default: there is nowhere else.
   virtual Task* FindWork(CoreId /*core*/, Instant /*now*/) { return nullptr; }
 
-  // As FindWork(), from `victim` alone: a core that is stuck in a task. Not
-  // only when `core` would idle. Default: nothing can be taken from it.
+  // As FindWork(), from `victim` alone: a core that is stuck in a task. Not only
+  // when `core` would idle. Default: nothing can be taken from it.
   virtual Task* TakeFrom(CoreId /*victim*/, CoreId /*core*/, Instant /*now*/) {
     return nullptr;
   }
@@ -99,8 +97,8 @@ class Placement {
   virtual void OnStop(Task& task, CoreId core, Stop why, Duration ran) = 0;
   virtual bool ObservesStops() const = 0;
 
-  // False: Slice() is kNoPreemption for every task on `core`, so nobody needs
-  // to keep time there. Constant.
+  // False: Slice() is kNoPreemption for every task on `core`, so nobody needs to
+  // keep time there. Constant.
   virtual bool HasSlices(CoreId /*core*/) const { return has_slices_; }
 
   // Returns how long `task`, just picked for `core`, may run there.
@@ -114,8 +112,8 @@ class Placement {
 
   // How long `core` may run tasks that wait for it without a look at timers,
   // events and Dispatch(). Each look costs some system calls, 3 us on a 2-vCPU
-  // VM (2026-11-25); what a late one finds would have waited behind those
-  // tasks. Constant. Default: 30 us.
+  // VM (2026-11-25); what a late one finds would have waited behind those tasks.
+  // Constant. Default: 30 us.
   virtual Duration PassInterval(CoreId /*core*/) const {
     return std::chrono::microseconds(30);
   }

@@ -2,9 +2,9 @@
 //
 // Threads play cores and outsiders; a task is a counter of how often it must
 // run. Checked: no task runs on two cores at once, none is lost, each runs as
-// often as it was made runnable, and no core sleeps through work (a lost
-// wake-up hangs the test, which ctest ends). Run it under TSan. Capacities are
-// tiny so that full slots and empty queues are the rule.
+// often as it was made runnable, and no core sleeps through work (a lost wake-up
+// hangs the test, which ctest ends). Run it under TSan. Capacities are tiny so
+// that full slots and empty queues are the rule.
 
 #include <gtest/gtest.h>
 
@@ -43,8 +43,7 @@ class Machine {
     }
   }
 
-  // Runs every job to its end; `outsiders` threads that are no core enqueue
-  // them.
+  // Runs every job to its end; `outsiders` threads that are no core enqueue them.
   void Run(unsigned outsiders) {
     std::vector<std::thread> threads;
     for (CoreId core = 0; core < cores_; ++core) {

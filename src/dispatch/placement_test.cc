@@ -244,8 +244,7 @@ TEST(PlacementTest, YieldAloneContinuesAndAmongOthersTakesTurns) {
   }
 }
 
-// JBSQ(k): k tasks to each worker, least filled first, then the dispatcher's
-// own.
+// JBSQ(k): k tasks to each worker, least filled first, then the dispatcher's own.
 TEST(DedicatedTest, FillsSlotsEvenlyAndThenWorksItself) {
   const Scheduling scheduling{.placement = PlacementKind::kCentral,
                               .dispatcher = DispatcherKind::kDedicated,

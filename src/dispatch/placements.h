@@ -1,5 +1,4 @@
-// placements.h - the constructors behind MakePlacement(); nobody else's
-// business.
+// placements.h - the constructors behind MakePlacement(); nobody else's business.
 
 #pragma once
 
@@ -18,8 +17,8 @@ std::unique_ptr<Placement> MakeCentral(const PolicyInfo& order,
                                        const PolicyOptions& options,
                                        unsigned cores);
 
-// One domain that core 0 calls; others have `slots` slots. Requires: cores >=
-// 2, slots 1 .. kMaxSlots. dedicated.cc.
+// One domain that core 0 calls; others have `slots` slots. Requires: cores >= 2,
+// slots 1 .. kMaxSlots. dedicated.cc.
 std::unique_ptr<Placement> MakeDedicated(const PolicyInfo& order,
                                          const PolicyOptions& options,
                                          unsigned slots, unsigned cores);

@@ -53,9 +53,9 @@ std::vector<PresetInfo> MakePresets() {
       {"shenango",
        "a queue per core, idle cores steal; static cores (Shenango, NSDI 2019)",
        {.preset = "shenango", .placement = PlacementKind::kStealing}},
-      // The least-loaded core is the best guess when a task comes, stealing
-      // mends it when it was wrong, and a slice bounds what a long task does to
-      // the short ones behind it; 20us costs little even with signals.
+      // The least-loaded core is the best guess when a task comes, stealing mends
+      // it when it was wrong, and a slice bounds what a long task does to the
+      // short ones behind it; 20us costs little even with signals.
       {"yamanote",
        "least-loaded core, idle cores steal, slices of 20us (the default)",
        {.preset = "yamanote",

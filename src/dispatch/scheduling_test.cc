@@ -1,5 +1,4 @@
-// scheduling_test.cc - presets are possible, and impossible combinations say
-// why.
+// scheduling_test.cc - presets are possible, and impossible combinations say why.
 
 #include "yamanote/scheduling.h"
 

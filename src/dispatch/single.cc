@@ -1,9 +1,9 @@
 // single.cc - one core: one domain that nobody else calls, so no lock.
 //
 // Every placement is this one when there is a single core. A yield there is the
-// cheapest thing a runtime does (target: 10 ns, context switch included), so
-// this file does without what the general case needs: the way through
-// Exchange() is two policy calls and one look at the inbox.
+// cheapest thing a runtime does (target: 10 ns, context switch included), so this
+// file does without what the general case needs: the way through Exchange() is
+// two policy calls and one look at the inbox.
 //
 // Invariant: only core 0 calls the policy; other threads use the inbox.
 

@@ -7,8 +7,8 @@
 // and looks again only when a Placed names it, so a placement that forgets to
 // notify leaves work undone.
 //
-// Bound: as many events as tasks and slices; a core that is told of work
-// forever but never given any is a failure (CHECK).
+// Bound: as many events as tasks and slices; a core that is told of work forever
+// but never given any is a failure (CHECK).
 
 #pragma once
 

@@ -53,8 +53,8 @@ class ByteStream {
   virtual Transfer Write(std::span<const ConstBytes> parts) = 0;
   Transfer Write(ConstBytes bytes) { return Write(std::span(&bytes, 1)); }
 
-  // True if a Read() that moves fewer bytes than asked has emptied the stream,
-  // as kWouldBlock would have told: what comes later reaches the handler.
+  // True if a Read() that moves fewer bytes than asked has emptied the stream, as
+  // kWouldBlock would have told: what comes later reaches the handler.
   virtual bool ShortReadEmpties() const { return false; }
 
   // Ends the outgoing direction: the peer reads kEnd after what was written.

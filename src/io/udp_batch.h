@@ -1,9 +1,8 @@
 // udp_batch.h - many datagrams in one system call, both ways.
 //
-// Receiving: recvmmsg into the caller's buffers, with the kernel's count of
-// what it had to drop. Sending: sendmmsg; consecutive datagrams of one size to
-// one peer go down as one message that the kernel cuts (UDP_SEGMENT), where it
-// can.
+// Receiving: recvmmsg into the caller's buffers, with the kernel's count of what
+// it had to drop. Sending: sendmmsg; consecutive datagrams of one size to one
+// peer go down as one message that the kernel cuts (UDP_SEGMENT), where it can.
 //
 // One batch object per core; not thread-safe. The socket may be shared.
 
@@ -43,9 +42,9 @@ class UdpReceiver {
   // returns how many; 0 if there are none.
   unsigned Receive(int fd, std::span<Datagram* const> slots);
 
-  // Datagrams that the socket's queue had no room for since it was opened, as
-  // of the last one that Receive() returned (SO_RXQ_OVFL); wraps. 0: none, or
-  // the kernel did not say.
+  // Datagrams that the socket's queue had no room for since it was opened, as of
+  // the last one that Receive() returned (SO_RXQ_OVFL); wraps. 0: none, or the
+  // kernel did not say.
   uint32_t kernel_drops() const { return kernel_drops_; }
 
  private:
@@ -114,8 +113,7 @@ class UdpSender {
 enum class PortSharing : uint8_t { kExclusive, kShared };
 
 // Opens a bound, non-blocking UDP socket that reports its drops. `buffer_bytes`
-// is asked for in both directions; the kernel may grant less
-// (net.core.rmem_max).
+// is asked for in both directions; the kernel may grant less (net.core.rmem_max).
 Result<int> OpenUdp(const SocketAddress& address, PortSharing sharing,
                     size_t buffer_bytes);
 

@@ -219,8 +219,7 @@ void Connection::HandleOne() {
   stream_.FinishRequest(counters);
 }
 
-// Whether the request that Advance() found runs in this turn, after `done`
-// others.
+// Whether the request that Advance() found runs in this turn, after `done` others.
 bool Connection::MayGoOn(ClassId first, int done, Duration elapsed) const {
   if (done == kRequestsPerTurn) return false;
   if (host_.NothingElseWaits()) return elapsed <= kTurnTime;

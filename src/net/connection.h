@@ -1,20 +1,19 @@
 // connection.h - one connection: a Stream, the bytes under it, and who owns it.
 //
-// At any time one thread at most owns a connection (dispatch/flow.h: kBusy),
-// and only the owner touches it. Everything that happens to it - readiness, a
+// At any time one thread at most owns a connection (dispatch/flow.h: kBusy), and
+// only the owner touches it. Everything that happens to it - readiness, a
 // timeout, the server stopping - is a bit in signals_ and an Arrive(); whoever
 // brings an idle connection to life owns it and takes a turn:
 //
-//   event --> Turn: read, frame, admit --> Host::Spawn --> [queue] -->
-//   RunRequests
+//   event --> Turn: read, frame, admit --> Host::Spawn --> [queue] --> RunRequests
 //     ^                                                                  |
 //     '--- idle <-- Turn: send, next request or read <-- [home core] <---'
 //
 // While a request waits or runs, the bytes behind it stay in the kernel: a
 // client that sends faster than it is served is slowed down by TCP itself.
 //
-// What the rest of the server does for a connection is behind ConnectionHost,
-// so that tests run it over io/memory.h in virtual time without a runtime.
+// What the rest of the server does for a connection is behind ConnectionHost, so
+// that tests run it over io/memory.h in virtual time without a runtime.
 
 #pragma once
 
@@ -68,10 +67,9 @@ class ConnectionHost {
 class Connection final : public io::EventHandler {
  public:
   // A turn's reads and writes cost several microseconds of system calls, so
-  // pipelined requests share one: so many at most, and where others wait for
-  // the core only those of one class that are expected, going by those before,
-  // to end within kTurnTime, or the slice if that is shorter. (memcached: 20
-  // requests, whatever they cost.)
+  // pipelined requests share one: so many at most, and where others wait for the
+  // core only those of one class that are expected, going by those before, to end
+  // within kTurnTime, or the slice if that is shorter. (memcached: 20 requests, whatever they cost.)
   static constexpr int kRequestsPerTurn = 64;
   static constexpr Duration kTurnTime = std::chrono::microseconds(10);
   // Reads in one turn before the connection gives way, lingering too.

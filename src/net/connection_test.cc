@@ -37,8 +37,8 @@ TEST_F(ConnectionTest, PipelinedRequestsShareATurn) {
   EXPECT_EQ(host_->handled, 3);
 }
 
-// Where others wait, only as many as are expected to end within 10 us: after
-// two of 4 us each the third one is not.
+// Where others wait, only as many as are expected to end within 10 us: after two
+// of 4 us each the third one is not.
 TEST_F(ConnectionTest, PipelinedRequestsShareAShortTurnIfOthersWait) {
   Connect();
   host_->long_time = 4us;

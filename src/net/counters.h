@@ -1,7 +1,7 @@
 // counters.h - what the server counts, one set per core.
 //
-// A core writes only its own set, so counting costs a load and a store to a
-// line that no other core writes; ServerStats sums the sets when somebody asks.
+// A core writes only its own set, so counting costs a load and a store to a line
+// that no other core writes; ServerStats sums the sets when somebody asks.
 
 #pragma once
 
@@ -40,8 +40,8 @@ class alignas(base::kNoSharing) Counters {
  public:
   // Called by the owning core, or under the lock of a shared set.
   void Add(Counter counter, uint64_t n = 1) {
-    // Not one step: there is one writer. Release pairs with Get(): who sees
-    // that the last user thread has finished may take the server apart.
+    // Not one step: there is one writer. Release pairs with Get(): who sees that
+    // the last user thread has finished may take the server apart.
     auto& cell = cells_[static_cast<size_t>(counter)];
     cell.store(cell.load(std::memory_order_relaxed) + n,
                std::memory_order_release);

@@ -94,8 +94,7 @@ Result<void> Host::InitCores() {
   return {};
 }
 
-// ---- Requests of connections
-// ------------------------------------------------------
+// ---- Requests of connections ------------------------------------------------------
 
 bool Host::SpawnCounted(const worker::SpawnOptions& options,
                         void (*entry)(void*), void* argument) {
@@ -161,8 +160,7 @@ bool Host::DrainHome(CoreId core) {
 
 bool Host::Help(CoreId core) {
   if (!replies_go_home_ || !DrainHome(core)) return false;
-  // What is left is the home's own, which may have met this core at it and
-  // slept.
+  // What is left is the home's own, which may have met this core at it and slept.
   if (!home_replies_[core]->Empty()) engine_.AskForPump(core);
   return true;
 }
@@ -180,8 +178,7 @@ void Host::FlushAllUdp() {
   for (UdpReplies& replies : udp_replies_) replies.Flush();
 }
 
-// ---- Connections
-// -------------------------------------------------------------------
+// ---- Connections -------------------------------------------------------------------
 
 Connection* Host::TakeConnection(CoreId& home, Connection::Welcome& welcome) {
   const std::lock_guard guard(connections_lock_);
@@ -261,8 +258,7 @@ void Host::AbortAll() {
   for (size_t i = 0; i < made; ++i) connections_[i]->Abort();
 }
 
-// ---- Counting
-// ----------------------------------------------------------------------
+// ---- Counting ----------------------------------------------------------------------
 
 uint64_t Host::Sum(Counter counter) const {
   uint64_t sum = 0;

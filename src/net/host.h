@@ -144,8 +144,7 @@ class Host final : public ConnectionHost, public worker::Pump {
   std::vector<uint64_t> core_flows_;
   dispatch::Admission admission_;
 
-  // By core; the last one is for threads that are no worker, under Stop()'s
-  // lock.
+  // By core; the last one is for threads that are no worker, under Stop()'s lock.
   std::unique_ptr<Counters[]> core_counters_;
   std::vector<UdpReplies> udp_replies_;
   std::vector<std::unique_ptr<HomeQueue>> home_replies_;

@@ -145,8 +145,8 @@ class Server::Impl {
 };
 
 Result<void> Server::Impl::AddUdp(const SocketAddress& address) {
-  // Where cores share their work, they share a socket; else each has its own
-  // and the kernel spreads the peers over them.
+  // Where cores share their work, they share a socket; else each has its own and
+  // the kernel spreads the peers over them.
   const PlacementKind placement = host_.engine().options().scheduling.placement;
   const bool per_core =
       host_.cores() > 1 && (placement == PlacementKind::kPartitioned ||
@@ -250,8 +250,8 @@ void Server::Impl::Stop() {
     endpoint->Unwatch();
     endpoint->RefuseQueued();
   }
-  // A datagram that was taken in just before StartDraining() may have begun
-  // after Drain() looked.
+  // A datagram that was taken in just before StartDraining() may have begun after
+  // Drain() looked.
   while (!host_.Quiet()) this_thread::sleep_for(kStopPoll);
   if (sweeper_.joinable()) {
     sweeper_stop_.request_stop();

@@ -1,5 +1,5 @@
-// server_test.cc - a server over loopback, under every preset, with well and
-// ill behaved clients.
+// server_test.cc - a server over loopback, under every preset, with well and ill
+// behaved clients.
 
 #include "yamanote/server.h"
 
@@ -14,8 +14,7 @@
 namespace yamanote::net {
 namespace {
 
-// ---- Under every preset
-// -----------------------------------------------------------
+// ---- Under every preset -----------------------------------------------------------
 
 class EveryPresetTest : public ServerTest,
                         public testing::WithParamInterface<std::string> {};
@@ -106,10 +105,9 @@ INSTANTIATE_TEST_SUITE_P(Presets, EveryPresetTest,
                            return name;
                          });
 
-// A request that never gives way holds up neither the input nor the replies of
-// the connections whose home is its core, though no other core is ever idle.
-// (With partitioned placement it does, and with tq, which steals no work, it
-// may.)
+// A request that never gives way holds up neither the input nor the replies of the
+// connections whose home is its core, though no other core is ever idle. (With
+// partitioned placement it does, and with tq, which steals no work, it may.)
 class SharingPresetTest : public ServerTest,
                           public testing::WithParamInterface<std::string> {};
 
@@ -141,8 +139,7 @@ INSTANTIATE_TEST_SUITE_P(Presets, SharingPresetTest,
                          testing::Values("zygos", "shenango", "yamanote",
                                          "shinjuku", "concord"));
 
-// ---- Start and stop
-// ---------------------------------------------------------------
+// ---- Start and stop ---------------------------------------------------------------
 
 TEST_F(ServerTest, InitialisesTheServiceOnceAndOnEachCore) {
   StartWith("yamanote");
@@ -246,8 +243,7 @@ TEST_F(ServerTest,
   EXPECT_EQ(server_->stats().open, 0u);
 }
 
-// ---- Ill behaved clients
-// ----------------------------------------------------------
+// ---- Ill behaved clients ----------------------------------------------------------
 
 TEST_F(ServerTest, MalformedInputIsAnsweredAndOthersAreNotDisturbed) {
   StartWith("yamanote");

@@ -3,10 +3,10 @@
 // Pure: no sockets, no threads, no clock. Whoever owns the connection asks
 // Advance() what to do, does it, and says how it went:
 //
-//   kRead     put bytes at ReadSpace(), then OnRead(); or OnNoInput(),
-//   OnEndOfInput() kRequest  frame() is whole: run or refuse it, then Finish or
-//   Refuse kSend     write Unsent(), then OnSent() kClose    nothing is left to
-//   do
+//   kRead     put bytes at ReadSpace(), then OnRead(); or OnNoInput(), OnEndOfInput()
+//   kRequest  frame() is whole: run or refuse it, then Finish or Refuse
+//   kSend     write Unsent(), then OnSent()
+//   kClose    nothing is left to do
 //
 // What it refuses by itself (malformed, too large, no memory, stopping) it
 // answers in the protocol's words and counts. Bounds: the input buffer holds at
@@ -99,8 +99,8 @@ class Stream {
   }
   bool must_look() const { return draining_ && !looked_; }
 
-  // When the stream has waited too long in its present state; kNever if it
-  // waits for nobody but the service. Closing it is the owner's business.
+  // When the stream has waited too long in its present state; kNever if it waits
+  // for nobody but the service. Closing it is the owner's business.
   Instant Deadline() const;
 
  private:

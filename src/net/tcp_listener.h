@@ -25,8 +25,7 @@ class TcpListener final : public io::EventHandler {
   int fd() const { return fd_; }
 
  private:
-  // Connections taken in one call, so that a flood of them does not hold the
-  // core.
+  // Connections taken in one call, so that a flood of them does not hold the core.
   static constexpr int kAcceptsPerCall = 16;
 
   void AcceptTheLast();

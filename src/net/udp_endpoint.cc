@@ -102,8 +102,7 @@ unsigned UdpEndpoint::ReceiveBatch() {
   UdpCore& core = *cores_[host_.CoreIndex()];
   while (core.ready < io::kUdpBatch) {
     UdpRequest* const request = core.stock.Take();
-    // max_datagrams are inside: the rest waits in the kernel, or is dropped
-    // there.
+    // max_datagrams are inside: the rest waits in the kernel, or is dropped there.
     if (request == nullptr) break;
     core.requests[core.ready] = request;
     core.slots[core.ready] = &request->datagram;

@@ -4,8 +4,8 @@
 // quarter of what its request has taken so far, and only if the next request is
 // expected to end before that: the mean service time of its class, kept here,
 // decides. So the longer the queue the fuller the batches, and nobody waits
-// behind a long one. (A datagram costs 3.4 us alone and 2.2 us among four;
-// 2-vCPU AMD VM, 2026-11-25.)
+// behind a long one. (A datagram costs 3.4 us alone and 2.2 us among four; 2-vCPU
+// AMD VM, 2026-11-25.)
 //
 // Used by one core's kernel thread; not thread-safe.
 

@@ -16,8 +16,8 @@ namespace yamanote::net {
 
 class UdpEndpoint;
 
-// Owned by the core that received it, then by the request's user thread, then
-// by the UdpReplies of the core that ran it, then by the pool.
+// Owned by the core that received it, then by the request's user thread, then by
+// the UdpReplies of the core that ran it, then by the pool.
 struct UdpRequest {
   UdpRequest(size_t reply_limit, MemoryBudget& memory)
       : reply(reply_limit, &memory) {}

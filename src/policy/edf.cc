@@ -1,12 +1,12 @@
 // edf.cc - earliest deadline first.
 //
 // The task whose deadline is nearest runs first; equal deadlines in the order
-// they came. A task without a deadline is due one objective (`slo`) of its
-// class after it became runnable; preemption does not postpone that.
+// they came. A task without a deadline is due one objective (`slo`) of its class
+// after it became runnable; preemption does not postpone that.
 //
 // Use it when deadlines are known and the load stays below capacity: then it
-// meets every deadline that can be met on one core. Under overload it spends
-// its time on work that is late already: bound the load by admission.
+// meets every deadline that can be met on one core. Under overload it spends its
+// time on work that is late already: bound the load by admission.
 //
 // Invariant: heap_ holds exactly the tasks enqueued and not yet picked; word 0
 // of each is when it is due, in ns. Work-conserving.

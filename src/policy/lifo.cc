@@ -1,12 +1,12 @@
 // lifo.cc - last come, first served.
 //
-// The task that became runnable last runs first. Whoever gives way, by itself
-// or because its slice is over, goes behind everything that waits.
+// The task that became runnable last runs first. Whoever gives way, by itself or
+// because its slice is over, goes behind everything that waits.
 //
-// Use it for fork-join: a parent's newest child is the smallest piece of work
-// and still in the cache, so a tree is walked depth first and few threads are
-// alive at a time, where fifo keeps a whole level of it alive. Do not use it
-// for requests: the oldest may wait for ever while new ones come.
+// Use it for fork-join: a parent's newest child is the smallest piece of work and
+// still in the cache, so a tree is walked depth first and few threads are alive
+// at a time, where fifo keeps a whole level of it alive. Do not use it for
+// requests: the oldest may wait for ever while new ones come.
 //
 // Invariant: queue_ holds exactly the tasks enqueued and not yet picked; those
 // that gave way behind all others, in the order in which they did.

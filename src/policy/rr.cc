@@ -1,8 +1,8 @@
 // rr.cc - round robin: first come, first served, in slices.
 //
-// Every task runs for one slice and rejoins at the tail, whatever `rejoin`
-// says. With slices much shorter than a service time this is processor sharing:
-// a short request waits for a slice of each longer one, not for all of it.
+// Every task runs for one slice and rejoins at the tail, whatever `rejoin` says.
+// With slices much shorter than a service time this is processor sharing: a
+// short request waits for a slice of each longer one, not for all of it.
 //
 // Use it for multimodal or heavy-tailed service times that nobody can predict.
 // For equal service times it makes everybody finish late: use fifo.

@@ -9,10 +9,9 @@
 //   -> pump, timers, events of a core that is stuck in a task -> next task ->
 //   other cores' work
 //
-// How often: every Placement::PassInterval() while tasks wait for the core.
-// Reading the clock at every stop would cost as much as a yield, so stops are
-// counted and the count that makes up an interval is measured as the program
-// runs.
+// How often: every Placement::PassInterval() while tasks wait for the core. Reading the clock at every
+// stop would cost as much as a yield, so stops are counted and the count that
+// makes up an interval is measured as the program runs.
 
 #pragma once
 

@@ -4,12 +4,10 @@
 // virtual machine of several cores and two domains, and checks after each step:
 //
 //   - nothing is lost and nothing runs twice, with steals between the domains;
-//   - PickNext() returns a task whenever one waits, if declared
-//   work-conserving;
+//   - PickNext() returns a task whenever one waits, if declared work-conserving;
 //   - no call allocates or frees, so the policy's state is bounded;
 //   - every slice is positive, and finite only if configured or declared;
-//   - what PolicyInfo declares is true: the order of two runs of the same
-//   events
+//   - what PolicyInfo declares is true: the order of two runs of the same events
 //     is the same if what the policy says it does not use is changed;
 //   - a class beyond the configuration is class 0.
 //

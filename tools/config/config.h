@@ -1,8 +1,8 @@
 // config.h - everything `yamanote serve` can be told, and where it was told.
 //
 // Values come from four places; a later one wins: the built-in defaults, the
-// preset, the file's keys, the flags. The table in options.h is the only list
-// of options: file keys, flags, limits, help, completion and --print-config are
+// preset, the file's keys, the flags. The table in options.h is the only list of
+// options: file keys, flags, limits, help, completion and --print-config are
 // generated from it, so they cannot diverge.
 //
 //   settings = ReadToml(path) + flags  ->  Build(settings)  ->  Config
@@ -83,8 +83,7 @@ struct Setting {
 };
 
 // Reads a TOML file. The error lists every problem, one per line, each with
-// file:line, key, what is wrong and the remedy. `name` is printed as the
-// file's.
+// file:line, key, what is wrong and the remedy. `name` is printed as the file's.
 Result<std::vector<Setting>> ParseToml(std::string_view text,
                                        std::string_view name);
 Result<std::vector<Setting>> ReadToml(const std::string& path);

@@ -319,8 +319,7 @@ OptionSpec Classes() {
   return spec;
 }
 
-// ---- the table
-// ----------------------------------------------------------------
+// ---- the table ----------------------------------------------------------------
 
 std::vector<std::string> PresetNames() {
   std::vector<std::string> names;

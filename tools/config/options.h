@@ -1,5 +1,4 @@
-// options.h - the table of options: one entry is a file key, a flag and its
-// help.
+// options.h - the table of options: one entry is a file key, a flag and its help.
 //
 // To add one: a field in config.h and an entry in options.cc.
 

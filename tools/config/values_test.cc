@@ -1,5 +1,4 @@
-// values_test.cc - what the words of the configuration mean, and what is
-// refused.
+// values_test.cc - what the words of the configuration mean, and what is refused.
 
 #include "tools/config/values.h"
 

@@ -68,8 +68,7 @@ std::vector<double> TimeBatches(int batch, Duration limit,
   return samples;
 }
 
-// ---- one CPU
-// --------------------------------------------------------------------
+// ---- one CPU --------------------------------------------------------------------
 
 void MeasureClock(Duration limit, std::vector<Cost>& costs) {
   std::atomic<int64_t> sink{0};  // Keeps the reads from being optimised away.
@@ -208,8 +207,7 @@ void MeasureUserSwitch(int cpu, Duration limit, std::vector<Cost>& costs) {
                             std::move(samples)));
 }
 
-// ---- two CPUs
-// -------------------------------------------------------------------
+// ---- two CPUs -------------------------------------------------------------------
 
 // Passes one cache line to and fro; nanoseconds one way.
 double MeasureHop(int from, int to, Duration limit) {
@@ -297,8 +295,7 @@ void MeasureFutexWake(int waker_cpu, int sleeper_cpu, Duration limit,
     const Instant end = Clock::now() + limit;
     for (uint32_t round = 0; Clock::now() < end; ++round) {
       while (!asleep.exchange(false)) base::Pause();
-      // Long enough for the sleeper's CPU to go idle, which is what is
-      // measured.
+      // Long enough for the sleeper's CPU to go idle, which is what is measured.
       const timespec idle{.tv_sec = 0, .tv_nsec = 300'000};
       nanosleep(&idle, nullptr);
       woke_at.store(0);
@@ -372,8 +369,7 @@ void MeasureSignal(int sender_cpu, int target_cpu, Duration limit,
 }  // namespace
 
 Costs MeasureCosts(const base::Topology& topology, Duration budget) {
-  // Shares of the budget; together less than one, for starting threads takes
-  // time.
+  // Shares of the budget; together less than one, for starting threads takes time.
   const Duration share = budget / 16;
   Costs result;
   const int first = topology.cpus.front().number;

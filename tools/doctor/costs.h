@@ -1,8 +1,8 @@
 // costs.h - what the elementary operations cost on this machine, measured now.
 //
-// Each cost is a median of many repetitions, so a core that the hypervisor
-// takes away for a moment does not spoil it; the 99th percentile shows how
-// often that happens. The whole takes about two seconds and is bounded.
+// Each cost is a median of many repetitions, so a core that the hypervisor takes
+// away for a moment does not spoil it; the 99th percentile shows how often that
+// happens. The whole takes about two seconds and is bounded.
 
 #pragma once
 

@@ -106,9 +106,8 @@ void Account::AddRun(std::span<const ThreadLog> threads, Window window,
     for (const Sample& sample : log.samples) {
       // What an interrupted run never came to is not lost.
       if (log.stopped && sample.status == Status::kPlanned) continue;
-      // Achieved load is what came back during the window, whenever it was
-      // sent: an overloaded server must not be credited with answers of the
-      // drain.
+      // Achieved load is what came back during the window, whenever it was sent:
+      // an overloaded server must not be credited with answers of the drain.
       received_in_window_ += sample.status == Status::kAnswered &&
                              sample.received_ns >= window.begin_ns &&
                              sample.received_ns < window.end_ns;

@@ -8,8 +8,7 @@
 // - A request was late if it was sent later than intended by more than the p99
 //   that answered requests had from their actual send. More than 0.1% of late
 //   ones: the generator, not the server, shaped the tail; the point is invalid.
-// - A sample is tagged (disturbed) if a gap of its thread overlaps its
-// lifetime.
+// - A sample is tagged (disturbed) if a gap of its thread overlaps its lifetime.
 //   Lost and refused ones are never tagged: no gap may hide a loss.
 
 #pragma once

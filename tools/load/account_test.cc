@@ -73,8 +73,8 @@ TEST_F(AccountTest, GeneratorIsAsBusyAsItsBusiestThread) {
   EXPECT_EQ(sum.ToPoint(10'000).generator_busy, 0.75);
 }
 
-// The server was quick, but the request waited 5 ms in the generator: the
-// client would have waited, too.
+// The server was quick, but the request waited 5 ms in the generator: the client
+// would have waited, too.
 TEST_F(AccountTest, LatencyCountsFromTheIntendedTime) {
   Delay(5, 5 * kMilli);
   const PointResult point = Point();

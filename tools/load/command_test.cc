@@ -1,5 +1,4 @@
-// command_test.cc - `yamanote load` from its flags to its files and exit
-// status.
+// command_test.cc - `yamanote load` from its flags to its files and exit status.
 
 #include "tools/load/command.h"
 

@@ -15,9 +15,9 @@
 namespace yamanote::load {
 namespace {
 
-// A pass writes to a few sockets before it looks for answers: more would make
-// it late by itself. When it is late already, one write carries all that is due
-// on its socket, so that it catches up.
+// A pass writes to a few sockets before it looks for answers: more would make it
+// late by itself. When it is late already, one write carries all that is due on its
+// socket, so that it catches up.
 constexpr size_t kSendSockets = 16;     // Written to in a pass.
 constexpr size_t kSendBatch = 128;      // Requests encoded in a pass.
 constexpr size_t kSendMessages = 8;     // Datagrams of one sendmmsg.
@@ -307,8 +307,7 @@ void Driver::ReceiveDatagrams(Connection& connection) {
     messages[i].msg_hdr.msg_iov = &parts[i];
     messages[i].msg_hdr.msg_iovlen = 1;
   }
-  // An error (the port refused an earlier datagram) is read and so cleared
-  // here.
+  // An error (the port refused an earlier datagram) is read and so cleared here.
   const int count = recvmmsg(connection.fd.get(), messages.data(),
                              kReceiveMessages, MSG_DONTWAIT, nullptr);
   ledger_.SetNow(Look());

@@ -1,10 +1,10 @@
 // driver.h - one thread that sends what is due and reads what comes back.
 //
 // It polls and never blocks: send what is due, look for answers, look at the
-// clock. Its connections are its own, so threads share nothing. Bounded: at
-// most kMaxBacklogBytes wait in user space for each connection, what is due
-// beyond them is never sent and counts as lost; the run ends `drain` after the
-// last request is due, whatever the server does.
+// clock. Its connections are its own, so threads share nothing. Bounded: at most
+// kMaxBacklogBytes wait in user space for each connection, what is due beyond
+// them is never sent and counts as lost; the run ends `drain` after the last
+// request is due, whatever the server does.
 
 #pragma once
 
@@ -39,8 +39,8 @@ struct ThreadLog {
   std::vector<Sample> samples{};
   GapLog gaps{0};
   Counters counters{};
-  // Share of the time until the last request was due that went into passes
-  // which sent or received. Near 1: a lower latency or a higher load may be the
+  // Share of the time until the last request was due that went into passes which
+  // sent or received. Near 1: a lower latency or a higher load may be the
   // generator's limit, not the server's.
   double busy = 0;
   bool stopped = false;
@@ -48,8 +48,8 @@ struct ThreadLog {
 
 class Driver {
  public:
-  // `connections` are this thread's, at least one; `samples` in the order they
-  // are due; `epoll` from epoll_create1.
+  // `connections` are this thread's, at least one; `samples` in the order they are
+  // due; `epoll` from epoll_create1.
   Driver(const DriverOptions& options, Descriptor epoll,
          std::vector<Descriptor> connections, std::unique_ptr<Wire> wire,
          std::vector<Sample> samples);

@@ -1,9 +1,8 @@
 // gaps.h - notices when the generator's own thread did not run.
 //
-// The thread polls, so two looks at the clock are a few microseconds apart
-// unless the kernel or the hypervisor took the core in between. Such a gap
-// delays sends and answers alike: samples that overlap one say less about the
-// server.
+// The thread polls, so two looks at the clock are a few microseconds apart unless
+// the kernel or the hypervisor took the core in between. Such a gap delays sends
+// and answers alike: samples that overlap one say less about the server.
 
 #pragma once
 

@@ -1,8 +1,8 @@
 // ledger.h - matches answers to the requests of one thread and counts the rest.
 //
-// Lanes are the thread's connections. A Wire turns bytes into calls of
-// Answer(); the ledger decides whether that request was waiting for one. Pure
-// bookkeeping: no clock and no sockets. One thread.
+// Lanes are the thread's connections. A Wire turns bytes into calls of Answer();
+// the ledger decides whether that request was waiting for one. Pure bookkeeping:
+// no clock and no sockets. One thread.
 
 #pragma once
 

@@ -1,6 +1,6 @@
-// measure_test.cc - the whole generator against servers on the loopback, good
-// and bad. Machines that run tests are busy: no test expects a latency, only
-// that every request is accounted for and that nothing hangs.
+// measure_test.cc - the whole generator against servers on the loopback, good and
+// bad. Machines that run tests are busy: no test expects a latency, only that
+// every request is accounted for and that nothing hangs.
 
 #include "tools/load/measure.h"
 

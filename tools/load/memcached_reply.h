@@ -17,8 +17,8 @@ class MemcachedReply {
     kGarbage,   // Not the protocol.
   };
 
-  // Reads from `input` and removes what it read. After kAnswered or kRefused
-  // the object is ready for the next answer.
+  // Reads from `input` and removes what it read. After kAnswered or kRefused the
+  // object is ready for the next answer.
   Progress Read(std::string_view& input);
 
   // VALUE lines of the answer that was read last.

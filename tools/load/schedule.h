@@ -1,8 +1,8 @@
 // schedule.h - when each request is due, drawn before the run from the seed.
 //
 // The load is open: a request is due at its time whatever happened to those
-// before it. The schedule does not depend on the number of threads; a
-// connection belongs to the thread (connection % threads).
+// before it. The schedule does not depend on the number of threads; a connection
+// belongs to the thread (connection % threads).
 
 #pragma once
 
@@ -26,8 +26,8 @@ enum class Status : uint8_t {
   kRefused,  // Answered by the protocol's refusal or error.
 };
 
-// One request, from its plan to its answer. Times are nanoseconds from the
-// start of the run.
+// One request, from its plan to its answer. Times are nanoseconds from the start
+// of the run.
 struct Sample {
   int64_t intended_ns = 0;
   int64_t sent_ns = -1;

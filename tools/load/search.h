@@ -1,9 +1,9 @@
 // search.h - finds the highest load that meets an objective.
 //
 // Bisects the offered load between two bounds. Measured latency is noisy, so an
-// invalid step (the generator was disturbed) is measured again up to twice;
-// what stays invalid does not meet the objective, and says why. The load
-// returned was itself measured to meet it.
+// invalid step (the generator was disturbed) is measured again up to twice; what
+// stays invalid does not meet the objective, and says why. The load returned was
+// itself measured to meet it.
 
 #pragma once
 

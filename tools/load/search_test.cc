@@ -16,8 +16,8 @@ using testing::HasSubstr;
 
 Workload Mix() { return *Workload::Parse(Application::kKv, "get:90%,set:10%"); }
 
-// M/M/1 with a mean of 10 us: the sojourn's p99 slowdown is 4.6 / (1 - rho),
-// and "get" has half of it.
+// M/M/1 with a mean of 10 us: the sojourn's p99 slowdown is 4.6 / (1 - rho), and
+// "get" has half of it.
 PointResult MM1(double rps) {
   PointResult point;
   point.offered_rps = rps;

@@ -43,8 +43,8 @@ class Descriptor {
   int fd_ = -1;
 };
 
-// Connects, at most `timeout` long; TCP gets TCP_NODELAY. Errors name the
-// target and the remedy. May block; any thread.
+// Connects, at most `timeout` long; TCP gets TCP_NODELAY. Errors name the target
+// and the remedy. May block; any thread.
 Result<Descriptor> Connect(const Target& target, Transport transport,
                            Duration timeout);
 

@@ -26,8 +26,8 @@ class Wire {
                       std::string& out) = 0;
 
   // Reads what arrived on `lane`: any part of a stream (TCP), or one datagram
-  // (UDP). Returns false if a stream can't be understood from here on: close
-  // it. A datagram that makes no sense is counted as unmatched.
+  // (UDP). Returns false if a stream can't be understood from here on: close it.
+  // A datagram that makes no sense is counted as unmatched.
   virtual bool Read(Lane& lane, std::string_view bytes, Ledger& ledger) = 0;
 };
 

@@ -1,7 +1,7 @@
 // wire_fuzz.cc - whatever a server answers, the wires keep the ledger's sums.
 //
-// The first byte picks the wire and the length of the pieces that the rest
-// comes in. Invariant: as many requests are answered as no longer outstanding.
+// The first byte picks the wire and the length of the pieces that the rest comes
+// in. Invariant: as many requests are answered as no longer outstanding.
 
 #include <algorithm>
 #include <cstddef>

@@ -1,12 +1,12 @@
 // wire_kv.cc - memcached's text protocol over TCP and over UDP.
 //
 // TCP answers come in the order of the requests. A UDP datagram begins with an
-// 8-byte header, big-endian: u16 request id, u16 sequence, u16 datagrams in
-// this message, u16 zero. The id is the request's ordinal on its socket modulo
-// 65536; an answer belongs to the latest request with its id. A long answer
-// comes in several datagrams in any order: they are kept until all are there.
-// (memcached 1.6 instead sends each value of a multi-get as a message of its
-// own, in order, the last one with END: they are read one after another.)
+// 8-byte header, big-endian: u16 request id, u16 sequence, u16 datagrams in this
+// message, u16 zero. The id is the request's ordinal on its socket modulo 65536;
+// an answer belongs to the latest request with its id. A long answer comes in
+// several datagrams in any order: they are kept until all are there. (memcached
+// 1.6 instead sends each value of a multi-get as a message of its own, in order,
+// the last one with END: they are read one after another.)
 
 #include <fmt/format.h>
 

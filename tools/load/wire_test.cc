@@ -120,8 +120,7 @@ TEST(KvWireTest, StreamAnswersComeInOrderInAnyPieces) {
   for (size_t piece = 1; piece < 60; ++piece) {
     Session s(Application::kKv, "get", Transport::kTcp, 4);
     const std::string all =
-        "VALUE key-00000001 0 5\r\nEND\r\n\r\nEND\r\n"  // A value that looks
-                                                        // like an end.
+        "VALUE key-00000001 0 5\r\nEND\r\n\r\nEND\r\n"  // A value that looks like an end.
         "END\r\n"
         "SERVER_ERROR busy\r\n"
         "VALUE key-00000001 0 3 77\r\nabc\r\nEND\r\n";

@@ -7,9 +7,8 @@
 //   trimodal:...   mixture:...     (up to 16 modes; trimodal has 3)
 //   lognormal:mean=10us,sigma=2    pareto:alpha=1.5,min=1us or ,mean=3us
 //
-// lognormal and pareto take max=TIME as well (else 1s): longer samples are cut
-// to it, so that one request can't outlive the run. For kv a class is an
-// operation:
+// lognormal and pareto take max=TIME as well (else 1s): longer samples are cut to
+// it, so that one request can't outlive the run. For kv a class is an operation:
 //
 //   get   get:99.5%,mget500:0.5%   get:95%,set:5%
 //

@@ -21,8 +21,7 @@ namespace {
 
 using Lines = std::vector<std::pair<std::string, std::string>>;
 
-// What the kv service says about its server in `stats`; empty before it
-// started.
+// What the kv service says about its server in `stats`; empty before it started.
 Lines ServerStatLines(const Server* server, unsigned threads) {
   if (server == nullptr) return {};
   const ServerStats stats = server->stats();

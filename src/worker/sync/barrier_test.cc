@@ -1,5 +1,4 @@
-// barrier_test.cc - barrier: on user threads, on kernel threads, and between
-// both.
+// barrier_test.cc - barrier: on user threads, on kernel threads, and between both.
 
 #include "yamanote/barrier.h"
 

@@ -1,5 +1,4 @@
-// condition_variable_test.cc - condition variable: on user threads, on kernel
-// threads, and between both.
+// condition_variable_test.cc - condition variable: on user threads, on kernel threads, and between both.
 
 #include "yamanote/condition_variable.h"
 

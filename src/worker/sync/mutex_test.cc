@@ -69,8 +69,8 @@ TEST_P(MutexTest, WaiterIsHandedTheMutex) {
       got_it = true;
     });
     Crew::Until([&] { return waits.load(); });
-    // Without the hand-over this loop would not end on one worker: at each
-    // yield the mutex is taken.
+    // Without the hand-over this loop would not end on one worker: at each yield
+    // the mutex is taken.
     while (!got_it) {
       this_thread::yield();
       mutex.unlock();
@@ -168,8 +168,8 @@ TEST_P(MutexTest, SurvivesGivingUpUnderContention) {
   });
 }
 
-// As with a reference count under the mutex: who unlocks last destroys it,
-// while an earlier unlock() may not have returned. ASan and TSan judge.
+// As with a reference count under the mutex: who unlocks last destroys it, while
+// an earlier unlock() may not have returned. ASan and TSan judge.
 TEST_P(MutexTest, MayBeDestroyedByTheLastHolder) {
   struct Shared {
     Mutex mutex;

@@ -1,5 +1,4 @@
-// semaphore_test.cc - semaphore: on user threads, on kernel threads, and
-// between both.
+// semaphore_test.cc - semaphore: on user threads, on kernel threads, and between both.
 
 #include "yamanote/semaphore.h"
 

@@ -1,5 +1,4 @@
-// shared_mutex_test.cc - shared mutex: on user threads, on kernel threads, and
-// between both.
+// shared_mutex_test.cc - shared mutex: on user threads, on kernel threads, and between both.
 
 #include "yamanote/shared_mutex.h"
 

@@ -1,5 +1,4 @@
-// task_local_test.cc - task local: on user threads, on kernel threads, and
-// between both.
+// task_local_test.cc - task local: on user threads, on kernel threads, and between both.
 
 #include "yamanote/task_local.h"
 

@@ -1,5 +1,4 @@
-// wait_group_test.cc - wait group: on user threads, on kernel threads, and
-// between both.
+// wait_group_test.cc - wait group: on user threads, on kernel threads, and between both.
 
 #include "yamanote/wait_group.h"
 
