@@ -25,7 +25,8 @@ bool Reply::Grow(size_t needed) {
   constexpr size_t kFree = net::MemoryBudget::kFreeBytes;
   if (needed <= kFree) capacity = std::min(capacity, kFree);
   if (budget_ != nullptr && !budget_->TryTake(capacity)) {
-    capacity = needed;  // Without room to grow it may fit.
+    // A smaller step may fit. Not less: each step copies everything so far.
+    capacity = std::max(needed, buffer_.capacity() + buffer_.capacity() / 4);
     if (!budget_->TryTake(capacity)) return false;
   }
   buffer_.reserve(capacity);

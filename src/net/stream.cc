@@ -166,8 +166,8 @@ bool Stream::Grow() {
   // Not a byte more where the end is near and known.
   if (need_ > capacity_ && need_ <= grown * 2) grown = need_;
   if (limits_.memory != nullptr && !limits_.memory->TryTake(grown)) {
-    // Less room to grow may be there.
-    grown = std::min({grown, limit, capacity_ + kInitialBytes * 16});
+    // A smaller step may fit. Not less: each step copies everything so far.
+    grown = std::min(grown, capacity_ + capacity_ / 4);
     if (!limits_.memory->TryTake(grown)) return false;
   }
   auto larger = std::make_unique_for_overwrite<std::byte[]>(grown);
