@@ -193,8 +193,8 @@ class Dedicated final : public Placement {
     worker.slice = entry.slice;
     worker.busy = true;
     ++worker.taken;
-    return reinterpret_cast<Task*>(
-        task_and_lap & ~uintptr_t{1});  // NOLINT(performance-no-int-to-ptr)
+    // NOLINTNEXTLINE(performance-no-int-to-ptr)
+    return reinterpret_cast<Task*>(task_and_lap & ~uintptr_t{1});
   }
 
   static void ReportCompletion(Worker& worker) {

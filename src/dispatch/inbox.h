@@ -80,8 +80,8 @@ class alignas(base::kNoSharing) TaskInbox {
                 static_cast<uintptr_t>(Wake::kMigrated) <= kWakeMask);
 
   static Task* TaskOf(uintptr_t entry) {
-    return reinterpret_cast<Task*>(
-        entry & ~kWakeMask);  // NOLINT(performance-no-int-to-ptr)
+    // NOLINTNEXTLINE(performance-no-int-to-ptr)
+    return reinterpret_cast<Task*>(entry & ~kWakeMask);
   }
 
   std::atomic<uintptr_t> newest_{0};

@@ -126,8 +126,8 @@ void Engine::Resume(UserThread& thread) {
 namespace {
 
 Waiter* JoinerOf(uintptr_t completion) {
-  // NOLINTNEXTLINE(performance-no-int-to-ptr): a state or a pointer in one
-  // word.
+  // A state or a pointer in one word.
+  // NOLINTNEXTLINE(performance-no-int-to-ptr)
   return reinterpret_cast<Waiter*>(completion & ~UserThread::kJoinsForGood);
 }
 
