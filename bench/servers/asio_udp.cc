@@ -3,13 +3,17 @@
 //
 //   bench_server_asio_udp PORT THREADS
 
-#include <array>
+// Before Boost.Asio, whose header uses std::exchange and does not include it.
+// clang-format off
+#include <utility>
 #include <boost/asio.hpp>
+// clang-format on
+
+#include <array>
 #include <cstdio>
 #include <cstdlib>
 #include <memory>
 #include <thread>
-#include <utility>
 #include <vector>
 
 #include "bench/servers/burn.h"
