@@ -15,6 +15,7 @@ import subprocess
 import sys
 import tempfile
 import termios
+import threading
 import unittest
 
 YAMANOTE = sys.argv[1]
@@ -26,6 +27,7 @@ SERVE = ("serve", "kv", "--print-config")
 COMMANDS = [(), ("serve",), ("serve", "kv"), ("serve", "spin"), ("load",), ("load", "kv"),
             ("load", "spin"), ("demo",), ("report",), ("doctor",), ("policies",), ("version",),
             ("help",), ("completion",)]
+END = b"\x00"
 
 
 def run(*arguments, **options):
@@ -38,18 +40,22 @@ def on_terminal(columns, *arguments):
     """Returns what is printed on a terminal that is `columns` wide."""
     reader, writer = pty.openpty()
     fcntl.ioctl(writer, termios.TIOCSWINSZ, struct.pack("HHHH", 24, columns, 0, 0))
-    # The terminal takes a few KiB before it blocks, so it is read meanwhile.
+    # The terminal takes a few KiB before it blocks, so it is read meanwhile, up to a mark written
+    # behind the process: a terminal that its last writer has closed may lose what it still holds.
     with subprocess.Popen([YAMANOTE, *arguments], stdout=writer, stderr=writer) as process:
-        os.close(writer)
+        def mark():
+            process.wait(timeout=60)
+            os.write(writer, END)
+
+        marker = threading.Thread(target=mark)
+        marker.start()
         out = b""
-        try:
-            while data := os.read(reader, 1 << 16):
-                out += data
-        except OSError:
-            pass  # EIO: the other end is closed.
-        os.close(reader)
-        process.wait(timeout=60)
-    return out.decode().replace("\r\n", "\n")
+        while not out.endswith(END):
+            out += os.read(reader, 1 << 16)
+        marker.join()
+    os.close(writer)
+    os.close(reader)
+    return out.removesuffix(END).decode().replace("\r\n", "\n")
 
 
 class HelpTest(unittest.TestCase):
