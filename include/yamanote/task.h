@@ -63,12 +63,13 @@ class Task {
 
  private:
   friend class TaskQueue;
+  friend class TaskDeque;
   template <typename Before>
   friend class TaskHeap;
   friend class dispatch::TaskInbox;
 
   Task* next_ = nullptr;   // Queue successor, heap sibling or inbox link.
-  Task* child_ = nullptr;  // Heap: last child.
+  Task* other_ = nullptr;  // Deque: predecessor. Heap: last child.
 
  public:
   // Owned by the policy from Enqueue() to the end of OnStop(). Last, so that what

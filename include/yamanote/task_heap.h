@@ -31,7 +31,7 @@ class TaskHeap {
 
   void Push(Task& task) {
     task.next_ = nullptr;
-    task.child_ = nullptr;
+    task.other_ = nullptr;
     root_ = root_ == nullptr ? &task : Meld(*root_, task);
   }
 
@@ -40,19 +40,19 @@ class TaskHeap {
     Task* const top = root_;
     if (top == nullptr) return nullptr;
     root_ = MeldChildren(*top);
-    top->child_ = nullptr;
+    top->other_ = nullptr;
     return top;
   }
 
  private:
-  // Children form a ring: child_ is the last (oldest), its next_ the first
+  // Children form a ring: other_ is the last (oldest), its next_ the first
   // (youngest), so that both ends are one step away.
 
   // Returns the root of both trees; everything in `older` was pushed first.
   static Task* Meld(Task& older, Task& younger) {
     if (Before()(younger, older)) {
       AddChild(younger, older);
-      younger.child_ = &older;  // The oldest child is the last.
+      younger.other_ = &older;  // The oldest child is the last.
       return &younger;
     }
     AddChild(older, younger);
@@ -61,19 +61,19 @@ class TaskHeap {
 
   // Puts `child` in front of the ring's first node.
   static void AddChild(Task& parent, Task& child) {
-    if (parent.child_ == nullptr) {
+    if (parent.other_ == nullptr) {
       child.next_ = &child;
-      parent.child_ = &child;
+      parent.other_ = &child;
     } else {
-      child.next_ = parent.child_->next_;
-      parent.child_->next_ = &child;
+      child.next_ = parent.other_->next_;
+      parent.other_->next_ = &child;
     }
   }
 
   // Makes one tree of the children of `parent`: neighbours in pairs from the
   // youngest on, then all pairs from the oldest back.
   static Task* MeldChildren(Task& parent) {
-    Task* const last = parent.child_;
+    Task* const last = parent.other_;
     if (last == nullptr) return nullptr;
     Task* child = last->next_;
     last->next_ = nullptr;

@@ -39,13 +39,17 @@ class alignas(base::kNoSharing) Domain {
   Task* PickNext(CoreId core, Instant now) {
     if (Waiting() == 0) return nullptr;
     const Guard guard(*this);
-    return Pick(core, now);
+    Task* const task = policy_->PickNext(core, now);
+    if (task != nullptr) Add(-1);
+    return task;
   }
 
-  // As PickNext(), but gives up instead of waiting for the lock: for thieves.
-  Task* TryPickNext(CoreId core, Instant now) {
+  // Returns what `thief`, a core of another domain, takes. Gives up instead of
+  // waiting for the lock.
+  Task* TrySteal(CoreId thief, Instant now) {
     if (Waiting() == 0 || !lock_.try_lock()) return nullptr;
-    Task* const task = Pick(core, now);
+    Task* const task = policy_->Steal(thief, now);
+    if (task != nullptr) Add(-1);
     lock_.unlock();
     return task;
   }
@@ -91,12 +95,6 @@ class alignas(base::kNoSharing) Domain {
    private:
     base::SpinLock* const lock_;
   };
-
-  Task* Pick(CoreId core, Instant now) {
-    Task* const task = policy_->PickNext(core, now);
-    if (task != nullptr) Add(-1);
-    return task;
-  }
 
   // Under the lock, so load and store need not be one step.
   void Add(int delta) {

@@ -75,7 +75,9 @@ class Placement {
   virtual void Leave(CoreId /*core*/) {}
 
   // Looks where PickNext() does not: the longest other queue, a random victim.
-  // Called when `core` would idle. Default: there is nowhere else.
+  // Called when `core` would idle. May leave a task where it is likely to run at
+  // once; HasWork() is then true, and the core looks again within some
+  // microseconds. Default: there is nowhere else.
   virtual Task* FindWork(CoreId /*core*/, Instant /*now*/) { return nullptr; }
 
   // As FindWork(), from `victim` alone: a core that is stuck in a task. Not only

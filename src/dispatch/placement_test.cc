@@ -176,10 +176,10 @@ TEST(PlacementTest, TwoLevelTiesGoToTheMostServicedQuanta) {
       {.order = "rr", .slice = 2us, .placement = PlacementKind::kTwoLevel}, 2);
   engine.Arrive(0us, {.service = 100us, .flow = 1, .from = 1});  // Core 1.
   engine.Arrive(0us, {.service = 100us, .flow = 1, .from = 0});  // Core 0.
-  engine.Arrive(
-      0us, {.service = 100us, .flow = 1, .from = 1});  // Core 1: the caller.
-  engine.Arrive(21us,
-                {.service = 100us, .flow = 1, .from = 1});  // Core 0: fewest.
+  // Core 1: the caller.
+  engine.Arrive(0us, {.service = 100us, .flow = 1, .from = 1});
+  // Core 0: fewest.
+  engine.Arrive(21us, {.service = 100us, .flow = 1, .from = 1});
   const size_t last =
       engine.Arrive(30us, {.service = 1us, .flow = 1, .from = 0});
   engine.RunUntilIdle();
@@ -211,6 +211,48 @@ TEST(PlacementTest, StealingWakesATaskAtItsWaker) {
   EXPECT_TRUE(placement->HasWork(2));
   EXPECT_EQ(placement->FindWork(2, {}), &task);
   EXPECT_FALSE(placement->HasWork(0));
+}
+
+// What the running task has just spawned or woken likely runs there at once, so
+// a thief takes it only if the core has picked nothing between two looks.
+TEST(PlacementTest, AnOnlyTaskOfTheRunningOneIsHadAtTheSecondLook) {
+  const auto placement =
+      MakePlacement({.placement = PlacementKind::kStealing}, 2);
+  Task running, first, second;
+  placement->Enqueue(running, Wake::kArrival, 0, 0, {});
+  ASSERT_EQ(placement->PickNext(0, {}), &running);
+
+  placement->Enqueue(first, Wake::kWakeup, 0, 0, {});
+  EXPECT_EQ(placement->FindWork(1, {}), nullptr);
+  EXPECT_TRUE(placement->HasWork(1));
+  ASSERT_EQ(placement->PickNext(0, {}), &first);
+
+  placement->Enqueue(second, Wake::kArrival, 0, 0, {});
+  EXPECT_EQ(placement->FindWork(1, {}), nullptr);
+  EXPECT_EQ(placement->FindWork(1, {}), &second);
+}
+
+TEST(PlacementTest, OneOfTwoTasksOfTheRunningOneIsStolenAtOnce) {
+  const auto placement =
+      MakePlacement({.placement = PlacementKind::kStealing}, 2);
+  Task running, first, second;
+  placement->Enqueue(running, Wake::kArrival, 0, 0, {});
+  ASSERT_EQ(placement->PickNext(0, {}), &running);
+  placement->Enqueue(first, Wake::kWakeup, 0, 0, {});
+  placement->Enqueue(second, Wake::kWakeup, 0, 0, {});
+  EXPECT_EQ(placement->FindWork(1, {}), &first);
+}
+
+// A request that the core's own poller found is ZygOS's case: stolen at once.
+TEST(PlacementTest, ARequestFoundBetweenTasksIsStolenAtOnce) {
+  const auto placement =
+      MakePlacement({.placement = PlacementKind::kStealing}, 2);
+  Task running, request;
+  placement->Enqueue(running, Wake::kArrival, 0, 0, {});
+  ASSERT_EQ(placement->PickNext(0, {}), &running);
+  placement->Leave(0);
+  placement->Enqueue(request, Wake::kArrival, 0, 0, {});
+  EXPECT_EQ(placement->FindWork(1, {}), &request);
 }
 
 TEST(PlacementTest, TwoLevelStealsFromTheLongest) {

@@ -184,7 +184,9 @@ class TestEngine {
       Notify(placed);
     }
     Task* task = placement_->PickNext(c, PolicyNow());
-    if (task == nullptr) task = placement_->FindWork(c, PolicyNow());
+    // A task that was left where it is at the first look is had at the second.
+    for (int look = 0; task == nullptr && look < 2; ++look)
+      task = placement_->FindWork(c, PolicyNow());
     Start(c, task);
   }
 

@@ -1,7 +1,8 @@
 // lifo.cc - last come, first served.
 //
 // The task that became runnable last runs first. Whoever gives way, by itself or
-// because its slice is over, goes behind everything that waits.
+// because its slice is over, goes behind everything that waits. A thief gets the
+// last: of a tree's walk the largest piece, so that it need not come again soon.
 //
 // Use it for fork-join: a parent's newest child is the smallest piece of work and
 // still in the cache, so a tree is walked depth first and few threads are alive
@@ -13,7 +14,8 @@
 // Work-conserving. Starves.
 //
 // Source: Blumofe and Leiserson, "Scheduling Multithreaded Computations by Work
-// Stealing", Journal of the ACM 46(5), 1999 (depth-first work bounds space).
+// Stealing", Journal of the ACM 46(5), 1999 (depth-first work bounds space;
+// thieves take the shallowest).
 
 #include "yamanote/policy.h"
 #include "yamanote/task_queue.h"
@@ -35,11 +37,13 @@ class Lifo final : public Policy {
 
   Task* PickNext(CoreId, Instant) override { return queue_.PopFront(); }
 
+  Task* Steal(CoreId, Instant) override { return queue_.PopBack(); }
+
   Duration Slice(const Task&) const override { return slice_; }
 
  private:
   const Duration slice_;
-  TaskQueue queue_;  // Intrusive: never allocates.
+  TaskDeque queue_;  // Intrusive: never allocates.
 };
 
 }  // namespace

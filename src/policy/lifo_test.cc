@@ -38,5 +38,20 @@ TEST(LifoTest, WhoGivesWayGoesBehindAllOthers) {
   EXPECT_EQ(lifo->Slice(t[0]), 5us);
 }
 
+TEST(LifoTest, ThievesTakeTheLast) {
+  const auto lifo = MakePolicy("lifo");
+  Tasks t;
+  for (Task& task : t) lifo->Enqueue(task, Wake::kArrival, {});
+  EXPECT_EQ(lifo->Steal(1, {}), &t[0]);
+  EXPECT_EQ(lifo->PickNext(0, {}), &t[3]);
+  EXPECT_EQ(lifo->Steal(1, {}), &t[1]);
+  EXPECT_EQ(lifo->Steal(1, {}), &t[2]);
+  EXPECT_EQ(lifo->Steal(1, {}), nullptr);
+  // One that comes back goes through both ends.
+  lifo->Enqueue(t[1], Wake::kMigrated, {});
+  EXPECT_EQ(lifo->PickNext(0, {}), &t[1]);
+  EXPECT_EQ(lifo->PickNext(0, {}), nullptr);
+}
+
 }  // namespace
 }  // namespace yamanote

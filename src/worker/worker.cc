@@ -177,8 +177,7 @@ void Worker::StackMain(void* argument) {
   YamanoteJump(&worker->base_, worker);
 }
 
-// ---- The pass
-// -----------------------------------------------------------------
+// ---- The pass ---------------------------------------------------------------
 
 void Worker::AdaptPassCount(Instant now) {
   const Duration elapsed = now - last_pass_;
@@ -234,8 +233,17 @@ UserThread* Worker::Pass() {
     engine_.parking().Notify(placed);
   }
   if (UserThread* const thread = HelpOneStuck(now)) return thread;
-  if (UserThread* const thread = PickOrSteal(now)) return thread;
-  return HelpOthers(now);
+  if (Task* const task = placement_.PickNext(core_, now))
+    return static_cast<UserThread*>(task);
+  return now < next_look_ ? nullptr : LookAtOthers(now);
+}
+
+UserThread* Worker::LookAtOthers(Instant now) {
+  UserThread* thread = Stolen(placement_.FindWork(core_, now));
+  if (thread == nullptr) thread = HelpOthers(now);
+  // A pump's system calls make the looks rare enough.
+  if (thread == nullptr && pump_ == nullptr) next_look_ = now + kLookPause;
+  return thread;
 }
 
 UserThread* Worker::PickOrSteal(Instant now) {
@@ -327,13 +335,13 @@ UserThread* Worker::Found(UserThread* thread) {
 UserThread* Worker::Idle() {
   Parking& parking = engine_.parking();
   parking.BeginSpin(core_);
-  Instant idle_since = Clock::now();
+  Instant park_after = Clock::now() + engine_.options().spin;
   while (!engine_.stopping()) {
     if (UserThread* const thread = Pass()) return Found(thread);
     // Help is progress too: where there was something, there may be more.
     if (RunPump(last_pass_, /*idle=*/true) || std::exchange(helped_, false))
       continue;
-    if (last_pass_ - idle_since < engine_.options().spin) {
+    if (last_pass_ < park_after) {
       base::Pause();
       continue;
     }
@@ -342,11 +350,12 @@ UserThread* Worker::Idle() {
         pump_asked_.load(std::memory_order_relaxed) || engine_.stopping() ||
         EarliestTimer() <= last_pass_) {
       parking.CancelPark(core_);
+      park_after = last_pass_ + kLookPause;
       continue;
     }
     Bump(parks_);
     parking.Sleep(core_, [this] { return EarliestTimer(); });
-    idle_since = Clock::now();
+    park_after = Clock::now() + engine_.options().spin;
   }
   parking.EndSpinWithWork(core_);
   return nullptr;

@@ -4,7 +4,7 @@
 // virtual machine of several cores and two domains, and checks after each step:
 //
 //   - nothing is lost and nothing runs twice, with steals between the domains;
-//   - PickNext() returns a task whenever one waits, if declared work-conserving;
+//   - PickNext() and Steal() return a task whenever one waits, if declared work-conserving;
 //   - no call allocates or frees, so the policy's state is bounded;
 //   - every slice is positive, and finite only if configured or declared;
 //   - what PolicyInfo declares is true: the order of two runs of the same events
@@ -202,9 +202,11 @@ class Machine {
     }
   }
 
-  // A thief picks from `victim` and enqueues in the other domain.
+  // A thief takes from `victim` and enqueues in the other domain.
   void Migrate(CoreId core, unsigned victim) {
-    if (Job* const job = PickNext(core, victim))
+    Task* task = nullptr;
+    Counted([&] { task = policies_[victim]->Steal(core, Now()); });
+    if (Job* const job = Taken(task, victim, "Steal()"))
       Enqueue(*job, Wake::kMigrated, 1 - victim);
   }
 
@@ -218,12 +220,17 @@ class Machine {
   Job* PickNext(CoreId core, unsigned domain) {
     Task* task = nullptr;
     Counted([&] { task = policies_[domain]->PickNext(core, Now()); });
+    return Taken(task, domain, "PickNext()");
+  }
+
+  // Checks what `call` returned from `domain`.
+  Job* Taken(const Task* task, unsigned domain, const char* call) {
     if (task == nullptr) {
       if (info_.work_conserving) {
         EXPECT_EQ(waiting_[domain], 0u)
-            << "PickNext() returned nullptr while tasks wait, but the policy "
-               "is declared "
-               "work-conserving";
+            << call
+            << " returned nullptr while tasks wait, "
+               "but the policy is declared work-conserving";
       }
       return nullptr;
     }
@@ -243,7 +250,8 @@ class Machine {
       return job.get();
     }
     ADD_FAILURE()
-        << "PickNext() returned a task that does not wait in this domain: it "
+        << call
+        << " returned a task that does not wait in this domain: it "
            "runs twice, has finished or was never enqueued";
     return nullptr;
   }
