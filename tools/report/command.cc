@@ -44,8 +44,7 @@ nlohmann::json ReadJson(const std::string& path) {
   if (json.is_discarded()) {
     Fail(
         fmt::format("'{}' is not JSON; write one with `yamanote load --json "
-                    "FILE` or `yamanote demo "
-                    "--json`",
+                    "FILE` or `yamanote demo --json`",
                     path));
   }
   return json;

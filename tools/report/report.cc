@@ -111,12 +111,6 @@ std::vector<std::string> Labels(const Report& report) {
   return labels;
 }
 
-Json FactsJson(const std::vector<Fact>& facts) {
-  Json list = Json::array();
-  for (const auto& [name, value] : facts) list.push_back({name, value});
-  return list;
-}
-
 // Three significant digits in the unit that suits.
 std::string FormatMicros(double us) {
   if (us < 1e3) return fmt::format("{:.3g} µs", us);
@@ -151,7 +145,7 @@ Json SchedulersJson(const Report& report,
       config.push_back(std::move(floor));
     list.push_back({{"name", labels[i]},
                     {"summary", summary},
-                    {"config", FactsJson(config)}});
+                    {"config", Json(config)}});
   }
   return list;
 }
@@ -239,9 +233,8 @@ std::vector<std::string> OwnNotes(const Report& report) {
   if (disturbed > 0) {
     notes.push_back(fmt::format(
         "In {} of {} points the kernel or the hypervisor took the load "
-        "generator's core away, "
-        "{} in all and {} at a time at most; {} samples were "
-        "touched. “Undisturbed” leaves these out.",
+        "generator's core away, {} in all and {} at a time at most; "
+        "{} samples were touched. “Undisturbed” leaves these out.",
         disturbed, points, FormatMicros(gap_us), FormatMicros(longest_us),
         tagged));
   }
@@ -311,7 +304,7 @@ Result<Json> PageJson(const Report& report) {
   page["classes"] = names;
   page["schedulers"] = SchedulersJson(report, labels);
   page["points"] = std::move(points);
-  page["facts"] = FactsJson(report.machine);
+  page["facts"] = Json(report.machine);
   page["workload"] = WorkloadJson(report);
   page["notes"] = notes;
   page["footer"] = fmt::format(

@@ -40,15 +40,15 @@ struct Objective {
 
 struct Report {
   std::string title = "Tail latency under load";
-  std::string
-      lead{};  // One line below the title; empty: made from the results.
+  // One line below the title; empty: made from the results.
+  std::string lead{};
   // One curve per class for each. Those without a label are named by their
   // target; equal labels are told apart by a number.
   std::vector<load::LoadResult> results;
   std::vector<SchedulerFacts> schedulers{};
   std::vector<Fact> machine{};
-  std::vector<std::string>
-      notes{};  // What the reader must know; shown as written.
+  // What the reader must know; shown as written.
+  std::vector<std::string> notes{};
   std::optional<Objective> objective{};
 };
 

@@ -15,12 +15,6 @@ using Json = nlohmann::ordered_json;
 
 constexpr const char* kSchema = "yamanote.report/1";
 
-Json FactsJson(const std::vector<Fact>& facts) {
-  Json list = Json::array();
-  for (const auto& [name, value] : facts) list.push_back({name, value});
-  return list;
-}
-
 tl::unexpected<Error> Wrong(const std::string& path,
                             const nlohmann::json& found, const char* expected) {
   std::string value =
@@ -98,7 +92,7 @@ Json ToJson(const Report& report) {
   for (const SchedulerFacts& facts : report.schedulers) {
     schedulers.push_back({{"label", facts.label},
                           {"summary", facts.summary},
-                          {"config", FactsJson(facts.config)}});
+                          {"config", Json(facts.config)}});
   }
   Json results = Json::array();
   for (const load::LoadResult& result : report.results)
@@ -106,7 +100,7 @@ Json ToJson(const Report& report) {
   return {{"schema", kSchema},
           {"title", report.title},
           {"lead", report.lead},
-          {"machine", FactsJson(report.machine)},
+          {"machine", Json(report.machine)},
           {"notes", report.notes},
           {"objective",
            report.objective ? Json(ToText(*report.objective)) : Json(nullptr)},
