@@ -51,8 +51,7 @@ void Machine::Touch(const volatile void* address, size_t bytes, Access access) {
 
 }  // namespace bench
 
-// ---- What the compiler calls; names and shapes as in tsan_interface.h
-// -----------
+// ---- What the compiler calls; names and shapes as in tsan_interface.h -------
 
 using bench::Machine;
 using bench::Report;

@@ -58,8 +58,8 @@ class Machine {
   const std::string& NameOf(uintptr_t line) const;
 
   unsigned core_ = 0;
-  std::unordered_map<uintptr_t, uint64_t>
-      holders_;  // Line: a bit for each core.
+  // Line: a bit for each core.
+  std::unordered_map<uintptr_t, uint64_t> holders_;
   std::unordered_map<uintptr_t, std::string> names_;
   std::map<std::pair<std::string, unsigned>, Crossings> crossings_;
 };

@@ -1,7 +1,7 @@
 // throughput.cc - requests per second through a central queue, handlers empty.
 //
-//   bench_dispatch_throughput CPUS NAME MILLISECONDS      for example 0,1
-//   slots2 500
+//   bench_dispatch_throughput CPUS NAME MILLISECONDS
+//                 for example 0,1 slots2 500
 //
 // The placement is the real one, the kernel threads are real and pinned; there
 // is no network and no user thread. Core 0 is the source: it enqueues every
@@ -155,8 +155,8 @@ class Run {
       Request& request = requests_[next_];
       // Acquire: pairs with Handle().
       if (!request.done.load(std::memory_order_acquire)) return count;
-      request.done.store(false,
-                         std::memory_order_relaxed);  // Ours until enqueued.
+      // Ours until enqueued.
+      request.done.store(false, std::memory_order_relaxed);
       request.task.id = ++id_;
       placement_->Enqueue(request.task, Wake::kArrival, /*flow=*/0, /*from=*/0,
                           Instant{});

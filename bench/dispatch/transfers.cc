@@ -196,9 +196,8 @@ void PrintRow(const Scenario& scenario, const Play& play) {
 
 void PrintJson(const Scenario& scenario, const Play& play, bool last) {
   std::printf(
-      "  {\"source\": \"%s\", \"workers\": %u, \"slots\": %u, \"in_flight\": "
-      "%u, "
-      "\"turns\": %u",
+      "  {\"source\": \"%s\", \"workers\": %u, \"slots\": %u, "
+      "\"in_flight\": %u, \"turns\": %u",
       Name(scenario.source), scenario.workers, scenario.slots,
       scenario.in_flight, scenario.turns);
   for (const Column& column : Columns(play, scenario)) {

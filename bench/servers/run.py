@@ -12,21 +12,16 @@ Servers get the first two CPUs, the load generator the next one (on a machine wi
 two CPUs: one each). Ideal is the load at which two cores do nothing but burn.
 """
 
-import argparse
-import datetime
-import json
-import math
-import os
-import platform
-import signal
-import statistics
-import subprocess
+import pathlib
 import sys
-import tempfile
+
+sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1]))
+import measure
 
 PORT = 19455
-# Workload: (distribution, mean service in us, loads as shares of the ideal).
+# Loads as shares of the ideal.
 SHARES = [0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7]
+# Workload: (distribution, mean service in us).
 WORKLOADS = {
     "fixed": ("fixed:10us", 10.0),
     "exp": ("exp:10us", 10.0),
@@ -37,136 +32,77 @@ LIMITS = [10, 50]
 
 def servers(build, cpus, presets):
     """Returns {name: command line}."""
-    threads = str(len(cpus))
-    taken = ["taskset", "-c", ",".join(map(str, cpus))]
     commands = {}
     for preset in presets:
         name, *flags = preset.split()
         commands[f"yamanote {preset}"] = [
             f"{build}/bin/yamanote", "serve", "spin", "--preset", name, "--protocol", "udp",
-            "--listen", f"127.0.0.1:{PORT}", "--cores", ",".join(map(str, cpus)), *flags]
+            "--listen", f"127.0.0.1:{PORT}", "--cores", measure.cpu_list(cpus), *flags]
     for peer in ("polled_udp", "asio_udp", "go_udp"):
-        commands[peer] = taken + [f"{build}/bin/bench_server_{peer}", str(PORT), threads]
+        commands[peer] = ["taskset", "-c", measure.cpu_list(cpus),
+                          f"{build}/bin/bench_server_{peer}", str(PORT), str(len(cpus))]
     return commands
 
 
-def ladder(build, command, generator_cpu, service, rates, seconds, seed):
-    """Returns [{rate, achieved, p99 slowdown, ...}] of one server's process."""
-    server = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
-    try:
-        if not server.stdout.readline().startswith("ready"):
-            sys.exit(f"{' '.join(command)} did not get ready")
-        with tempfile.NamedTemporaryFile(suffix=".json") as out:
-            subprocess.run(
-                [f"{build}/bin/yamanote", "load", "spin", "--target", f"127.0.0.1:{PORT}",
-                 "--protocol", "udp", "--service", service, "--rates",
-                 ",".join(str(rate) for rate in rates), "--duration", str(seconds), "--warmup",
-                 "0.1", "--drain", "0.2", "--seed", str(seed), "--cpus", str(generator_cpu),
-                 "--json", out.name],
-                stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, timeout=120, check=False)
-            # By name: the command replaces the file.
-            with open(out.name, encoding="utf-8") as written:
-                points = json.load(written)["points"]
-    finally:
-        server.send_signal(signal.SIGTERM)
-        try:
-            server.wait(timeout=10)
-        except subprocess.TimeoutExpired:
-            server.kill()
-            server.wait()
+def wait_until_ready(server):
+    if not server.stdout.readline().startswith("ready"):
+        sys.exit(f"{' '.join(server.args)} did not get ready")
 
-    def number(value):
-        return math.inf if value is None or value == "inf" else float(value)
 
+def ladder(arguments, command, generator_cpu, service, rates, seed):
+    """Returns a sample for each of `rates`, of one server's process."""
+    with measure.running(command, wait_until_ready):
+        points = measure.load(arguments.build, "spin", PORT, rates, protocol="udp",
+                              service=service, duration=arguments.seconds, warmup=0.1, drain=0.2,
+                              seed=seed, cpus=generator_cpu)
     return [{"offered_rps": p["offered_rps"], "achieved_rps": p["achieved_rps"],
              "valid": p["valid"], "lost": p["lost"], "samples": p.get("samples"),
-             "p50_us": number(p["latency_us"]["p50"]), "p99_us": number(p["latency_us"]["p99"]),
-             "p99_slowdown": number(p["slowdown"]["p99"])} for p in points]
+             "p50_us": measure.number(p["latency_us"]["p50"]),
+             "p99_us": measure.number(p["latency_us"]["p99"]),
+             "p99_slowdown": measure.number(p["slowdown"]["p99"])} for p in points]
 
 
-def highest(rounds, limit):
-    """Returns the index of the last step up to which the median meets `limit`, or -1."""
-    last = -1
-    for step in range(len(rounds[0])):
-        if statistics.median(one[step]["p99_slowdown"] for one in rounds) > limit:
-            break
-        last = step
-    return last
-
-
-def plain(value):
-    """Returns `value` as JSON can say it: infinity becomes "inf"."""
-    if isinstance(value, dict):
-        return {key: plain(one) for key, one in value.items()}
-    if isinstance(value, list):
-        return [plain(one) for one in value]
-    return "inf" if value == math.inf else value
-
-
-def revision(build):
-    """Returns the revision that the programs in `build` were made from."""
-    done = subprocess.run([os.path.join(build, "bin", "yamanote"), "version", "--json"],
-                          capture_output=True, text=True, timeout=60, check=True)
-    return json.loads(done.stdout)["revision"]
-
-
-def cpu_model():
-    with open("/proc/cpuinfo", encoding="utf-8") as info:
-        for line in info:
-            if line.startswith("model name"):
-                return line.split(":", 1)[1].strip()
-    return "unknown"
+def cells(name, ladders):
+    """Returns a row of the table."""
+    made = [name]
+    for samples in zip(*ladders):
+        made.append(f"{measure.median(samples, lambda one: one['p99_slowdown']):.1f}")
+    for limit in LIMITS:
+        step = measure.last_step(ladders, lambda one: one["p99_slowdown"],
+                                 lambda slowdown: slowdown <= limit)
+        made.append("none" if step < 0 else f"{SHARES[step]:.0%}")
+    return made
 
 
 def main():
-    parser = argparse.ArgumentParser(description=__doc__.split("\n", maxsplit=1)[0])
-    parser.add_argument("--build", default="build/bench", help="the build folder of preset bench")
-    parser.add_argument("--rounds", type=int, default=3)
+    parser = measure.parser(__doc__, rounds=3)
     parser.add_argument("--seconds", type=float, default=0.5, help="length of one window")
     parser.add_argument("--presets", default="yamanote,yamanote --spin 1s,shenango --spin 1s",
                         help="Yamanote's; a preset may be followed by flags")
     parser.add_argument("--workloads", default=",".join(WORKLOADS))
-    parser.add_argument("--out", default=None)
     arguments = parser.parse_args()
-    allowed = sorted(os.sched_getaffinity(0))
-    if len(allowed) < 2:
-        sys.exit("this needs two CPUs: one for the server, one for the load generator")
-    cpus, generator = (allowed[:2], allowed[2]) if len(allowed) > 2 else (allowed[:1], allowed[1])
+    cpus, generator = measure.split_cpus()
     commands = servers(arguments.build, cpus, arguments.presets.split(","))
+    commit = measure.revision(arguments)
 
     samples = {}
-    for number in range(arguments.rounds):
+    for number in measure.rounds(arguments.rounds):
         for workload in arguments.workloads.split(","):
             service, mean = WORKLOADS[workload]
             ideal = len(cpus) * 1e6 / mean
             rates = [round(ideal * share) for share in SHARES]
             for name, command in commands.items():
                 samples.setdefault(workload, {}).setdefault(name, []).append(
-                    ladder(arguments.build, command, generator, service, rates,
-                           arguments.seconds, number + 1))
-        print(f"round {number + 1} of {arguments.rounds} done", file=sys.stderr, flush=True)
+                    ladder(arguments, command, generator, service, rates, seed=number))
 
     for workload, by_server in samples.items():
-        print(f"\n{WORKLOADS[workload][0]} on {len(cpus)} cores; p99 slowdown: median over rounds\n")
-        print("| server | " + " | ".join(f"{share:.0%}" for share in SHARES) + " | " +
-              " | ".join(f"highest <= {limit}" for limit in LIMITS) + " |")
-        print("|---" * (len(SHARES) + len(LIMITS) + 1) + "|")
-        for name, rounds in by_server.items():
-            cells = [f"{statistics.median(one[i]['p99_slowdown'] for one in rounds):.1f}"
-                     for i in range(len(SHARES))]
-            for limit in LIMITS:
-                step = highest(rounds, limit)
-                cells.append("none" if step < 0 else f"{SHARES[step]:.0%}")
-            print(f"| {name} | " + " | ".join(cells) + " |")
-
-    if arguments.out:
-        commit = revision(arguments.build)
-        with open(arguments.out, "w", encoding="utf-8") as out:
-            json.dump(plain({"date": datetime.date.today().isoformat(), "cpu": cpu_model(),
-                             "cpus": len(allowed), "kernel": platform.release(),
-                             "commit": commit, "server_cpus": len(cpus),
-                             "seconds": arguments.seconds, "samples": samples}), out, indent=1)
-            out.write("\n")
+        measure.print_table(
+            f"{WORKLOADS[workload][0]} on {len(cpus)} cores; p99 slowdown: median over rounds",
+            ["server", *(f"{share:.0%}" for share in SHARES),
+             *(f"highest <= {limit}" for limit in LIMITS)],
+            [cells(name, ladders) for name, ladders in by_server.items()])
+    measure.write(arguments, commit, {"server_cpus": len(cpus), "seconds": arguments.seconds,
+                                      "samples": samples})
 
 
 if __name__ == "__main__":

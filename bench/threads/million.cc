@@ -69,8 +69,8 @@ void Park(size_t count, unsigned cores) {
   });
   const auto parked = Clock::now();
   std::printf(
-      "parked %zu threads in %.2f s on %u cores: %.2f GiB resident (%.2f "
-      "before)\n",
+      "parked %zu threads in %.2f s on %u cores: "
+      "%.2f GiB resident (%.2f before)\n",
       count, Seconds(parked - start), cores, ResidentGib(), before);
   runtime->Run([&] {
     gate.release(static_cast<ptrdiff_t>(count));
@@ -127,8 +127,8 @@ int main(int argc, char** argv) {
       best = std::min(best, SpawnJoin(count, cores));
     if (cores == 1) one = best;
     std::printf(
-        "%zu tasks on %u cores: %.3f s (best of 5), %.0f ns each, efficiency "
-        "%.2f\n",
+        "%zu tasks on %u cores: %.3f s (best of 5), %.0f ns each, "
+        "efficiency %.2f\n",
         count, cores, best, best / static_cast<double>(count) * 1e9,
         one / best / cores);
   }

@@ -90,9 +90,8 @@ Result<Config> Build(std::span<const Setting> settings) {
       config.runtime.cores != config.runtime.cpus.size()) {
     return MakeError(
         ErrorCode::kInvalidArgument,
-        fmt::format("{}: runtime.workers = {}, but runtime.cores ({}) names {} "
-                    "CPUs, one worker "
-                    "each; leave one of the two out",
+        fmt::format("{}: runtime.workers = {}, but runtime.cores ({}) names "
+                    "{} CPUs, one worker each; leave one of the two out",
                     config.origins["runtime.workers"], config.runtime.cores,
                     config.origins["runtime.cores"],
                     config.runtime.cpus.size()));

@@ -1,8 +1,8 @@
 // config.h - everything `yamanote serve` can be told, and where it was told.
 //
 // Values come from four places; a later one wins: the built-in defaults, the
-// preset, the file's keys, the flags. The table in options.h is the only list of
-// options: file keys, flags, limits, help, completion and --print-config are
+// preset, the file's keys, the flags. The table in options.h is the only list
+// of options: file keys, flags, limits, help, completion and --print-config are
 // generated from it, so they cannot diverge.
 //
 //   settings = ReadToml(path) + flags  ->  Build(settings)  ->  Config
@@ -44,8 +44,8 @@ inline ServerOptions DefaultServerOptions() {
 }
 
 struct ServerSettings {
-  std::string listen =
-      "127.0.0.1:7700";  // One address or several, with commas.
+  // One address or several, with commas.
+  std::string listen = "127.0.0.1:7700";
   ServeProtocol protocol = ServeProtocol::kTcp;
   Duration stats_interval{0};  // Zero: never.
   // All but listen, tcp, udp and classes, which serve fills in from the above.
@@ -83,7 +83,8 @@ struct Setting {
 };
 
 // Reads a TOML file. The error lists every problem, one per line, each with
-// file:line, key, what is wrong and the remedy. `name` is printed as the file's.
+// file:line, key, what is wrong and the remedy. `name` is printed as that of
+// the file.
 Result<std::vector<Setting>> ParseToml(std::string_view text,
                                        std::string_view name);
 Result<std::vector<Setting>> ReadToml(const std::string& path);
@@ -92,8 +93,7 @@ Result<std::vector<Setting>> ReadToml(const std::string& path);
 // value that is outside its limits; then whether the combination is possible.
 Result<Config> Build(std::span<const Setting> settings);
 
-// Returns how many cores `config` asks for, given that the process may use
-// `allowed` CPUs.
+// Returns how many cores `config` asks for; the process may use `allowed` CPUs.
 unsigned CoreCount(const Config& config, size_t allowed);
 
 // The effective configuration as a TOML file with comments. It reads back to

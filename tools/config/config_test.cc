@@ -104,12 +104,11 @@ TEST(ConfigTest, UnknownKeyIsRefusedWithWhatWasMeant) {
 
 TEST(ConfigTest, ValueOutsideItsLimitsNamesKeyValueLimitAndRemedy) {
   EXPECT_EQ(ErrorOf("[scheduling]\n\nslots = 99\n"),
-            "a.toml:3: scheduling.slots = \"99\" is outside its limits 1 .. "
-            "16; write 16");
+            "a.toml:3: scheduling.slots = \"99\" is outside its "
+            "limits 1 .. 16; write 16");
   EXPECT_EQ(ErrorOf("", {"--stack-bytes", "1KiB"}),
             "--stack-bytes: runtime.stack_bytes = \"1KiB\" is outside its "
-            "limits 16KiB .. 64MiB; "
-            "write 16KiB");
+            "limits 16KiB .. 64MiB; write 16KiB");
 }
 
 TEST(ConfigTest, WrongUnitsAndTypesAreRefused) {
@@ -187,8 +186,8 @@ TEST(ConfigTest, PrintedConfigurationReadsBackToItself) {
   const Config config =
       Load(
           "[scheduling]\npreset = 'shinjuku-mq'\nslice = '11us'\n"
-          "[[scheduling.classes]]\nname = 'short \"one\"'\nslo = '50us'\nlimit "
-          "= 7\n"
+          "[[scheduling.classes]]\nname = 'short \"one\"'\n"
+          "slo = '50us'\nlimit = 7\n"
           "[runtime]\ncores = '0'\nspin = '3us'\n[kv]\nmemory_limit = '1GiB'\n",
           {"--listen", "[::1]:0", "--idle-timeout", "1500ms"})
           .value();

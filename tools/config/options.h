@@ -1,6 +1,7 @@
-// options.h - the table of options: one entry is a file key, a flag and its help.
+// options.h - the table of options: an entry is a file key, a flag and help.
 //
-// To add one: a field in config.h and an entry in options.cc.
+// To add one: a field in config.h and an entry in options.cc. If no kind of
+// entry fits, one more in option_kinds.h.
 
 #pragma once
 
@@ -28,6 +29,15 @@ enum class ValueKind : uint8_t {
 // "DURATION", "COUNT", ...: what help shows after the flag.
 std::string_view ToString(ValueKind kind);
 
+// Limits of kCount, kBytes and kDuration (in nanoseconds), both included.
+struct Range {
+  uint64_t low = 0;
+  uint64_t high = UINT64_MAX;
+  // A word ("none") that stands for a value outside the limits, if not empty.
+  std::string word = {};
+  uint64_t word_value = 0;
+};
+
 struct OptionSpec {
   std::string section;  // TOML table: "scheduling".
   std::string key;      // In it: "idle_timeout".
@@ -35,20 +45,14 @@ struct OptionSpec {
   ValueKind kind = ValueKind::kText;
   std::string help;                  // One line, ends without a full stop.
   std::string limits;                // "1 .. 16"; empty if there are none.
-  std::vector<std::string> choices;  // kChoice only.
+  std::vector<std::string> choices;  // kChoice and kBool only.
+  Range range;                       // kCount, kBytes and kDuration only.
 
   // Sets the value; the error says what is wrong with `text`, not where.
   Result<void> (*set)(const OptionSpec& self, Config& config,
                       std::string_view text) = nullptr;
   // The value as `set` reads it; empty if there is nothing to print.
   std::string (*get)(const OptionSpec& self, const Config& config) = nullptr;
-
-  // Limits of kCount, kBytes and kDuration (in nanoseconds), both included.
-  uint64_t low = 0;
-  uint64_t high = UINT64_MAX;
-  // A word ("none") that stands for a value outside the limits, if not empty.
-  std::string word;
-  uint64_t word_value = 0;
 
   std::string Name() const { return section + "." + key; }
 };

@@ -24,8 +24,9 @@ std::string Quote(std::string_view text) {
 
 std::string TomlValue(const OptionSpec& option, const Config& config) {
   const std::string text = option.get(option, config);
-  const bool bare = option.kind == ValueKind::kBool ||
-                    (option.kind == ValueKind::kCount && text != option.word);
+  const bool bare =
+      option.kind == ValueKind::kBool ||
+      (option.kind == ValueKind::kCount && text != option.range.word);
   return bare ? text : Quote(text);
 }
 

@@ -1,8 +1,8 @@
 // toml.cc - reads a configuration file into settings.
 //
-// A TOML value becomes the text that its flag would take, so there is one parser
-// for both. What is checked here is what only a file can get wrong: syntax,
-// unknown names, and values of the wrong TOML type.
+// A TOML value becomes the text that its flag would take, so there is one
+// parser for both. What is checked here is what only a file can get wrong:
+// syntax, unknown names, and values of the wrong TOML type.
 
 #include <fmt/format.h>
 #include <toml++/toml.h>

@@ -203,7 +203,7 @@ std::string FormatCpuList(std::span<const int> cpus) {
 std::string_view ClosestName(std::string_view word,
                              std::span<const std::string_view> names) {
   std::string_view best;
-  // A third of the letters wrong, at least two: "drian_timout" is drain_timeout.
+  // A third of the letters wrong, or two: "drian_timout" is drain_timeout.
   size_t best_distance = std::max<size_t>(2, word.size() / 3) + 1;
   for (const std::string_view name : names) {
     // Levenshtein's distance, one row at a time.

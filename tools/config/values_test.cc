@@ -1,4 +1,4 @@
-// values_test.cc - what the words of the configuration mean, and what is refused.
+// values_test.cc - what a configuration's words mean, and what is refused.
 
 #include "tools/config/values.h"
 
