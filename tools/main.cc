@@ -105,8 +105,8 @@ int ExplainUsage(const CLI::App& app, const CLI::ParseError& error) {
 
 int Main(int argc, char** argv) {
   CLI::App app(kDescription, "yamanote");
-  app.formatter(
-      std::make_shared<HelpLayout>(HelpWidth()));  // Inherited by the others.
+  // Inherited by the others.
+  app.formatter(std::make_shared<HelpLayout>(HelpWidth()));
   app.set_help_flag("-h,--help", "Explain this command and exit");
   app.set_version_flag("-V,--version",
                        fmt::format("yamanote {} ({})", GetBuildInfo().version,

@@ -110,8 +110,9 @@ TEST(KvServiceTest, CountsUpAndDown) {
           {"incr n\r\n", "ERROR\r\n"},
           {"incr x 1\r\n", "NOT_FOUND\r\n"},
           {"set n 7 0 1\r\nx\r\nincr n 1\r\n",
-           "STORED\r\nCLIENT_ERROR cannot increment or decrement non-numeric "
-           "value\r\n"},
+           "STORED\r\n"
+           "CLIENT_ERROR cannot increment or decrement "
+           "non-numeric value\r\n"},
           {"set n 7 0 1\r\n9\r\nincr n 1\r\nget n\r\n",
            "STORED\r\n10\r\nVALUE n 7 2\r\n10\r\nEND\r\n"},
           {"set n 0 0 3\r\n100\r\ndecr n 95\r\nget n\r\n",

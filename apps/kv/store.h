@@ -103,8 +103,8 @@ struct GetOptions {
                                          // expires then, and wins.
   std::optional<Seconds> recache_below;  // Wins if it expires before.
   std::optional<uint64_t> new_cas;       // For the item of `vivify`.
-  std::optional<uint64_t>
-      unless_cas;  // Leaves the value out if this is its cas.
+  // Leaves the value out if this is its cas.
+  std::optional<uint64_t> unless_cas;
 };
 
 enum class StoreMode : uint8_t { kSet, kAdd, kReplace, kAppend, kPrepend };

@@ -126,8 +126,8 @@ class Mutex {
 using TimedMutex = Mutex;
 
 // A mutex that its holder may lock again; free after as many unlock() calls.
-// Everything else is as with Mutex. Costs half as much again where
-// nobody contends: it looks up who calls.
+// Everything else is as with Mutex. Costs half as much again where nobody
+// contends: it looks up who calls.
 class RecursiveMutex {
  public:
   constexpr RecursiveMutex() = default;

@@ -79,10 +79,10 @@ struct ServerOptions {
 struct ServerStats {
   uint64_t accepted = 0;  // TCP connections.
   uint64_t open = 0;      // TCP connections now.
-  uint64_t refused_connections =
-      0;                  // max_connections or the system's limit was reached.
-  uint64_t requests = 0;  // The service was given.
-  uint64_t replies = 0;   // The service wrote; empty ones don't count.
+  // max_connections or the system's limit was reached.
+  uint64_t refused_connections = 0;
+  uint64_t requests = 0;    // The service was given.
+  uint64_t replies = 0;     // The service wrote; empty ones don't count.
   uint64_t overloaded = 0;  // Requests refused, by reason.
   uint64_t too_large = 0;
   uint64_t malformed = 0;
@@ -90,9 +90,9 @@ struct ServerStats {
   uint64_t truncated = 0;  // Connections that ended inside a request.
   uint64_t timed_out = 0;  // Connections closed by a timeout.
   uint64_t dropped = 0;    // Datagrams lost or not worth an answer.
-  uint64_t kernel_dropped =
-      0;                // Datagrams lost because the kernel's buffer was full.
-  uint64_t unsent = 0;  // Replies whose peer could not be reached.
+  // Datagrams lost because the kernel's buffer was full.
+  uint64_t kernel_dropped = 0;
+  uint64_t unsent = 0;        // Replies whose peer could not be reached.
   uint64_t buffer_bytes = 0;  // Of max_buffer_bytes, taken now.
   uint64_t bytes_in = 0;
   uint64_t bytes_out = 0;

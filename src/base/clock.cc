@@ -32,8 +32,8 @@ constexpr int64_t kCalibrationNanos = 4'000'000;
 struct Calibration {
   uint64_t tsc_origin = 0;
   int64_t nanos_origin = 0;
-  uint64_t multiplier =
-      0;  // Nanoseconds per tick times 2^32; 0: no usable TSC.
+  // Nanoseconds per tick times 2^32; 0: no usable TSC.
+  uint64_t multiplier = 0;
 };
 
 bool HasInvariantTsc() {

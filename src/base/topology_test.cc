@@ -61,8 +61,8 @@ TEST(TopologyTest, DistanceFollowsCoresCachesAndPackages) {
   EXPECT_EQ(topology.CoreCount(), 4u);
   EXPECT_EQ(topology.Between(0, 1), Distance::kSameCore);
   EXPECT_EQ(topology.Between(0, 2), Distance::kSharedCache);
-  EXPECT_EQ(topology.Between(4, 6),
-            Distance::kSamePackage);  // No cache is listed.
+  // No cache is listed.
+  EXPECT_EQ(topology.Between(4, 6), Distance::kSamePackage);
   EXPECT_EQ(topology.Between(0, 4), Distance::kRemote);
 }
 

@@ -14,12 +14,12 @@ using namespace std::chrono_literals;
 std::vector<PresetInfo> MakePresets() {
   return {
       {"ix",
-       "a queue per core, chosen by the flow's hash, no stealing (IX, OSDI "
-       "2014)",
+       "a queue per core, chosen by the flow's hash, no stealing "
+       "(IX, OSDI 2014)",
        {.preset = "ix", .placement = PlacementKind::kPartitioned}},
       {"zygos",
-       "as ix, and idle cores steal; replies through the home core (ZygOS, "
-       "SOSP 2017)",
+       "as ix, and idle cores steal; "
+       "replies through the home core (ZygOS, SOSP 2017)",
        {.preset = "zygos",
         .placement = PlacementKind::kStealing,
         .replies = ReplyPath::kHome}},
@@ -44,8 +44,8 @@ std::vector<PresetInfo> MakePresets() {
         .placement = PlacementKind::kCentral,
         .slots = 2}},
       {"tq",
-       "least-loaded core, round robin of 2us on each (Tiny Quanta, ASPLOS "
-       "2024)",
+       "least-loaded core, round robin of 2us on each "
+       "(Tiny Quanta, ASPLOS 2024)",
        {.preset = "tq",
         .order = "rr",
         .slice = 2us,
@@ -119,8 +119,8 @@ Result<void> ValidatePlacement(const Scheduling& s, unsigned cores) {
   const std::string_view placement = ToString(s.placement);
   if (s.slots < 1 || s.slots > kMaxSlots) {
     return Invalid(
-        fmt::format("slots is {}; the limits are 1 and {}: 1 is Shinjuku, 2 is "
-                    "Concord",
+        fmt::format("slots is {}; the limits are 1 and {}: "
+                    "1 is Shinjuku, 2 is Concord",
                     s.slots, kMaxSlots));
   }
   if (s.placement != PlacementKind::kCentral) {
@@ -151,9 +151,8 @@ Result<void> ValidatePlacement(const Scheduling& s, unsigned cores) {
   }
   if (s.steal && s.placement != PlacementKind::kTwoLevel) {
     return Invalid(fmt::format(
-        "steal is true, but placement is '{}'; steal belongs to "
-        "'two-level' (placement 'stealing' always steals): set steal "
-        "to false",
+        "steal is true, but placement is '{}'; steal belongs to 'two-level' "
+        "(placement 'stealing' always steals): set steal to false",
         placement));
   }
   return {};
@@ -191,10 +190,10 @@ Result<void> Validate(const Scheduling& s, unsigned cores) {
                     s.order, OrderNames()));
   }
   if (s.slice <= Duration::zero()) {
-    return Invalid(fmt::format(
-        "slice is {} ns; it must be more than 0: leave it out for no "
-        "preemption",
-        ToNanos(s.slice)));
+    return Invalid(
+        fmt::format("slice is {} ns; it must be more than 0: "
+                    "leave it out for no preemption",
+                    ToNanos(s.slice)));
   }
   if (const Result<void> valid = ValidatePlacement(s, cores); !valid)
     return valid;

@@ -280,8 +280,8 @@ TEST(PollerStressTest, NoCallAfterRemove) {
     std::unique_ptr<Checked> handlers[4];
     for (int i = 0; i < 4; ++i) {
       handlers[i] = std::make_unique<Checked>();
-      ASSERT_TRUE(
-          poller.Add(sources[i].fd(), EPOLLIN, *handlers[i]));  // Level.
+      // Level.
+      ASSERT_TRUE(poller.Add(sources[i].fd(), EPOLLIN, *handlers[i]));
     }
     if (round % 8 == 0) std::this_thread::yield();
     for (int i = 0; i < 4; ++i) {

@@ -34,18 +34,17 @@ Meaning Explain(int error_number) {
               "free memory or lower the number of sockets"};
     case EADDRNOTAVAIL:
       return {ErrorCode::kInvalidArgument,
-              "use an address of this machine; or, when connecting, no local "
-              "port is "
-              "free: widen net.ipv4.ip_local_port_range"};
+              "use an address of this machine; or, when connecting, "
+              "no local port is free: widen net.ipv4.ip_local_port_range"};
     case EADDRINUSE:
       return {ErrorCode::kInvalidArgument,
-              "another socket is bound to it: choose another port or stop its "
-              "owner"};
+              "another socket is bound to it: "
+              "choose another port or stop its owner"};
     case EACCES:
     case EPERM:
       return {ErrorCode::kPermissionDenied,
-              "ports below net.ipv4.ip_unprivileged_port_start need "
-              "CAP_NET_BIND_SERVICE; "
+              "ports below net.ipv4.ip_unprivileged_port_start "
+              "need CAP_NET_BIND_SERVICE; "
               "otherwise a firewall or a sandbox refused"};
     case EAFNOSUPPORT:
     case EPROTONOSUPPORT:

@@ -169,8 +169,8 @@ class Connection final : public io::EventHandler {
   int reads_ = 0;
   bool may_read_ = false;
   bool may_write_ = false;
-  bool hangup_ =
-      false;  // The peer closed: read to the end even after a short read.
+  // The peer closed: read to the end even after a short read.
+  bool hangup_ = false;
   bool ended_ = false;  // And the end was read.
   bool broken_ = false;
 };

@@ -10,8 +10,7 @@ namespace {
 
 using namespace std::chrono_literals;
 
-// ---- Memory that connections share
-// ------------------------------------------------
+// ---- Memory that connections share ------------------------------------------
 
 class MemoryTest : public testing::Test {
  protected:
@@ -178,8 +177,7 @@ TEST(ReplyTest, WithoutMemoryTheFirst64KiBStillFit) {
   EXPECT_EQ(reply.bytes().size(), 65536u);
 }
 
-// ---- Turns
-// ------------------------------------------------------------------------
+// ---- Turns ------------------------------------------------------------------
 
 class BoundsTest : public ConnectionTest {
  protected:
@@ -218,8 +216,7 @@ TEST_F(BoundsTest, LingeringGivesWay) {
   EXPECT_EQ(host_->closed, 1);
 }
 
-// ---- Time
-// -------------------------------------------------------------------------
+// ---- Time -------------------------------------------------------------------
 
 TEST_F(BoundsTest, IdleTimeBeginsWhenTheReplyIsThere) {
   Connect();
@@ -252,8 +249,7 @@ TEST_F(BoundsTest, IdleTimeBeginsWhenABlockedReplyIsTaken) {
   EXPECT_GT(connection_->deadline(), network_->now() + 4s);
 }
 
-// ---- The end
-// ----------------------------------------------------------------------
+// ---- The end ----------------------------------------------------------------
 
 // Sent before the server stops, and nobody has read it yet.
 TEST_F(BoundsTest, DrainingAnswersWhatTheKernelHolds) {

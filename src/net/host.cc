@@ -94,7 +94,7 @@ Result<void> Host::InitCores() {
   return {};
 }
 
-// ---- Requests of connections ------------------------------------------------------
+// ---- Requests of connections ------------------------------------------------
 
 bool Host::SpawnCounted(const worker::SpawnOptions& options,
                         void (*entry)(void*), void* argument) {
@@ -178,7 +178,7 @@ void Host::FlushAllUdp() {
   for (UdpReplies& replies : udp_replies_) replies.Flush();
 }
 
-// ---- Connections -------------------------------------------------------------------
+// ---- Connections ------------------------------------------------------------
 
 Connection* Host::TakeConnection(CoreId& home, Connection::Welcome& welcome) {
   const std::lock_guard guard(connections_lock_);
@@ -203,8 +203,8 @@ void Host::PutBack(Connection& connection, Connection::Welcome welcome) {
     connection.next_free = free_connections_;
     free_connections_ = &connection;
   }
-  open_.fetch_sub(1,
-                  std::memory_order_release);  // Pairs with open_connections().
+  // Pairs with open_connections().
+  open_.fetch_sub(1, std::memory_order_release);
 }
 
 void Host::Closed(Connection& connection) {
@@ -258,7 +258,7 @@ void Host::AbortAll() {
   for (size_t i = 0; i < made; ++i) connections_[i]->Abort();
 }
 
-// ---- Counting ----------------------------------------------------------------------
+// ---- Counting ---------------------------------------------------------------
 
 uint64_t Host::Sum(Counter counter) const {
   uint64_t sum = 0;

@@ -231,8 +231,7 @@ TEST_F(StopTest, TheAddressIsFreeWhileRequestsDrain) {
   EXPECT_EQ(client.ReceiveAll(), "<W1\n");
 }
 
-// ---- Connections and datagrams that are not taken in
-// --------------------------------
+// ---- Connections and datagrams that are not taken in ------------------------
 
 TEST_F(StopTest, ARefusalReachesAClientThatHasSentMuch) {
   StartWith("yamanote", {.max_connections = 1});

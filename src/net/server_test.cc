@@ -14,7 +14,7 @@
 namespace yamanote::net {
 namespace {
 
-// ---- Under every preset -----------------------------------------------------------
+// ---- Under every preset -----------------------------------------------------
 
 class EveryPresetTest : public ServerTest,
                         public testing::WithParamInterface<std::string> {};
@@ -80,8 +80,8 @@ TEST_P(EveryPresetTest, StoppingAnswersWhatRunsAndRefusesTheRest) {
   ASSERT_TRUE(client.Send("W1\nlate\n"));
   ASSERT_TRUE(Eventually([&] { return service_.waiting_ == 1; }));
   std::jthread stopper([&] { server_->Stop(); });
-  EXPECT_EQ(idle.ReceiveAll(),
-            "");  // Closed at once: so the server is stopping.
+  // Closed at once: so the server is stopping.
+  EXPECT_EQ(idle.ReceiveAll(), "");
   idle.EndOutput();
   service_.go_ = true;
   EXPECT_EQ(client.ReceiveAll(), "<W1\nE3\n");
@@ -139,7 +139,7 @@ INSTANTIATE_TEST_SUITE_P(Presets, SharingPresetTest,
                          testing::Values("zygos", "shenango", "yamanote",
                                          "shinjuku", "concord"));
 
-// ---- Start and stop ---------------------------------------------------------------
+// ---- Start and stop ---------------------------------------------------------
 
 TEST_F(ServerTest, InitialisesTheServiceOnceAndOnEachCore) {
   StartWith("yamanote");
@@ -215,8 +215,8 @@ TEST_F(ServerTest, SeveralAddressesOfBothFamiliesAndTransports) {
                         SocketAddress::Loopback(AddressFamily::kIpv6, 0)},
              .udp = true});
   ASSERT_EQ(server_->tcp_addresses().size(), 2u);
-  EXPECT_EQ(server_->udp_addresses(),
-            server_->tcp_addresses());  // The same ports.
+  // The same ports.
+  EXPECT_EQ(server_->udp_addresses(), server_->tcp_addresses());
   for (const SocketAddress& address : server_->tcp_addresses()) {
     TestClient stream(address, SOCK_STREAM), datagram(address, SOCK_DGRAM);
     ASSERT_TRUE(stream.Send("s\n"));
@@ -243,7 +243,7 @@ TEST_F(ServerTest,
   EXPECT_EQ(server_->stats().open, 0u);
 }
 
-// ---- Ill behaved clients ----------------------------------------------------------
+// ---- Ill behaved clients ----------------------------------------------------
 
 TEST_F(ServerTest, MalformedInputIsAnsweredAndOthersAreNotDisturbed) {
   StartWith("yamanote");
@@ -304,8 +304,8 @@ TEST_F(ServerTest, ASlowReaderGetsEverythingAndDelaysNobody) {
     ASSERT_TRUE(other.Send("quick\n"));
     EXPECT_EQ(other.Receive(7), "<quick\n");
   }
-  EXPECT_LT(server_->stats().requests,
-            120u);  // Its requests wait for its reading.
+  // Its requests wait for its reading.
+  EXPECT_LT(server_->stats().requests, 120u);
   EXPECT_EQ(slow.Receive(100 * 100'000).size(), 100u * 100'000);
 }
 

@@ -186,8 +186,8 @@ Result<void> SocketCore::AwaitOnUserThread(DirectionState& side, uint32_t edges,
         poller.Add(fd_, EPOLLIN | EPOLLOUT | EPOLLRDHUP | EPOLLET, *this);
     if (added) poller_ = &poller;
     lock_.unlock();
-    return added;  // Tries again: what was ready before is reported from now
-                   // on.
+    // Tries again: what was ready before is reported from now on.
+    return added;
   }
   if (side.edges.load(std::memory_order_relaxed) != edges) {
     lock_.unlock();

@@ -132,8 +132,8 @@ ErrorCode CodeOf(int error) {
 ResolverPool::Addresses LookUp(const std::string& host, uint16_t port) {
   addrinfo hints{};
   hints.ai_family = AF_UNSPEC;
-  hints.ai_socktype =
-      SOCK_STREAM;  // One entry per address, not one per protocol.
+  // One entry per address, not one per protocol.
+  hints.ai_socktype = SOCK_STREAM;
   addrinfo* list = nullptr;
   const int error = getaddrinfo(host.c_str(), nullptr, &hints, &list);
   const int system_error = errno;

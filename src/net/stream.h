@@ -32,8 +32,8 @@ struct StreamLimits {
   size_t max_reply_bytes = 8 << 20;
   MemoryBudget* memory = nullptr;  // Of all streams. nullptr: no bound.
   Duration idle_timeout = Duration::max();  // Since the last request or reply.
-  Duration request_timeout =
-      Duration::max();  // From a request's first byte to its last.
+  // From a request's first byte to its last.
+  Duration request_timeout = Duration::max();
   Duration send_timeout = Duration::max();  // Without the peer taking a byte.
 };
 
@@ -141,8 +141,8 @@ class Stream {
   bool send_blocked_ = false;
   Instant last_read_{};
   Instant active_{};  // OnActivity().
-  Instant
-      partial_since_{};  // When the first byte of an unfinished request came.
+  // When the first byte of an unfinished request came.
+  Instant partial_since_{};
   bool partial_ = false;
   Instant send_blocked_since_{};
 };

@@ -161,8 +161,8 @@ TEST_F(StreamTest, AFrameAnnouncedTooLargeIsRefusedBeforeItComes) {
 
 TEST_F(StreamTest, AFrameOfTheLargestSizeIsARequest) {
   const std::string request = "N8192:" + std::string(8192 - 6, 'z');
-  EXPECT_TRUE(
-      Input("a\n" + request.substr(0, 100)));  // Not at the buffer's start.
+  // Not at the buffer's start.
+  EXPECT_TRUE(Input("a\n" + request.substr(0, 100)));
   std::string sent = RunAll();
   EXPECT_TRUE(Input(request.substr(100)));
   EXPECT_TRUE(sent + RunAll() == "<a\n<" + request);

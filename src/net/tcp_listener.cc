@@ -21,8 +21,8 @@
 namespace yamanote::net {
 namespace {
 
-constexpr int kBacklog =
-    4096;  // The kernel takes net.core.somaxconn if that is less.
+// The kernel takes net.core.somaxconn if that is less.
+constexpr int kBacklog = 4096;
 
 int OpenReserve() { return open("/dev/null", O_RDONLY | O_CLOEXEC); }
 

@@ -18,8 +18,8 @@ class TestClient {
   // `kind`: SOCK_STREAM or SOCK_DGRAM. `receive_buffer`: 0 is the kernel's own.
   TestClient(const SocketAddress& server, int kind, int receive_buffer = 0)
       : fd_(socket(io::KernelFamily(server.family()), kind | SOCK_CLOEXEC, 0)) {
-    const timeval limit{.tv_sec = 10,
-                        .tv_usec = 0};  // A test that waits so long has failed.
+    // A test that waits so long has failed.
+    const timeval limit{.tv_sec = 10, .tv_usec = 0};
     setsockopt(fd_, SOL_SOCKET, SO_RCVTIMEO, &limit, sizeof(limit));
     setsockopt(fd_, SOL_SOCKET, SO_SNDTIMEO, &limit, sizeof(limit));
     if (receive_buffer > 0) {

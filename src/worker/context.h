@@ -8,8 +8,7 @@
 // Protocol (why a task may be made runnable before it has left its core):
 //   1. A context that runs has sp == nullptr.
 //   2. YamanoteSwitch() saves the registers, then publishes `from->sp`
-//   (release)
-//      and does not touch that stack again.
+//      (release) and does not touch that stack again.
 //   3. It waits until `to->sp` is set (acquire), clears it and continues there.
 // So a waker may enqueue a task whose core is still on its way from deciding to
 // block to step 2: the core that picks it waits in step 3. Each core publishes

@@ -131,8 +131,8 @@ void Parking::Sleep(CoreId core, const std::function<Instant()>& earliest) {
     do {
       until = earliest();
       watch_until_.store(ToNanos(until));
-      std::atomic_thread_fence(
-          std::memory_order_seq_cst);  // See NotifyTimer().
+      // See NotifyTimer().
+      std::atomic_thread_fence(std::memory_order_seq_cst);
     } while (earliest() < until);
     const Duration wait =
         until == kNever ? Duration::max() : until - Clock::now();

@@ -336,8 +336,8 @@ TEST(RuntimeParallelTest, ABurstReachesEverySleepingCore) {
         for (Thread& thread : threads) thread.join();
       });
       ASSERT_EQ(gave_up.load(), 0u) << preset << ", round " << round;
-      std::this_thread::sleep_for(
-          200us);  // Spread over the workers' way to sleep.
+      // Spread over the workers' way to sleep.
+      std::this_thread::sleep_for(200us);
     }
   }
 }

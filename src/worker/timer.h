@@ -106,8 +106,8 @@ class TimerQueue {
   mutable base::SpinLock lock_;
   // The rest is guarded by lock_.
   std::vector<Entry> heap_;
-  const Timer* running_ =
-      nullptr;  // Whose callback runs now. Never read through.
+  // Whose callback runs now. Never read through.
+  const Timer* running_ = nullptr;
   const void* running_thread_ = nullptr;  // ThreadKey() of the thread in it.
   uint64_t finished_ = 0;                 // Callbacks that have returned.
 };

@@ -214,8 +214,8 @@ TEST(TimerQueueStressTest, FiredOrCancelledNeverBoth) {
       for (int round = 0; round < kRounds; ++round) {
         int calls = 0;  // Not atomic: Cancel() orders it.
         TestTimer timer([&] {
-          for (int i = 0; i < 20; ++i)
-            base::Pause();  // So that Cancel() meets it.
+          // So that Cancel() meets it.
+          for (int i = 0; i < 20; ++i) base::Pause();
           ++calls;
         });
         queue.Add(timer.timer, At(Duration(round + owner)));

@@ -44,8 +44,8 @@ class alignas(base::kCacheLine) UserThread final : public Task {
 
   Context context;
   Stack* stack = nullptr;
-  void (*run)(void* storage) =
-      nullptr;  // Runs and destroys what storage holds.
+  // Runs and destroys what storage holds.
+  void (*run)(void* storage) = nullptr;
   const char* name = "";
   uint64_t flow = 0;
   // Owned; DestroyTaskLocals() ends it on the thread, before it finishes.

@@ -69,14 +69,15 @@ std::string ManPage(const CommandNode& root, const std::string& version) {
     if (!node->path.empty()) AddCommand(*node, out);
   }
   out +=
-      ".SH \"EXIT STATUS\"\n0: it worked. 1: it failed. 2: the command line or "
-      "the "
-      "configuration is wrong.\n"
-      ".SH SIGNALS\n\\fByamanote serve\\fR ends cleanly on SIGINT and SIGTERM: "
-      "requests in "
-      "flight are answered. A second signal ends it at once. SIGUSR1 prints "
-      "statistics.\n"
-      ".SH \"SEE ALSO\"\n\\fBtaskset\\fR(1), \\fBmemcached\\fR(1)\n";
+      ".SH \"EXIT STATUS\"\n"
+      "0: it worked. 1: it failed. "
+      "2: the command line or the configuration is wrong.\n"
+      ".SH SIGNALS\n"
+      "\\fByamanote serve\\fR ends cleanly on SIGINT and SIGTERM: "
+      "requests in flight are answered. A second signal ends it at once. "
+      "SIGUSR1 prints statistics.\n"
+      ".SH \"SEE ALSO\"\n"
+      "\\fBtaskset\\fR(1), \\fBmemcached\\fR(1)\n";
   return out;
 }
 

@@ -91,8 +91,8 @@ std::string SliceNote(const demo::DemoOptions& options) {
   }
   if (sliced.empty()) return "";
   return fmt::format(
-      "{}: the slice is enforced only at voluntary points until preemption "
-      "lands",
+      "{}: the slice is enforced only at voluntary points "
+      "until preemption lands",
       fmt::join(sliced, ", "));
 }
 
@@ -159,8 +159,8 @@ void AddDemoCommand(CLI::App& app) {
   command
       ->add_option("--also", arguments->also,
                    "Another server of memcached's protocol, as NAME=COMMAND; "
-                   "the shell runs COMMAND, with "
-                   "{port} and {cpus} filled in. May be repeated")
+                   "the shell runs COMMAND, with {port} and {cpus} filled in. "
+                   "May be repeated")
       ->allow_extra_args(false)
       ->type_name("NAME=COMMAND");
   command

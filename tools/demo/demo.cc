@@ -22,8 +22,8 @@ using load::Measurement;
 using load::PointResult;
 
 constexpr Duration kReadyTimeout = 15s;
-constexpr double kFirstProbe =
-    16'000;  // Requests per second; a search starts here.
+// Requests per second; a search starts here.
+constexpr double kFirstProbe = 16'000;
 constexpr Duration kProbeWindow = 300ms;
 constexpr Duration kProbeWarmup = 100ms;
 constexpr Duration kDrain = 500ms;
@@ -280,23 +280,20 @@ std::vector<std::string> Comparison::Notes(const PointTime& time) const {
                     fmt::join(sliced, ", ")));
   }
   notes.push_back(
-      fmt::format("One machine, {}; they talk TCP over loopback, so the "
-                  "kernel's work for both is in "
-                  "every figure.",
+      fmt::format("One machine, {}; they talk TCP over loopback, "
+                  "so the kernel's work for both is in every figure.",
                   options_.cpus.ToText()));
   std::vector<std::string> found;
   for (const auto& [name, rps] : capacities_)
     found.push_back(fmt::format("{} {}", name, FormatRps(rps)));
   notes.push_back(
       fmt::format("The loads are the same for all: shares of the highest that "
-                  "any of them sustained in a "
-                  "short calibration ({}).",
+                  "any of them sustained in a short calibration ({}).",
                   fmt::join(found, ", ")));
   notes.push_back(
       fmt::format("Each point is {} seed{} of {:.2g} s. A rare class has few "
-                  "samples then, its p99.9 above "
-                  "all; the table counts them. For figures to quote, run "
-                  "`yamanote load` for longer.",
+                  "samples then, its p99.9 above all; the table counts them. "
+                  "For figures to quote, run `yamanote load` for longer.",
                   time.repeats, time.repeats == 1 ? "" : "s",
                   static_cast<double>(ToNanos(time.window)) / 1e9));
   if (!let_off_.empty()) {
@@ -412,8 +409,8 @@ Result<Contender> ForeignContender(const std::string& text) {
     return MakeError(
         ErrorCode::kInvalidArgument,
         fmt::format(
-            "--also is '{}'; it must be NAME=COMMAND with {{port}} in the "
-            "command, for example "
+            "--also is '{}'; it must be NAME=COMMAND with {{port}} "
+            "in the command, for example "
             "'memcached=memcached -u nobody -l 127.0.0.1 -t 2 -p {{port}}'",
             text));
   }

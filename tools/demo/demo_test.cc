@@ -108,8 +108,8 @@ Result<std::unique_ptr<ServerProcess>> StartShell(const std::string& script,
 
 TEST(ServerProcessTest, TheReadyLineIsFoundAmongOthers) {
   auto server = StartShell(
-      "echo hello; echo not ready; echo 'ready tcp 127.0.0.1:1'; exec sleep "
-      "600");
+      "echo hello; echo not ready; echo 'ready tcp 127.0.0.1:1'; "
+      "exec sleep 600");
   ASSERT_TRUE(server) << server.error().message;
   EXPECT_TRUE((*server)->WaitReady(10s, kNever));
   EXPECT_EQ((*server)->Ended(), "");
@@ -157,15 +157,15 @@ TEST(ServerProcessTest, DestructionEndsTheWholeGroup) {
   }
   close(ends[1]);
   char byte = 0;
-  EXPECT_EQ(read(ends[0], &byte, 1),
-            0);  // Blocks while anybody holds the other end.
+  // Blocks while anybody holds the other end.
+  EXPECT_EQ(read(ends[0], &byte, 1), 0);
   close(ends[0]);
 }
 
 TEST(ServerProcessTest, OnlyTheEndOfManyWordsIsKept) {
   auto server = StartShell(
-      "i=0; while [ $i -lt 2000 ]; do echo word$i >&2; i=$((i+1)); done; exit "
-      "1");
+      "i=0; while [ $i -lt 2000 ]; do echo word$i >&2; "
+      "i=$((i+1)); done; exit 1");
   ASSERT_TRUE(server);
   EXPECT_FALSE((*server)->WaitReady(60s, kNever));
   const std::string words = (*server)->Errors();

@@ -34,8 +34,8 @@ std::string CpuList(const std::vector<int>& cpus) {
 std::string CpuLayout::ToText() const {
   if (shared) {
     return fmt::format(
-        "server and generator share {}: there is no other, so the tails show "
-        "both",
+        "server and generator share {}: "
+        "there is no other, so the tails show both",
         CpuList(server));
   }
   return fmt::format("server on {}, load generator on {}", CpuList(server),
@@ -67,8 +67,7 @@ Result<CpuLayout> PlanCpus(const std::vector<int>& usable,
     return MakeError(
         ErrorCode::kInvalidArgument,
         fmt::format("--cores is {}, but {} CPU{} may be used and the load "
-                    "generator needs one; "
-                    "the limit is {}",
+                    "generator needs one; the limit is {}",
                     cores, usable.size(), usable.size() == 1 ? "" : "s",
                     std::max<size_t>(1, usable.size() - 1)));
   }

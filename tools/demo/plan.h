@@ -16,8 +16,8 @@ struct CpuLayout {
   std::vector<int> server;
   std::vector<int> generator;
   bool shared = false;  // Both use the same CPUs: there is only one.
-  std::string ToText()
-      const;  // For people: "server on CPU 0, generator on CPU 1".
+  // For people: "server on CPU 0, generator on CPU 1".
+  std::string ToText() const;
 };
 
 // Returns the CPUs that this process may use, ascending.

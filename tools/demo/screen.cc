@@ -213,16 +213,15 @@ std::string ResultTable(const report::Report& report) {
   std::string text;
   if (samples == Samples::kUndisturbed) {
     text +=
-        "Without the samples during which the generator's core was taken "
-        "away.\n\n";
+        "Without the samples during which the generator's core was "
+        "taken away.\n\n";
   } else if (const double share = report::TaggedShare(report);
              share > report::kBusyShare) {
     text += fmt::format(
         "The generator's core was taken away during {:.0f}% of the samples: "
-        "this "
-        "machine is too\nbusy for its tails to mean much. Run it again when "
-        "the "
-        "machine is idle.\n\n",
+        "this machine is too\n"
+        "busy for its tails to mean much. "
+        "Run it again when the machine is idle.\n\n",
         100 * share);
   }
   std::vector<std::string> classes;

@@ -24,8 +24,8 @@ namespace yamanote::demo {
 
 struct ServerCommand {
   std::string name;
-  std::vector<std::string>
-      argv;               // The first is the program, looked up in PATH.
+  // The first is the program, looked up in PATH.
+  std::vector<std::string> argv;
   std::vector<int> cpus;  // May run on these; empty: on all of ours.
   uint16_t port = 0;      // Of 127.0.0.1, where it will accept.
   // True: it prints a line that begins with "ready". False: it is ready when

@@ -109,8 +109,8 @@ Json ToJson(const Examination& found) {
 // The machine model for later use by a simulator: one [costs] table.
 void WriteCosts(const Examination& found, const std::string& path) {
   std::string file =
-      "# Costs of elementary operations, medians measured by `yamanote "
-      "doctor`.\n";
+      "# Costs of elementary operations, "
+      "medians measured by `yamanote doctor`.\n";
   const auto& machine = found.sections.front().facts;
   for (const Fact& fact : machine) {
     if (fact.key == "cpu_model" || fact.key == "cpus") {

@@ -68,7 +68,7 @@ std::vector<double> TimeBatches(int batch, Duration limit,
   return samples;
 }
 
-// ---- one CPU --------------------------------------------------------------------
+// ---- one CPU ----------------------------------------------------------------
 
 void MeasureClock(Duration limit, std::vector<Cost>& costs) {
   std::atomic<int64_t> sink{0};  // Keeps the reads from being optimised away.
@@ -119,8 +119,8 @@ void MeasureUdp(Duration limit, std::vector<Cost>& costs) {
       bind_to_any_port(b, at_b) &&
       connect(a, reinterpret_cast<sockaddr*>(&at_b), sizeof(at_b)) == 0 &&
       connect(b, reinterpret_cast<sockaddr*>(&at_a), sizeof(at_a)) == 0) {
-    const timeval patience{.tv_sec = 0,
-                           .tv_usec = 100'000};  // A lost datagram ends it.
+    // A lost datagram ends it.
+    const timeval patience{.tv_sec = 0, .tv_usec = 100'000};
     setsockopt(a, SOL_SOCKET, SO_RCVTIMEO, &patience, sizeof(patience));
     setsockopt(b, SOL_SOCKET, SO_RCVTIMEO, &patience, sizeof(patience));
     char message[32] = {};
@@ -185,8 +185,8 @@ void MeasureKernelSwitch(int cpu, Duration limit, std::vector<Cost>& costs) {
 void MeasureUserSwitch(int cpu, Duration limit, std::vector<Cost>& costs) {
   RuntimeOptions options;
   options.cpus = {cpu};
-  const Result<Scheduling> plain =
-      FindPreset("ix");  // One queue per core, no slice.
+  // One queue per core, no slice.
+  const Result<Scheduling> plain = FindPreset("ix");
   if (!plain) return;
   options.scheduling = *plain;
   Result<std::unique_ptr<Runtime>> runtime = Runtime::Create(options);
@@ -207,7 +207,7 @@ void MeasureUserSwitch(int cpu, Duration limit, std::vector<Cost>& costs) {
                             std::move(samples)));
 }
 
-// ---- two CPUs -------------------------------------------------------------------
+// ---- two CPUs ---------------------------------------------------------------
 
 // Passes one cache line to and fro; nanoseconds one way.
 double MeasureHop(int from, int to, Duration limit) {
@@ -331,8 +331,8 @@ void MeasureSignal(int sender_cpu, int target_cpu, Duration limit,
   struct sigaction action{};
   struct sigaction previous{};
   action.sa_handler = OnSignal;
-  sigaction(SIGURG, &action,
-            &previous);  // SIGURG: ignored by default, so harmless.
+  // SIGURG: ignored by default, so harmless.
+  sigaction(SIGURG, &action, &previous);
   std::atomic<bool> ready{false}, over{false};
   std::thread target([&] {
     PinTo(target_cpu);

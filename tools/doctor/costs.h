@@ -33,8 +33,8 @@ struct Hop {
 
 struct Costs {
   std::vector<Cost> costs;
-  std::vector<Hop>
-      hops;          // Each unordered pair of CPUs, as far as time allowed.
+  // Each unordered pair of CPUs, as far as time allowed.
+  std::vector<Hop> hops;
   size_t pairs = 0;  // How many pairs there are.
 };
 

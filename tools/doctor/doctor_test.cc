@@ -49,8 +49,8 @@ TEST(DoctorTest, CostsAreMeasuredWithinTheBudgetAndPlausible) {
   const Duration budget = std::chrono::milliseconds(400);
   const Instant before = Clock::now();
   const Costs costs = MeasureCosts(topology, budget);
-  EXPECT_LT(Clock::now() - before,
-            20 * budget);  // It is bounded, on a busy machine too.
+  // It is bounded, on a busy machine too.
+  EXPECT_LT(Clock::now() - before, 20 * budget);
   std::set<std::string> keys;
   for (const Cost& cost : costs.costs) {
     keys.insert(cost.key);

@@ -79,8 +79,8 @@ void AddProcessorFlags(std::vector<Fact>& facts) {
                    flags.invariant_tsc ? FactState::kGood : FactState::kMissing,
                    flags.invariant_tsc
                        ? ""
-                       : "the clock is CLOCK_MONOTONIC instead, 20-30 ns "
-                         "a read"});
+                       : "the clock is CLOCK_MONOTONIC instead, "
+                         "20-30 ns a read"});
   facts.push_back(
       {"user_interrupts", "user interrupts (UINTR)",
        flags.user_interrupts ? "yes" : "no",
@@ -219,9 +219,8 @@ FactSection LimitFacts() {
        fmt::format("{} (hard limit {})", LimitText(files.rlim_cur),
                    LimitText(files.rlim_max)),
        few ? FactState::kLimited : FactState::kGood,
-       few ? fmt::format("max_connections = {} needs more; `yamanote serve` "
-                         "raises it as far as "
-                         "the hard limit",
+       few ? fmt::format("max_connections = {} needs more; "
+                         "`yamanote serve` raises it as far as the hard limit",
                          connections)
            : ""});
   const rlimit locked = LimitOf(RLIMIT_MEMLOCK);

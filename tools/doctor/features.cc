@@ -47,8 +47,8 @@ class Descriptor {
 };
 
 bool HasLightGuards() {
-  constexpr int kMadvGuardInstall =
-      102;  // Linux 6.13; not in Debian 12's headers.
+  // Linux 6.13; not in Debian 12's headers.
+  constexpr int kMadvGuardInstall = 102;
   const size_t bytes = 64 * 1024;
   void* const memory = mmap(nullptr, bytes, PROT_READ | PROT_WRITE,
                             MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
@@ -138,8 +138,7 @@ FactSection KernelFacts() {
                    governor.empty() ? "not visible" : governor,
                    slow ? FactState::kLimited : FactState::kPlain,
                    slow ? "an idle core wakes slowly; `cpupower frequency-set "
-                          "-g performance` "
-                          "keeps it fast"
+                          "-g performance` keeps it fast"
                         : ""});
   return section;
 }

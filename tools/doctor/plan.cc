@@ -56,14 +56,12 @@ FactSection Plan(const base::Topology& topology,
                            "a slice ends when the task next blocks, yields or "
                            "calls CheckPreempt()"});
   const bool tsc = IsGood(found, "invariant_tsc");
-  section.facts.push_back({"clock", "clock",
-                           tsc ? "time-stamp counter" : "CLOCK_MONOTONIC",
-                           FactState::kPlain,
-                           fmt::format("{}{}",
-                                       tsc ? "it is invariant"
-                                           : "the counter is not "
-                                             "invariant",
-                                       Measured(costs, "clock_read"))});
+  section.facts.push_back(
+      {"clock", "clock", tsc ? "time-stamp counter" : "CLOCK_MONOTONIC",
+       FactState::kPlain,
+       fmt::format("{}{}",
+                   tsc ? "it is invariant" : "the counter is not invariant",
+                   Measured(costs, "clock_read"))});
   const bool light = IsGood(found, "madv_guard_install");
   section.facts.push_back(
       {"stacks", "stacks",

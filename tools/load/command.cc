@@ -120,8 +120,8 @@ Task ReadTask(const Flags& flags, const Workload& workload) {
   const int given =
       !flags.rate.empty() + !flags.rates.empty() + !flags.objective.empty();
   if (given != 1) {
-    Fail(fmt::format("{} of --rate, --rates and --objective were given; give "
-                     "exactly one",
+    Fail(fmt::format("{} of --rate, --rates and --objective were given; "
+                     "give exactly one",
                      given),
          kUsage);
   }

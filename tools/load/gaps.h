@@ -19,8 +19,8 @@ struct Gap {
 
 class GapLog {
  public:
-  static constexpr size_t kMaxGaps = 1
-                                     << 18;  // 4 MiB; then the last one grows.
+  // 4 MiB; then the last one grows.
+  static constexpr size_t kMaxGaps = 1 << 18;
 
   explicit GapLog(int64_t threshold_ns) : threshold_ns_(threshold_ns) {
     gaps_.reserve(4096);

@@ -124,8 +124,8 @@ TEST_P(MeasureTest, RefusalsAreCounted) {
       Patient(Options(GetParam().application, GetParam().transport, server,
                       GetParam().service)));
   const auto ready = measurement.Prepare();
-  ASSERT_TRUE(ready)
-      << ready.error().message;  // What was refused is stored again.
+  // What was refused is stored again.
+  ASSERT_TRUE(ready) << ready.error().message;
   const auto point = measurement.Measure(2000);
   ASSERT_TRUE(point) << point.error().message;
   ExpectAccounted(*point);
@@ -141,8 +141,8 @@ TEST_P(MeasureTest, GarbageNeverHangsIt) {
                     Manners::kGarbage);
   Measurement measurement(Options(GetParam().application, GetParam().transport,
                                   server, GetParam().service));
-  if (!measurement.Prepare())
-    return;  // Said so: the store could not be filled.
+  // Said so: the store could not be filled.
+  if (!measurement.Prepare()) return;
   const auto point = measurement.Measure(2000);
   ASSERT_TRUE(point) << point.error().message;
   ExpectAccounted(*point);
@@ -268,8 +268,8 @@ TEST(MeasureRecordTest, TheRecordingHasEveryRequest) {
   std::string line;
   ASSERT_TRUE(std::getline(file, line));
   EXPECT_EQ(line,
-            "seed,intended_ns,sent_ns,received_ns,class,service_ns,connection,"
-            "status");
+            "seed,intended_ns,sent_ns,received_ns,class,service_ns,"
+            "connection,status");
   uint64_t rows = 0;
   while (std::getline(file, line)) {
     ++rows;

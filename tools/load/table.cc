@@ -59,9 +59,8 @@ std::string Remarks(const PointResult& point) {
   }
   if (point.gaps.count > 0) {
     out += fmt::format(
-        "    generator off its core {} times, {} us in all, longest {} us: {} "
-        "samples; "
-        "without them p99 {} us, p99.9 {} us\n",
+        "    generator off its core {} times, {} us in all, longest {} us: "
+        "{} samples; without them p99 {} us, p99.9 {} us\n",
         point.gaps.count, Number(point.gaps.total_us),
         Number(point.gaps.max_us), point.gaps.tagged,
         Number(point.latency_us_undisturbed.p99),
@@ -74,8 +73,8 @@ std::string Remarks(const PointResult& point) {
 
 std::string FormatTable(const LoadResult& result) {
   std::string out = fmt::format(
-      "{}{} at {} over {}: {}, {} arrivals, {} connections, {} threads, {:g} s "
-      "a run\n",
+      "{}{} at {} over {}: {}, {} arrivals, {} connections, {} threads, "
+      "{:g} s a run\n",
       result.label.empty() ? "" : result.label + ": ", result.application,
       result.target, result.protocol, result.service, result.arrivals,
       result.connections, result.threads, result.duration_s);

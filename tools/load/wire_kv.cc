@@ -119,8 +119,8 @@ class KvWire final : public Wire {
 
   // An answer of which something is still to come.
   struct Unfinished {
-    std::vector<std::string>
-        parts{};  // By sequence, if the header counts them.
+    // By sequence, if the header counts them.
+    std::vector<std::string> parts{};
     size_t missing = 0;
     MemcachedReply reply{};  // What was read, if it comes message by message.
   };

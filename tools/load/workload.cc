@@ -168,8 +168,8 @@ Result<std::vector<RequestClass>> ReadModes(std::string_view kind,
     const size_t colon = part.find(':');
     if (colon == std::string_view::npos) {
       return Wrong(
-          fmt::format("--service {}: '{}' is not SHARE:TIME, for example "
-                      "99.5%:5us",
+          fmt::format("--service {}: '{}' is not SHARE:TIME, "
+                      "for example 99.5%:5us",
                       kind, Shown(part)));
     }
     const Result<double> share = ParseShare(

@@ -41,9 +41,9 @@ struct RequestClass {
   double share = 1;  // 0..1; all shares add up to 1.
   // Spin:
   Shape shape = Shape::kFixed;
-  double scale_ns =
-      0;            // fixed: value; exp: mean; lognormal: mean; pareto: min.
-  double form = 0;  // lognormal: sigma; pareto: alpha.
+  // fixed: value; exp: mean; lognormal: mean; pareto: min.
+  double scale_ns = 0;
+  double form = 0;      // lognormal: sigma; pareto: alpha.
   double limit_ns = 0;  // Longest sample; 0: none (fixed).
   // Kv:
   KvOperation operation = KvOperation::kGet;

@@ -38,8 +38,8 @@ struct ServeFlags {
 
 // Makes room for the connections, as far as the hard limit lets us.
 void RaiseFileLimit(Config& config) {
-  constexpr rlim_t kOwnFiles =
-      64 + 4 * kMaxCores;  // Pollers, listeners, the log.
+  // Pollers, listeners, the log.
+  constexpr rlim_t kOwnFiles = 64 + 4 * kMaxCores;
   ServerOptions& options = config.server.options;
   rlimit limit{};
   getrlimit(RLIMIT_NOFILE, &limit);
@@ -54,9 +54,8 @@ void RaiseFileLimit(Config& config) {
   const auto explicitly = config.origins.find("server.max_connections");
   if (explicitly != config.origins.end() || possible < 16) {
     Fail(fmt::format("server.max_connections = {}, but at most {} files may be "
-                     "open, which is "
-                     "enough for {} connections; raise `ulimit -n` or lower "
-                     "max_connections",
+                     "open, which is enough for {} connections; "
+                     "raise `ulimit -n` or lower max_connections",
                      options.max_connections, limit.rlim_cur, possible),
          kUsage);
   }
@@ -74,9 +73,8 @@ void CheckCpus(const Config& config) {
   for (const int cpu : config.runtime.cpus) {
     if (std::find(allowed.begin(), allowed.end(), cpu) != allowed.end())
       continue;
-    Fail(fmt::format("{}: runtime.cores = \"{}\" names CPU {}, which this "
-                     "process may not use; "
-                     "it may use {}",
+    Fail(fmt::format("{}: runtime.cores = \"{}\" names CPU {}, "
+                     "which this process may not use; it may use {}",
                      config.origins.at("runtime.cores"),
                      FormatCpuList(config.runtime.cpus), cpu,
                      FormatCpuList(allowed)),
@@ -149,9 +147,8 @@ class Serving {
   // Answers what is in flight; a second signal ends the process at once.
   void Stop() {
     fmt::print(stderr,
-               "yamanote: ending; requests in flight have {} to finish, a "
-               "second signal "
-               "ends at once\n",
+               "yamanote: ending; requests in flight have {} to finish, "
+               "a second signal ends at once\n",
                FormatDuration(drain_timeout_));
     std::thread stopper([this] {
       server_.Stop();

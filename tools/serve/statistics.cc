@@ -75,8 +75,8 @@ void Add(std::string& text, const char* title, const Counters& counters,
 
 std::string StatisticsText(const Statistics& now, const Statistics& before) {
   std::string text = fmt::format(
-      "statistics after {:.1f} s: {} requests, {:.0f} a second since the last "
-      "report\n",
+      "statistics after {:.1f} s: {} requests, "
+      "{:.0f} a second since the last report\n",
       Seconds(now.uptime), now.server.requests, RequestRate(now, before));
   Add(text, "server", Work(now.server), true);
   Add(text, "refused", Trouble(now.server), false);

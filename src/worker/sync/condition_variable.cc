@@ -6,9 +6,8 @@
 //
 // Rejected: moving waiters from here to the mutex's queue instead of waking
 // them (wait morphing). It spares a woken thread that finds the mutex taken one
-// more block, rare because the notifier's core runs it later;
-// the price is a waiter that may be in either of two lists when its deadline
-// passes.
+// more block, rare because the notifier's core runs it later; the price is a
+// waiter that may be in either of two lists when its deadline passes.
 
 #include "yamanote/condition_variable.h"
 

@@ -2,15 +2,14 @@
 //
 // Protocol (state bits in the header; "queue" is waiters_ under queue_lock_):
 //
-//   locker that found it locked          unlocker that saw kWaiters
-//   L1 lock the queue                    U1 kWaking set: clear kLocked, done
-//   L2 free now? take it, done           U2 lock the queue
-//   L3 set kWaiters, enter the queue     U3 notify the oldest waiter
-//   L4 unlock the queue, block           U4a it tries: set kWaking, clear
-//   kLocked L5 notified: owner? done             U4b it was woken in vain 3
-//   times: keep
-//      else L1, clearing kWaking in          kLocked, it is the owner
-//      L2 or L3, at the queue's front    U5 unlock the queue
+//   locker that found it locked        unlocker that saw kWaiters
+//   L1 lock the queue                  U1 kWaking set: clear kLocked, done
+//   L2 free now? take it, done         U2 lock the queue
+//   L3 set kWaiters, enter the queue   U3 notify the oldest waiter
+//   L4 unlock the queue, block         U4a it tries: set kWaking, clear kLocked
+//   L5 notified: owner? done           U4b it was woken in vain 3 times: keep
+//      else L1, clearing kWaking in        kLocked, it is the owner
+//      L2 or L3, at the queue's front  U5 unlock the queue
 //
 // No wake-up is lost: kWaiters is set (L3) before the locker blocks, in the
 // same critical section of the queue and only while kLocked is set, so that the
