@@ -1,6 +1,6 @@
 """memory_test.py - clients that ask for much and take nothing, against `serve kv`.
 
-Two hundred connections ask for 7 MiB each and read nothing, two hundred send a set of
+Two hundred connections ask for 7 MiB each and read nothing, as many send a set of
 1 MiB and leave it unfinished. The server's memory stays within its budget, small
 requests go on, who is refused is told so in memcached's words, and what was taken is
 given back.
@@ -16,12 +16,11 @@ import time
 from servers import Failure, Server, exchange, require
 
 # A sanitizer maps and unmaps each large buffer: ten times as slow.
-CLIENTS = 200 if len(sys.argv) < 3 else 30
+CLIENTS, BUDGET = (200, 64 << 20) if len(sys.argv) < 3 else (60, 32 << 20)
 VALUE = b"v" * 900_000
 KEYS = 8
 LARGE_GET = b"get " + b" ".join(b"large:%d" % i for i in range(KEYS)) + b"\r\n"
 REFUSED = b"SERVER_ERROR out of memory writing get response\r\n"
-BUDGET = 64 << 20
 # Items, buffers of up to 64 KiB each way, stacks, and the program itself.
 REST = (64 << 20) + 2 * CLIENTS * (128 << 10) + (100 << 20)
 
