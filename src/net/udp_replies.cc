@@ -23,7 +23,9 @@ void UdpReplies::BeforeRequest(ClassId request_class, Instant now) {
 
 void UdpReplies::AfterRequest(ClassId request_class, Duration service) {
   Duration& mean = mean_service_[std::min<size_t>(request_class, kClasses - 1)];
-  mean += (service - mean) / 8;  // Follows a change within some ten requests.
+  // A preempted request took as long as all that ran meanwhile; beyond bound_ no
+  // reply waits anyway. An eighth: follows a change within some ten requests.
+  mean += (std::min(service, bound_) - mean) / 8;
 }
 
 bool UdpReplies::Flush() {
