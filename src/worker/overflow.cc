@@ -55,6 +55,10 @@ void OnFault(int signal, siginfo_t* info, void* context) {
     g_before.sa_sigaction(signal, info, context);
     return;
   }
+  if (g_before.sa_handler != SIG_DFL && g_before.sa_handler != SIG_IGN) {
+    g_before.sa_handler(signal);
+    return;
+  }
   // Returning repeats the faulting instruction, now with the earlier handler.
   sigaction(SIGSEGV, &g_before, nullptr);
 }
