@@ -3,8 +3,10 @@
 #include "worker/stack_pool.h"
 
 #include <gtest/gtest.h>
+#include <sys/mman.h>
 #include <sys/resource.h>
 
+#include <algorithm>
 #include <cstring>
 #include <set>
 #include <string>
@@ -59,6 +61,39 @@ TEST(StackPoolTest, ReturnedStacksAreReused) {
   const std::vector<Stack*> second = TakeAll(pool, 64);
   EXPECT_EQ(std::set<Stack*>(first.begin(), first.end()),
             std::set<Stack*>(second.begin(), second.end()));
+}
+
+// A gibibyte of free stacks stays as it is, here 16; what is beyond goes back to
+// the kernel, together or one by one.
+TEST(StackPoolTest, PagesBeyondTheWarmStacksGoBack) {
+  constexpr size_t kLarge = size_t{64} << 20;
+  constexpr size_t kWarm = 16;
+  for (const size_t batch : {size_t{1}, size_t{40}, size_t{128}}) {
+    SCOPED_TRACE(batch);
+    StackPool pool(kLarge, 128);
+    const std::vector<Stack*> stacks = TakeAll(pool, 128);
+    ASSERT_EQ(stacks.size(), 128u);
+    for (Stack* stack : stacks) {
+      stack->top[-1] = 1;
+      stack->touched = true;
+    }
+    for (size_t first = 0; first < stacks.size(); first += batch) {
+      const size_t end = std::min(first + batch, stacks.size());
+      for (size_t i = first; i < end; ++i)
+        stacks[i]->next = i + 1 < end ? stacks[i + 1] : nullptr;
+      pool.Return(stacks[first], end - first);
+    }
+    size_t resident = 0;
+    for (const Stack* stack : stacks) {
+      const auto page = (reinterpret_cast<uintptr_t>(stack->top) - 1) / 4096;
+      unsigned char in_memory = 0;
+      // NOLINTNEXTLINE(performance-no-int-to-ptr)
+      ASSERT_EQ(mincore(reinterpret_cast<void*>(page * 4096), 1, &in_memory),
+                0);
+      resident += in_memory & 1;
+    }
+    EXPECT_EQ(resident, kWarm);
+  }
 }
 
 // The bound is rounded up to a slab of 64 stacks.
