@@ -71,9 +71,11 @@ class Policy {
   // idles a core while work waits says so in its PolicyInfo.
   virtual Task* PickNext(CoreId core, Instant now) = 0;
 
-  // As PickNext(), for `thief`, an idle core of another domain, which enqueues
-  // the task there. Default: what its own cores would run next.
-  virtual Task* Steal(CoreId thief, Instant now) { return PickNext(thief, now); }
+  // As PickNext(), for `thief`, a core of another domain, which enqueues the
+  // task there. Default: what its own cores would run next.
+  virtual Task* Steal(CoreId thief, Instant now) {
+    return PickNext(thief, now);
+  }
 
   // Returns how long `task` may run before it is preempted. Called when the
   // task is put on a core. Default: it runs until it stops by itself.

@@ -213,8 +213,15 @@ TEST(PlacementTest, StealingWakesATaskAtItsWaker) {
   EXPECT_FALSE(placement->HasWork(0));
 }
 
+// A core that hands over often between a thief's looks: `running` gives way, but
+// is alone.
+void GiveWayOften(Placement& placement, Task& running) {
+  for (int i = 0; i < 10; ++i)
+    ASSERT_EQ(placement.Exchange(running, Wake::kYield, 0, {}), &running);
+}
+
 // What the running task has just spawned or woken likely runs there at once, so
-// a thief takes it only if the core has picked nothing between two looks.
+// a thief takes it only if the core has picked little between two looks.
 TEST(PlacementTest, AnOnlyTaskOfTheRunningOneIsHadAtTheSecondLook) {
   const auto placement =
       MakePlacement({.placement = PlacementKind::kStealing}, 2);
@@ -222,10 +229,12 @@ TEST(PlacementTest, AnOnlyTaskOfTheRunningOneIsHadAtTheSecondLook) {
   placement->Enqueue(running, Wake::kArrival, 0, 0, {});
   ASSERT_EQ(placement->PickNext(0, {}), &running);
 
+  GiveWayOften(*placement, running);
   placement->Enqueue(first, Wake::kWakeup, 0, 0, {});
   EXPECT_EQ(placement->FindWork(1, {}), nullptr);
   EXPECT_TRUE(placement->HasWork(1));
   ASSERT_EQ(placement->PickNext(0, {}), &first);
+  GiveWayOften(*placement, first);
 
   placement->Enqueue(second, Wake::kArrival, 0, 0, {});
   EXPECT_EQ(placement->FindWork(1, {}), nullptr);
@@ -264,6 +273,24 @@ TEST(PlacementTest, TwoLevelStealsFromTheLongest) {
     placement->Enqueue(tasks[i], Wake::kWakeup, 0, kNoCore, {});
   }
   EXPECT_EQ(placement->FindWork(2, {}), &tasks[2]);
+}
+
+// One core whose task wakes another over and over must not hide the next core.
+TEST(PlacementTest, ATaskThatIsLeftDoesNotHideAnother) {
+  for (const PlacementKind kind :
+       {PlacementKind::kStealing, PlacementKind::kTwoLevel}) {
+    const auto placement = MakePlacement(
+        {.placement = kind, .steal = kind == PlacementKind::kTwoLevel}, 3);
+    Task running, woken, other;
+    running.last_core = woken.last_core = 0;
+    other.last_core = 1;
+    placement->Enqueue(running, Wake::kWakeup, 0, 0, {});
+    ASSERT_EQ(placement->PickNext(0, {}), &running);
+    GiveWayOften(*placement, running);
+    placement->Enqueue(woken, Wake::kWakeup, 0, 0, {});
+    placement->Enqueue(other, Wake::kWakeup, 0, 1, {});
+    EXPECT_EQ(placement->FindWork(2, {}), &other);
+  }
 }
 
 TEST(PlacementTest, YieldAloneContinuesAndAmongOthersTakesTurns) {

@@ -199,7 +199,8 @@ void UdpEndpoint::RunEntry(void* argument) {
 void UdpEndpoint::Run(UdpRequest& request) {
   const Instant start = host_.Now();
   const ClassId request_class = request.request_class;
-  host_.udp_replies().BeforeRequest(request_class, start);
+  const uint64_t began =
+      host_.udp_replies().BeforeRequest(request_class, start);
   host_.Handle({.bytes = {request.datagram.data, request.size},
                 .request_class = request_class,
                 .arrival = request.arrival,
@@ -214,7 +215,7 @@ void UdpEndpoint::Run(UdpRequest& request) {
   if (!request.reply.bytes().empty()) counters.Add(Counter::kReplies);
   UdpReplies& replies = host_.udp_replies();
   const Instant end = host_.Now();
-  replies.AfterRequest(request_class, end - start);
+  replies.AfterRequest(request_class, end - start, began);
   Answer(request, end);
   if (!replies.empty() && host_.NothingElseWaits()) replies.Flush();
 }

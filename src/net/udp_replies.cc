@@ -15,17 +15,21 @@ void UdpReplies::Add(UdpRequest& request, Instant now) {
   if (count_ == requests_.size()) Flush();
 }
 
-void UdpReplies::BeforeRequest(ClassId request_class, Instant now) {
-  if (count_ == 0) return;
-  const size_t place = std::min<size_t>(request_class, kClasses - 1);
-  if (now + mean_service_[place] > due_) Flush();
+uint64_t UdpReplies::BeforeRequest(ClassId request_class, Instant now) {
+  if (count_ != 0) {
+    const size_t place = std::min<size_t>(request_class, kClasses - 1);
+    if (now + mean_service_[place] > due_) Flush();
+  }
+  return ++began_;
 }
 
-void UdpReplies::AfterRequest(ClassId request_class, Duration service) {
+void UdpReplies::AfterRequest(ClassId request_class, Duration sojourn,
+                              uint64_t began) {
+  // If others began meanwhile, it gave way, and what it took is mostly theirs; a
+  // reply waits bound_ at most. (If it moved here, the comparison is a guess.)
+  if (began != began_) sojourn = std::min(sojourn, bound_);
   Duration& mean = mean_service_[std::min<size_t>(request_class, kClasses - 1)];
-  // A preempted request took as long as all that ran meanwhile; beyond bound_ no
-  // reply waits anyway. An eighth: follows a change within some ten requests.
-  mean += (std::min(service, bound_) - mean) / 8;
+  mean += (sojourn - mean) / 8;  // Follows a change within some ten requests.
 }
 
 bool UdpReplies::Flush() {

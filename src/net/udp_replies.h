@@ -33,9 +33,10 @@ class UdpReplies {
   void Add(UdpRequest& request, Instant now);
 
   // Before a request of `request_class` runs: sends what could get too old.
-  void BeforeRequest(ClassId request_class, Instant now);
-  // After it ran.
-  void AfterRequest(ClassId request_class, Duration service);
+  // Returns what AfterRequest() must know.
+  uint64_t BeforeRequest(ClassId request_class, Instant now);
+  // After it ran, for `sojourn` since it began; perhaps on another core.
+  void AfterRequest(ClassId request_class, Duration sojourn, uint64_t began);
 
   // Sends what is due. Returns true if something was sent.
   bool FlushOld(Instant now) { return count_ > 0 && now >= due_ && Flush(); }
@@ -50,7 +51,8 @@ class UdpReplies {
   Counters& counters_;
   io::UdpSender sender_;
   unsigned count_ = 0;
-  Instant due_{};  // When the first of them must go.
+  uint64_t began_ = 0;  // Requests that began on this core.
+  Instant due_{};       // When the first of them must go.
   std::array<UdpRequest*, io::kUdpBatch> requests_{};
   std::array<Duration, kClasses> mean_service_{};
 };

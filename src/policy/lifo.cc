@@ -2,15 +2,15 @@
 //
 // The task that became runnable last runs first. Whoever gives way, by itself or
 // because its slice is over, goes behind everything that waits. A thief gets the
-// last: of a tree's walk the largest piece, so that it need not come again soon.
+// oldest of the others: of a tree's walk the largest piece, so that it need not
+// come again soon.
 //
 // Use it for fork-join: a parent's newest child is the smallest piece of work and
 // still in the cache, so a tree is walked depth first and few threads are alive
 // at a time, where fifo keeps a whole level of it alive. Do not use it for
 // requests: the oldest may wait for ever while new ones come.
 //
-// Invariant: queue_ holds exactly the tasks enqueued and not yet picked; those
-// that gave way behind all others, in the order in which they did.
+// Invariant: the two queues hold exactly the tasks enqueued and not yet picked.
 // Work-conserving. Starves.
 //
 // Source: Blumofe and Leiserson, "Scheduling Multithreaded Computations by Work
@@ -29,21 +29,28 @@ class Lifo final : public Policy {
 
   void Enqueue(Task& task, Wake why, Instant) override {
     if (why == Wake::kYield || why == Wake::kPreempted) {
-      queue_.PushBack(task);
+      gave_way_.PushBack(task);
     } else {
-      queue_.PushFront(task);
+      fresh_.PushFront(task);
     }
   }
 
-  Task* PickNext(CoreId, Instant) override { return queue_.PopFront(); }
+  Task* PickNext(CoreId, Instant) override {
+    Task* const task = fresh_.PopFront();
+    return task != nullptr ? task : gave_way_.PopFront();
+  }
 
-  Task* Steal(CoreId, Instant) override { return queue_.PopBack(); }
+  Task* Steal(CoreId, Instant) override {
+    Task* const task = fresh_.PopBack();
+    return task != nullptr ? task : gave_way_.PopFront();
+  }
 
   Duration Slice(const Task&) const override { return slice_; }
 
  private:
   const Duration slice_;
-  TaskDeque queue_;  // Intrusive: never allocates.
+  TaskDeque fresh_;  // Intrusive both: never allocate.
+  TaskQueue gave_way_;
 };
 
 }  // namespace

@@ -47,6 +47,11 @@ TEST(LifoTest, ThievesTakeTheLast) {
   EXPECT_EQ(lifo->Steal(1, {}), &t[1]);
   EXPECT_EQ(lifo->Steal(1, {}), &t[2]);
   EXPECT_EQ(lifo->Steal(1, {}), nullptr);
+  // Not one that gave way while there are others: it would run at once there.
+  lifo->Enqueue(t[0], Wake::kYield, {});
+  lifo->Enqueue(t[1], Wake::kArrival, {});
+  EXPECT_EQ(lifo->Steal(1, {}), &t[1]);
+  EXPECT_EQ(lifo->Steal(1, {}), &t[0]);
   // One that comes back goes through both ends.
   lifo->Enqueue(t[1], Wake::kMigrated, {});
   EXPECT_EQ(lifo->PickNext(0, {}), &t[1]);

@@ -50,12 +50,14 @@ void ReportIfOverflow(const void* address) {
 
 void OnFault(int signal, siginfo_t* info, void* context) {
   ReportIfOverflow(info->si_addr);
-  if ((g_before.sa_flags & SA_SIGINFO) != 0 &&
+  const bool once = (g_before.sa_flags & static_cast<int>(SA_RESETHAND)) != 0;
+  if (!once && (g_before.sa_flags & SA_SIGINFO) != 0 &&
       g_before.sa_sigaction != nullptr) {
     g_before.sa_sigaction(signal, info, context);
     return;
   }
-  if (g_before.sa_handler != SIG_DFL && g_before.sa_handler != SIG_IGN) {
+  if (!once && g_before.sa_handler != SIG_DFL &&
+      g_before.sa_handler != SIG_IGN) {
     g_before.sa_handler(signal);
     return;
   }

@@ -46,6 +46,8 @@ class PageReturn {
   ~PageReturn() { Flush(); }
 
   void Add(void* memory, size_t bytes) {
+    // The kernel cuts a call at 2 GiB.
+    if (bytes_ + bytes > size_t{1} << 30) Flush();
     ranges_[count_++] = {memory, bytes};
     bytes_ += bytes;
     if (count_ == ranges_.size()) Flush();

@@ -249,10 +249,9 @@ class Machine {
       }
       return job.get();
     }
-    ADD_FAILURE()
-        << call
-        << " returned a task that does not wait in this domain: it "
-           "runs twice, has finished or was never enqueued";
+    ADD_FAILURE() << call
+                  << " returned a task that does not wait in this domain: it "
+                     "runs twice, has finished or was never enqueued";
     return nullptr;
   }
 
