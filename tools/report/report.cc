@@ -143,9 +143,8 @@ Json SchedulersJson(const Report& report,
     }
     for (Fact& floor : Floors(report.results[i]))
       config.push_back(std::move(floor));
-    list.push_back({{"name", labels[i]},
-                    {"summary", summary},
-                    {"config", Json(config)}});
+    list.push_back(
+        {{"name", labels[i]}, {"summary", summary}, {"config", Json(config)}});
   }
   return list;
 }
