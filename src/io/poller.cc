@@ -13,9 +13,11 @@
 #include <sys/eventfd.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cerrno>
 #include <limits>
 #include <mutex>
+#include <span>
 #include <string>
 
 #include "base/check.h"
@@ -86,7 +88,8 @@ Poller::Entry& Poller::FindOrMake(int fd) {
   return chunks_[chunk][static_cast<size_t>(fd) % kChunkEntries];
 }
 
-Result<void> Poller::Add(int fd, uint32_t events, EventHandler& handler) {
+Result<void> Poller::Add(int fd, uint32_t events, EventHandler& handler,
+                         Watching watching) {
   if (fd < 0) {
     return MakeError(ErrorCode::kInvalidArgument,
                      "poller: descriptor " + std::to_string(fd) +
@@ -112,28 +115,10 @@ Result<void> Poller::Add(int fd, uint32_t events, EventHandler& handler) {
   Entry& entry = FindOrMake(fd);
   YAMANOTE_CHECK(entry.handler == nullptr,
                  "a descriptor was closed before Remove()");
-  entry = {&handler, generation};
+  entry = {&handler, generation, watching};
+  if (watching == Watching::kTried && tried_count_ < tried_.size())
+    tried_[tried_count_++] = event.data.u64;
   added_.fetch_add(1, std::memory_order_relaxed);
-  return {};
-}
-
-Result<void> Poller::Modify(int fd, uint32_t events, EventHandler& handler) {
-  const std::lock_guard guard(lock_);
-  Entry* const entry = Find(fd);
-  if (entry == nullptr || entry->handler == nullptr) {
-    return MakeError(ErrorCode::kNotFound,
-                     "poller: descriptor " + std::to_string(fd) +
-                         " was not added; Add() it first");
-  }
-  const uint32_t generation = ++last_generation_;
-  epoll_event event{};
-  event.events = events;
-  event.data.u64 = Encode(fd, generation);
-  if (epoll_ctl(epoll_fd_, EPOLL_CTL_MOD, fd, &event) != 0) {
-    return SystemError(errno,
-                       "poller: modify descriptor " + std::to_string(fd));
-  }
-  *entry = {&handler, generation};
   return {};
 }
 
@@ -144,6 +129,9 @@ void Poller::Remove(int fd, EventHandler& handler) {
     Entry* const entry = Find(fd);
     if (entry == nullptr || entry->handler != &handler) return;
     entry->handler = nullptr;
+    const auto tried = std::span(tried_).first(tried_count_);
+    tried_count_ -=
+        std::ranges::remove(tried, Encode(fd, entry->generation)).size();
     added_.fetch_sub(1, std::memory_order_relaxed);
     epoll_event ignored{};
     const int result = epoll_ctl(epoll_fd_, EPOLL_CTL_DEL, fd, &ignored);
@@ -188,21 +176,20 @@ int Poller::WaitForEvents(epoll_event* events, Duration wait) {
   return count;
 }
 
-// Looks up whom `data` is for and notes that the call begins. Returns false if
-// it was removed.
-bool Poller::BeginCall(uint64_t data, EventHandler** handler) {
+// Looks up whom `data` is for and notes that the call begins. Returns an entry
+// without a handler if it was removed.
+Poller::Entry Poller::BeginCall(uint64_t data) {
   const int fd = static_cast<int>(static_cast<uint32_t>(data));
   const auto generation = static_cast<uint32_t>(data >> 32);
   const std::lock_guard guard(lock_);
   const Entry* const entry = Find(fd);
   if (entry == nullptr || entry->handler == nullptr ||
       entry->generation != generation) {
-    return false;
+    return {};
   }
   serving_fd_ = fd;
   serving_thread_ = ThreadKey();
-  *handler = entry->handler;
-  return true;
+  return *entry;
 }
 
 void Poller::EndCall() {
@@ -217,20 +204,58 @@ int Poller::Poll(Duration wait) {
       polling_.exchange(true, std::memory_order_acquire)) {
     return kBusy;
   }
+  int handled = 0;
+  if (wait <= Duration::zero() && tries_left_ > 0) {
+    --tries_left_;
+    handled = TryAll();
+  } else {
+    handled = Ask(wait);
+    tries_left_ = tries_per_ask_;
+  }
+  polling_.store(false, std::memory_order_release);
+  return handled;
+}
+
+int Poller::Ask(Duration wait) {
   epoll_event events[kBatch];
   const int count = WaitForEvents(events, wait);
   YAMANOTE_CHECK(count >= 0 || errno == EINTR, "epoll_wait failed");
   int handled = 0;
+  int tried = 0;
   for (int i = 0; i < count; ++i) {
-    EventHandler* handler = nullptr;
-    if (events[i].data.u64 == kWakeData ||
-        !BeginCall(events[i].data.u64, &handler))
-      continue;
-    handler->OnEvents(events[i].events);
+    if (events[i].data.u64 == kWakeData) continue;
+    const Entry entry = BeginCall(events[i].data.u64);
+    if (entry.handler == nullptr) continue;
+    entry.handler->OnEvents(events[i].events);
     EndCall();
     ++handled;
+    if (entry.watching == Watching::kTried) ++tried;
   }
-  polling_.store(false, std::memory_order_release);
+  if (handled != tried) {
+    tries_per_ask_ = 0;
+  } else if (tried > 0 || tries_per_ask_ > 0) {
+    tries_per_ask_ = std::min(2 * tries_per_ask_ + 1, kMostTries);
+  }
+  return handled;
+}
+
+int Poller::TryAll() {
+  std::array<uint64_t, kMostTried> tried;
+  size_t count = 0;
+  {
+    const std::lock_guard guard(lock_);
+    tried = tried_;
+    count = tried_count_;
+  }
+  int handled = 0;
+  for (size_t i = 0; i < count; ++i) {
+    const Entry entry = BeginCall(tried[i]);
+    if (entry.handler == nullptr) continue;
+    if (entry.handler->Try()) ++handled;
+    EndCall();
+  }
+  // The last was removed: ask from now on.
+  if (count == 0) tries_per_ask_ = tries_left_ = 0;
   return handled;
 }
 

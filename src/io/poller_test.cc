@@ -182,9 +182,6 @@ TEST(PollerTest, ErrorsNameTheDescriptorAndTheRemedy) {
   EXPECT_EQ(twice.error().code, ErrorCode::kInvalidArgument);
   EXPECT_NE(twice.error().message.find(std::to_string(source.fd())),
             std::string::npos);
-  EventFd other;
-  EXPECT_EQ(poller.Modify(other.fd(), EPOLLIN, handler).error().code,
-            ErrorCode::kNotFound);
   const int file = open("/proc/self/cmdline", O_RDONLY | O_CLOEXEC);
   const auto refused = poller.Add(file, EPOLLIN, handler);
   ASSERT_FALSE(refused);
@@ -194,17 +191,96 @@ TEST(PollerTest, ErrorsNameTheDescriptorAndTheRemedy) {
   poller.Remove(source.fd(), handler);
 }
 
-TEST(PollerTest, ModifyChangesTheEvents) {
+// A source that is drained by whoever is called, with a count of both calls.
+class DrainingHandler final : public EventHandler {
+ public:
+  explicit DrainingHandler(const EventFd& source) : source_(source) {}
+  void OnEvents(uint32_t) override {
+    ++told;
+    Drain();
+  }
+  bool Try() override {
+    ++tries;
+    return Drain();
+  }
+  int told = 0;
+  int tries = 0;
+
+ private:
+  bool Drain() const {
+    uint64_t value = 0;
+    return read(source_.fd(), &value, sizeof(value)) > 0;
+  }
+  const EventFd& source_;
+};
+
+constexpr int kPollsPerAsk = 8;
+
+TEST(PollerTest, TriesWhatIsOftenReadyAndStillAsksForTheOthers) {
   Poller poller;
-  EventFd source;
-  uint32_t seen = 0;
-  Handler handler([&](uint32_t events) { seen |= events; });
-  ASSERT_TRUE(poller.Add(source.fd(), EPOLLIN, handler));
-  EXPECT_EQ(poller.Poll(0ns), 0);
-  ASSERT_TRUE(poller.Modify(source.fd(), EPOLLOUT, handler));
+  EventFd often, seldom;
+  DrainingHandler tried(often), asked(seldom);
+  ASSERT_TRUE(poller.Add(often.fd(), EPOLLIN, tried, Watching::kTried));
+  ASSERT_TRUE(poller.Add(seldom.fd(), EPOLLIN, asked));
+  poller.Poll(0ns);
+  EXPECT_EQ(tried.tries, 0) << "nothing was ready yet: why try?";
+  for (int i = 0; i < 4 * kPollsPerAsk; ++i) {
+    often.Signal();
+    EXPECT_EQ(poller.Poll(0ns), 1) << "tried or told, it is seen by each call";
+  }
+  EXPECT_GT(tried.tries, 2 * kPollsPerAsk);
+  EXPECT_GE(tried.told, 3);
+  // Nothing at all: it goes on trying.
+  const int before = tried.tries;
+  for (int i = 0; i < kPollsPerAsk; ++i) EXPECT_EQ(poller.Poll(0ns), 0);
+  EXPECT_GE(tried.tries, before + kPollsPerAsk - 1);
+  // The other is seen within a round, and then it is asked for by each call.
+  seldom.Signal();
+  for (int i = 0; i < kPollsPerAsk; ++i) poller.Poll(0ns);
+  EXPECT_EQ(asked.told, 1);
+  seldom.Signal();
   EXPECT_EQ(poller.Poll(0ns), 1);
-  EXPECT_EQ(seen, uint32_t{EPOLLOUT});
-  poller.Remove(source.fd(), handler);
+  EXPECT_EQ(asked.told, 2);
+  EXPECT_EQ(asked.tries, 0);
+  poller.Remove(often.fd(), tried);
+  poller.Remove(seldom.fd(), asked);
+}
+
+TEST(PollerTest, AWaitIsNeverATry) {
+  Poller poller;
+  EventFd often, seldom;
+  DrainingHandler tried(often), asked(seldom);
+  ASSERT_TRUE(poller.Add(often.fd(), EPOLLIN, tried, Watching::kTried));
+  ASSERT_TRUE(poller.Add(seldom.fd(), EPOLLIN, asked));
+  for (int i = 0; i < kPollsPerAsk; ++i) {
+    often.Signal();
+    poller.Poll(0ns);
+  }
+  seldom.Signal();
+  EXPECT_EQ(poller.Poll(kHang), 1);
+  EXPECT_EQ(asked.told, 1);
+  poller.Remove(often.fd(), tried);
+  poller.Remove(seldom.fd(), asked);
+}
+
+TEST(PollerTest, WhatWasRemovedIsNotTried) {
+  Poller poller;
+  EventFd often, other;
+  DrainingHandler tried(often), asked(other);
+  ASSERT_TRUE(poller.Add(often.fd(), EPOLLIN, tried, Watching::kTried));
+  for (int i = 0; i < kPollsPerAsk; ++i) {
+    often.Signal();
+    poller.Poll(0ns);
+  }
+  poller.Remove(often.fd(), tried);
+  const int calls = tried.tries + tried.told;
+  often.Signal();
+  for (int i = 0; i < kPollsPerAsk; ++i) EXPECT_EQ(poller.Poll(0ns), 0);
+  EXPECT_EQ(tried.tries + tried.told, calls);
+  ASSERT_TRUE(poller.Add(other.fd(), EPOLLIN, asked));
+  other.Signal();
+  EXPECT_EQ(poller.Poll(0ns), 1) << "with nothing to try it asks";
+  poller.Remove(other.fd(), asked);
 }
 
 // Every item that a producer publishes before Wake() is found by a consumer
@@ -255,12 +331,14 @@ TEST(PollerStressTest, NoCallAfterRemove) {
   constexpr int kRounds = 5'000;
   struct Checked final : EventHandler {
     ~Checked() override { alive = 0xdead; }
-    void OnEvents(uint32_t) override {
+    void OnEvents(uint32_t) override { Try(); }
+    bool Try() override {
       for (int i = 0; i < 20; ++i) base::Pause();  // So that Remove() meets it.
       EXPECT_EQ(alive, 0xa11fe);
       // Not atomic: the polls are one at a time, and Remove() orders the
       // reader.
       ++calls;
+      return true;
     }
     int alive = 0xa11fe;
     int calls = 0;
@@ -280,8 +358,10 @@ TEST(PollerStressTest, NoCallAfterRemove) {
     std::unique_ptr<Checked> handlers[4];
     for (int i = 0; i < 4; ++i) {
       handlers[i] = std::make_unique<Checked>();
-      // Level.
-      ASSERT_TRUE(poller.Add(sources[i].fd(), EPOLLIN, *handlers[i]));
+      // Level. All are tried in half of the rounds.
+      ASSERT_TRUE(
+          poller.Add(sources[i].fd(), EPOLLIN, *handlers[i],
+                     round % 2 == 0 ? Watching::kTried : Watching::kAsked));
     }
     if (round % 8 == 0) std::this_thread::yield();
     for (int i = 0; i < 4; ++i) {

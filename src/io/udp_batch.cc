@@ -50,6 +50,8 @@ UdpReceiver::UdpReceiver() {
 unsigned UdpReceiver::Receive(int fd, std::span<Datagram* const> slots) {
   YAMANOTE_CHECK(slots.size() <= kUdpBatch, "more slots than a batch has");
   for (size_t i = 0; i < slots.size(); ++i) {
+    if (prepared_[i] == slots[i]) continue;
+    prepared_[i] = slots[i];
     parts_[i] = {slots[i]->data, slots[i]->capacity};
     msghdr& header = messages_[i].msg_hdr;
     header.msg_name = &slots[i]->peer;
@@ -62,9 +64,10 @@ unsigned UdpReceiver::Receive(int fd, std::span<Datagram* const> slots) {
   // An error is EAGAIN, or an ICMP answer to something sent earlier, which the
   // kernel reports once: there is nothing to receive either way.
   if (count <= 0) return 0;
-  for (int i = 0; i < count; ++i) {
-    const mmsghdr& message = messages_[static_cast<size_t>(i)];
-    Datagram& slot = *slots[static_cast<size_t>(i)];
+  for (size_t i = 0; i < static_cast<size_t>(count); ++i) {
+    prepared_[i] = nullptr;  // The kernel wrote into its header.
+    const mmsghdr& message = messages_[i];
+    Datagram& slot = *slots[i];
     slot.size = message.msg_len;
     slot.truncated = (message.msg_hdr.msg_flags & MSG_TRUNC) != 0;
     slot.peer_size = message.msg_hdr.msg_namelen;

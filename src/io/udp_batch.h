@@ -39,7 +39,8 @@ class UdpReceiver {
   UdpReceiver();
 
   // Receives up to slots.size() <= kUdpBatch datagrams without waiting and
-  // returns how many; 0 if there are none.
+  // returns how many; 0 if there are none. A slot that was not filled keeps its
+  // buffer as long as it is handed in again.
   unsigned Receive(int fd, std::span<Datagram* const> slots);
 
   // Datagrams that the socket's queue had no room for since it was opened, as of
@@ -54,6 +55,8 @@ class UdpReceiver {
   std::array<iovec, kUdpBatch> parts_{};
   alignas(cmsghdr)
       std::array<std::array<std::byte, kControlBytes>, kUdpBatch> control_{};
+  // Whose buffer each message names: an idle core receives nothing most times.
+  std::array<const Datagram*, kUdpBatch> prepared_{};
   uint32_t kernel_drops_ = 0;
 };
 

@@ -72,7 +72,10 @@ UdpEndpoint::~UdpEndpoint() {
 Result<void> UdpEndpoint::Watch() {
   io::Poller& poller = host_.poller(home_ == kNoCore ? 0 : home_);
   // Level-triggered: what a call leaves in the socket is reported again.
-  if (auto added = poller.Add(fd_, EPOLLIN, *this); !added) return added;
+  if (auto added = poller.Add(fd_, EPOLLIN, *this, io::Watching::kTried);
+      !added) {
+    return added;
+  }
   poller_ = &poller;
   return {};
 }
@@ -92,10 +95,16 @@ void UdpEndpoint::Recycle(UdpRequest& request) {
   cores_[host_.CoreIndex()]->stock.Return(&request);
 }
 
-void UdpEndpoint::OnEvents(uint32_t) {
+void UdpEndpoint::OnEvents(uint32_t) { Try(); }
+
+bool UdpEndpoint::Try() {
+  bool received = false;
   for (int batch = 0; batch < kBatchesPerCall; ++batch) {
-    if (ReceiveBatch() < io::kUdpBatch) return;
+    const unsigned count = ReceiveBatch();
+    received |= count > 0;
+    if (count < io::kUdpBatch) break;
   }
+  return received;
 }
 
 unsigned UdpEndpoint::ReceiveBatch() {

@@ -45,6 +45,7 @@ class UdpEndpoint final : public io::EventHandler {
   void RefuseQueued();
 
   void OnEvents(uint32_t events) override;
+  bool Try() override;
 
   int fd() const { return fd_; }
   uint32_t kernel_drops() const {
