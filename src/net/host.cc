@@ -64,9 +64,12 @@ Host::Host(worker::Engine& engine, const ServerOptions& options,
       replies_go_home_(engine.options().scheduling.replies == ReplyPath::kHome),
       admission_(ClassesOf(options, protocol)),
       core_counters_(std::make_unique<Counters[]>(engine.cores() + 1)),
+      udp_pool_(options.max_datagrams, options.max_datagram_bytes,
+                options.max_reply_bytes, memory),
       core_init_(std::make_unique<CoreInit>(engine.cores())) {
   for (CoreId core = 0; core <= cores_; ++core) {
-    udp_replies_.emplace_back(options.reply_delay, core_counters_[core]);
+    udp_cores_.push_back(std::make_unique<UdpCore>(
+        udp_pool_, options.reply_delay, core_counters_[core]));
     uint64_t flow = 1;
     while (core < cores_ && dispatch::HomeOfFlow(flow, cores_) != core) ++flow;
     core_flows_.push_back(flow);
@@ -169,13 +172,13 @@ bool Host::Run(CoreId core, Instant now, Moment moment) {
   if (initialising_.load(std::memory_order_acquire))
     core_init_->RunOn(core, service_);
   bool worked = replies_go_home_ && DrainHome(core);
-  UdpReplies& replies = udp_replies_[core];
+  UdpReplies& replies = udp_cores_[core]->replies;
   worked |= moment == Moment::kIdle ? replies.Flush() : replies.FlushOld(now);
   return worked;
 }
 
 void Host::FlushAllUdp() {
-  for (UdpReplies& replies : udp_replies_) replies.Flush();
+  for (auto& core : udp_cores_) core->replies.Flush();
 }
 
 // ---- Connections ------------------------------------------------------------

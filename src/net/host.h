@@ -16,7 +16,7 @@
 #include "dispatch/flow.h"
 #include "net/connection.h"
 #include "net/counters.h"
-#include "net/udp_replies.h"
+#include "net/udp_core.h"
 #include "worker/engine.h"
 #include "worker/spawn.h"
 #include "yamanote/server.h"
@@ -108,7 +108,7 @@ class Host final : public ConnectionHost, public worker::Pump {
   unsigned cores() const { return cores_; }
   const ServerOptions& options() const { return options_; }
   const Protocol& protocol() const { return protocol_; }
-  UdpReplies& udp_replies() { return udp_replies_[CoreIndex()]; }
+  UdpCore& udp() { return *udp_cores_[CoreIndex()]; }
   // A flow whose home is `core`, for SpawnOptions.
   uint64_t FlowOf(CoreId core) const { return core_flows_[core]; }
   CoreId CoreIndex() const {
@@ -146,7 +146,8 @@ class Host final : public ConnectionHost, public worker::Pump {
 
   // By core; the last one is for threads that are no worker, under Stop()'s lock.
   std::unique_ptr<Counters[]> core_counters_;
-  std::vector<UdpReplies> udp_replies_;
+  UdpPool udp_pool_;
+  std::vector<std::unique_ptr<UdpCore>> udp_cores_;
   std::vector<std::unique_ptr<HomeQueue>> home_replies_;
 
   std::atomic<bool> draining_{false};

@@ -104,14 +104,7 @@ class Server::Impl {
       : options_(std::move(options)),
         service_(service),
         memory_(options_.max_buffer_bytes),
-        udp_pool_(options_.max_datagrams, options_.max_datagram_bytes,
-                  options_.max_reply_bytes, memory_),
-        host_(engine, options_, protocol, service, memory_) {
-    // One more than cores: for threads that are no worker.
-    for (CoreId core = 0; core <= host_.cores(); ++core) {
-      udp_cores_.push_back(std::make_unique<net::UdpCore>(udp_pool_));
-    }
-  }
+        host_(engine, options_, protocol, service, memory_) {}
 
   ~Impl() { Stop(); }
 
@@ -131,8 +124,6 @@ class Server::Impl {
 
   Service& service_;
   net::MemoryBudget memory_;
-  net::UdpPool udp_pool_;
-  std::vector<std::unique_ptr<net::UdpCore>> udp_cores_;
   net::Host host_;
   std::vector<std::unique_ptr<net::TcpListener>> tcp_;
   std::vector<std::unique_ptr<net::UdpEndpoint>> udp_;
@@ -159,7 +150,7 @@ Result<void> Server::Impl::AddUdp(const SocketAddress& address) {
         options_.socket_buffer_bytes);
     if (!fd) return tl::unexpected(fd.error());
     udp_.push_back(std::make_unique<net::UdpEndpoint>(
-        host_, *fd, per_core ? core : kNoCore, udp_cores_));
+        host_, *fd, per_core ? core : kNoCore));
     if (core == 0) bound = net::BoundAddress(*fd);
   }
   udp_addresses_.push_back(bound);

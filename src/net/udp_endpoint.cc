@@ -59,9 +59,8 @@ Counter CounterOf(Refusal why) {
 
 }  // namespace
 
-UdpEndpoint::UdpEndpoint(Host& host, int fd, CoreId home,
-                         std::vector<std::unique_ptr<UdpCore>>& cores)
-    : host_(host), fd_(fd), home_(home), cores_(cores) {}
+UdpEndpoint::UdpEndpoint(Host& host, int fd, CoreId home)
+    : host_(host), fd_(fd), home_(home) {}
 
 UdpEndpoint::~UdpEndpoint() {
   YAMANOTE_CHECK(poller_ == nullptr,
@@ -90,11 +89,6 @@ void UdpEndpoint::RefuseQueued() {
   }
 }
 
-void UdpEndpoint::Recycle(UdpRequest& request) {
-  request.reply.Clear(MemoryBudget::kFreeBytes);
-  cores_[host_.CoreIndex()]->stock.Return(&request);
-}
-
 void UdpEndpoint::OnEvents(uint32_t) { Try(); }
 
 bool UdpEndpoint::Try() {
@@ -108,7 +102,7 @@ bool UdpEndpoint::Try() {
 }
 
 unsigned UdpEndpoint::ReceiveBatch() {
-  UdpCore& core = *cores_[host_.CoreIndex()];
+  UdpCore& core = host_.udp();
   while (core.ready < io::kUdpBatch) {
     UdpRequest* const request = core.stock.Take();
     // max_datagrams are inside: the rest waits in the kernel, or is dropped there.
@@ -130,6 +124,7 @@ unsigned UdpEndpoint::ReceiveBatch() {
   for (unsigned i = 0; i < count; ++i) {
     UdpRequest& request = *core.requests[i];
     request.endpoint = this;
+    request.fd = fd_;
     request.arrival = now;
     bytes += request.datagram.size;
     Accept(request);
@@ -152,7 +147,7 @@ void UdpEndpoint::Accept(UdpRequest& request) {
   // there, and its reply one here, without end; so servers get none.
   if (host_.IsServicePort(PortOf(datagram))) {
     host_.counters().Add(Counter::kDropped);
-    return Recycle(request);
+    return Recycle(request, host_.udp().stock);
   }
   if (datagram.truncated) return Refuse(request, Refusal::kTooLarge);
   const Frame frame = host_.protocol().Next(bytes, Transport::kUdp);
@@ -192,9 +187,9 @@ void UdpEndpoint::Refuse(UdpRequest& request, Refusal why) {
 // An empty reply sends nothing.
 void UdpEndpoint::Answer(UdpRequest& request, Instant now) {
   if (request.reply.bytes().empty()) {
-    Recycle(request);
+    Recycle(request, host_.udp().stock);
   } else {
-    host_.udp_replies().Add(request, now);
+    host_.udp().replies.Add(request, now);
   }
 }
 
@@ -209,7 +204,7 @@ void UdpEndpoint::Run(UdpRequest& request) {
   const Instant start = host_.Now();
   const ClassId request_class = request.request_class;
   const uint64_t began =
-      host_.udp_replies().BeforeRequest(request_class, start);
+      host_.udp().replies.BeforeRequest(request_class, start);
   host_.Handle({.bytes = {request.datagram.data, request.size},
                 .request_class = request_class,
                 .arrival = request.arrival,
@@ -222,7 +217,7 @@ void UdpEndpoint::Run(UdpRequest& request) {
   Counters& counters = host_.counters();
   counters.Add(Counter::kRequests);
   if (!request.reply.bytes().empty()) counters.Add(Counter::kReplies);
-  UdpReplies& replies = host_.udp_replies();
+  UdpReplies& replies = host_.udp().replies;
   const Instant end = host_.Now();
   replies.AfterRequest(request_class, end - start, began);
   Answer(request, end);

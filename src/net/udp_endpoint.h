@@ -5,36 +5,20 @@
 
 #pragma once
 
-#include <array>
 #include <atomic>
-#include <vector>
+#include <cstdint>
 
 #include "io/poller.h"
-#include "io/udp_batch.h"
 #include "net/udp_request.h"
 
 namespace yamanote::net {
 
 class Host;
 
-// What a core receives with. Used by that core's kernel thread alone.
-struct UdpCore {
-  explicit UdpCore(UdpPool& pool) : stock(pool) {}
-
-  io::UdpReceiver receiver;
-  UdpStock stock;
-  // Buffers of the next batch, the first `ready` of them filled in.
-  std::array<UdpRequest*, io::kUdpBatch> requests{};
-  std::array<io::Datagram*, io::kUdpBatch> slots{};
-  unsigned ready = 0;
-};
-
 class UdpEndpoint final : public io::EventHandler {
  public:
-  // Takes `fd`; `home` is kNoCore if the socket is shared by all cores. `cores`
-  // has an entry for each core.
-  UdpEndpoint(Host& host, int fd, CoreId home,
-              std::vector<std::unique_ptr<UdpCore>>& cores);
+  // Takes `fd`; `home` is kNoCore if the socket is shared by all cores.
+  UdpEndpoint(Host& host, int fd, CoreId home);
   ~UdpEndpoint() override;
 
   // Receives from now on; until Unwatch().
@@ -47,13 +31,9 @@ class UdpEndpoint final : public io::EventHandler {
   void OnEvents(uint32_t events) override;
   bool Try() override;
 
-  int fd() const { return fd_; }
   uint32_t kernel_drops() const {
     return kernel_drops_.load(std::memory_order_relaxed);
   }
-
-  // Gives a request back to the calling core's stock.
-  void Recycle(UdpRequest& request);
 
  private:
   // Batches in one call, so that one socket does not hold the core.
@@ -71,7 +51,6 @@ class UdpEndpoint final : public io::EventHandler {
   Host& host_;
   const int fd_;
   const CoreId home_;
-  std::vector<std::unique_ptr<UdpCore>>& cores_;
   io::Poller* poller_ = nullptr;
   // The newest count seen by any core. Relaxed: a statistic.
   std::atomic<uint32_t> kernel_drops_{0};

@@ -4,8 +4,6 @@
 
 #include <algorithm>
 
-#include "net/udp_endpoint.h"
-
 namespace yamanote::net {
 
 void UdpReplies::Add(UdpRequest& request, Instant now) {
@@ -39,9 +37,7 @@ bool UdpReplies::Flush() {
   count_ = 0;
   for (unsigned first = 0; first < count;) {
     unsigned end = first + 1;
-    while (end < count &&
-           requests_[end]->endpoint == requests_[first]->endpoint)
-      ++end;
+    while (end < count && requests_[end]->fd == requests_[first]->fd) ++end;
     SendRun(&requests_[first], end - first);
     first = end;
   }
@@ -59,13 +55,11 @@ void UdpReplies::SendRun(UdpRequest* const* requests, unsigned count) {
               .peer_size = request.datagram.peer_size};
     bytes += out[i].bytes.size();
   }
-  const auto sent =
-      sender_.Send(requests[0]->endpoint->fd(), std::span(out).first(count));
+  const auto sent = sender_.Send(requests[0]->fd, std::span(out).first(count));
   counters_.Add(Counter::kSendBatches, sent.calls);
   counters_.Add(Counter::kBytesOut, bytes);
   if (sent.failed > 0) counters_.Add(Counter::kUnsent, sent.failed);
-  for (unsigned i = 0; i < count; ++i)
-    requests[i]->endpoint->Recycle(*requests[i]);
+  for (unsigned i = 0; i < count; ++i) Recycle(*requests[i], stock_);
 }
 
 }  // namespace yamanote::net

@@ -23,13 +23,14 @@ namespace yamanote::net {
 
 class UdpReplies {
  public:
-  UdpReplies(Duration bound, Counters& counters)
-      : bound_(bound), counters_(counters) {}
+  // Sent requests go back to `stock`.
+  UdpReplies(Duration bound, UdpStock& stock, Counters& counters)
+      : bound_(bound), stock_(stock), counters_(counters) {}
 
   bool empty() const { return count_ == 0; }
 
-  // Takes `request`, whose reply is not empty; it goes back to its pool when
-  // sent. `now`: when the reply was finished.
+  // Takes `request`, whose reply is not empty; it goes back to the stock
+  // when sent. `now`: when the reply was finished.
   void Add(UdpRequest& request, Instant now);
 
   // Before a request of `request_class` runs: sends what could get too old.
@@ -48,6 +49,7 @@ class UdpReplies {
   void SendRun(UdpRequest* const* requests, unsigned count);
 
   const Duration bound_;
+  UdpStock& stock_;
   Counters& counters_;
   io::UdpSender sender_;
   unsigned count_ = 0;

@@ -24,6 +24,7 @@ struct UdpRequest {
 
   io::Datagram datagram;
   UdpEndpoint* endpoint = nullptr;
+  int fd = -1;      // The endpoint's socket: the reply leaves by it.
   size_t size = 0;  // Of the request within the datagram.
   ClassId request_class = 0;
   Instant arrival{};
@@ -68,5 +69,11 @@ class UdpPool {
 };
 
 using UdpStock = worker::FreeList<UdpRequest, &UdpRequest::next_free, UdpPool>;
+
+// Gives back `request`, whose reply is no longer needed.
+inline void Recycle(UdpRequest& request, UdpStock& stock) {
+  request.reply.Clear(MemoryBudget::kFreeBytes);
+  stock.Return(&request);
+}
 
 }  // namespace yamanote::net
