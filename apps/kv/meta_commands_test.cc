@@ -12,7 +12,6 @@
 namespace yamanote::kv {
 namespace {
 
-using std::chrono_literals::operator""s;
 
 class MetaCommandsTest : public testing::Test {
  protected:

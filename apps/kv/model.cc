@@ -137,7 +137,7 @@ std::string ModelCheck::StepGets() {
     return "cas changed without a change: " + answer;
   for (const auto& [other, known] : items_) {
     if (known.cas == cas && &known != item)
-      return "cas of " + other + " too: " + answer;
+      return std::string("cas of ").append(other).append(" too: ") + answer;
   }
   item->cas = cas;
   return {};

@@ -13,7 +13,6 @@
 namespace yamanote::kv {
 namespace {
 
-using std::chrono_literals::operator""s;
 
 struct Exchange {
   std::string sent;

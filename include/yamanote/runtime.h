@@ -30,7 +30,8 @@ struct RuntimeOptions {
   Scheduling scheduling = {};
   // Usable bytes of a user thread's stack. 16 KiB .. 64 MiB.
   size_t stack_bytes = 64 * 1024;
-  // User threads alive at a time; Spawn beyond is refused. 1 .. 16 Mi.
+  // User threads alive at a time; Spawn beyond is refused, at the latest when
+  // there are 64 more for each core. 1 .. 16 Mi.
   size_t max_threads = 4 * 1024 * 1024;
   // How long an idle worker polls before it parks. 0: parks at once.
   Duration spin = std::chrono::microseconds(20);

@@ -86,7 +86,8 @@ class TaskHeap {
       pair->next_ = pairs;
       pairs = pair;
     }
-    Task* root = pairs;
+    Task* root = pairs;  // Not null: there was a child.
+    // NOLINTNEXTLINE(clang-analyzer-core.NullDereference)
     for (Task* pair = root->next_; pair != nullptr;) {
       Task* const rest = pair->next_;
       root = Meld(*root, *pair);

@@ -60,8 +60,8 @@ HugePages& HugePages::operator=(HugePages&& other) noexcept {
   return *this;
 }
 
-void HugePages::Populate() {
-  if (data_ != nullptr) madvise(data_, size_, MADV_POPULATE_WRITE);
+bool HugePages::Populate() {
+  return data_ != nullptr && madvise(data_, size_, MADV_POPULATE_WRITE) == 0;
 }
 
 }  // namespace yamanote::base

@@ -23,8 +23,9 @@ class HugePages {
   HugePages(HugePages&& other) noexcept;
   HugePages& operator=(HugePages&& other) noexcept;
 
-  // Faults all of it in, now, by one call. Needs Linux 5.14; else does nothing.
-  void Populate();
+  // Faults all of it in, now, by one call. False, and nothing is done, where the
+  // system can't (before Linux 5.14) or has no memory.
+  bool Populate();
 
   std::byte* data() const { return data_; }
   size_t size() const { return size_; }

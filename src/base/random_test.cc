@@ -54,7 +54,7 @@ TEST(RandomTest, BelowIsUniformAndBelow) {
     ASSERT_LT(value, 10u);
     ++cells[value];
   }
-  for (const int cell : cells) EXPECT_NEAR(cell, kDraws / 10, 1000);
+  for (const int cell : cells) EXPECT_NEAR(cell, kDraws / 10.0, 1000);
 }
 
 }  // namespace

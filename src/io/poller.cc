@@ -4,7 +4,7 @@
 // be directed at "whoever polls"); EPOLLONESHOT (a system call to re-arm per
 // event); a sequence number readable without a system call ("is anything
 // ready?"): the kernel offers none for epoll, so an empty Poll(0) is one
-// epoll_wait.
+// epoll_wait; Look() avoids most of those where datagrams come.
 
 #include "io/poller.h"
 
@@ -115,9 +115,9 @@ Result<void> Poller::Add(int fd, uint32_t events, EventHandler& handler,
   Entry& entry = FindOrMake(fd);
   YAMANOTE_CHECK(entry.handler == nullptr,
                  "a descriptor was closed before Remove()");
+  if (tried_count_ == tried_.size()) watching = Watching::kAsked;
   entry = {&handler, generation, watching};
-  if (watching == Watching::kTried && tried_count_ < tried_.size())
-    tried_[tried_count_++] = event.data.u64;
+  if (watching == Watching::kTried) tried_[tried_count_++] = event.data.u64;
   added_.fetch_add(1, std::memory_order_relaxed);
   return {};
 }
@@ -198,19 +198,31 @@ void Poller::EndCall() {
   ++calls_;
 }
 
-int Poller::Poll(Duration wait) {
+// False if another thread polls.
+bool Poller::BeginPoll() {
   // Relaxed look first: a failing exchange would steal the holder's line.
-  if (polling_.load(std::memory_order_relaxed) ||
-      polling_.exchange(true, std::memory_order_acquire)) {
-    return kBusy;
-  }
-  int handled = 0;
-  if (wait <= Duration::zero() && tries_left_ > 0) {
+  return !polling_.load(std::memory_order_relaxed) &&
+         !polling_.exchange(true, std::memory_order_acquire);
+}
+
+int Poller::Poll(Duration wait) {
+  if (!BeginPoll()) return kBusy;
+  const int handled = Ask(wait);
+  polling_.store(false, std::memory_order_release);
+  return handled;
+}
+
+int Poller::Look(Instant now) {
+  if (!BeginPoll()) return kBusy;
+  int handled = kNothingToTry;
+  if (tries_left_ > 0 && now < ask_at_) {
     --tries_left_;
     handled = TryAll();
-  } else {
-    handled = Ask(wait);
+  }
+  if (handled == kNothingToTry) {
+    handled = Ask(Duration::zero());
     tries_left_ = tries_per_ask_;
+    ask_at_ = now + kLongestUntold;
   }
   polling_.store(false, std::memory_order_release);
   return handled;
@@ -239,6 +251,7 @@ int Poller::Ask(Duration wait) {
   return handled;
 }
 
+// Returns how many had something, kNothingToTry if no descriptor is kTried.
 int Poller::TryAll() {
   std::array<uint64_t, kMostTried> tried;
   size_t count = 0;
@@ -254,9 +267,9 @@ int Poller::TryAll() {
     if (entry.handler->Try()) ++handled;
     EndCall();
   }
-  // The last was removed: ask from now on.
-  if (count == 0) tries_per_ask_ = tries_left_ = 0;
-  return handled;
+  if (count > 0) return handled;
+  tries_per_ask_ = tries_left_ = 0;
+  return kNothingToTry;
 }
 
 void Poller::Wake() {

@@ -40,7 +40,8 @@ class EventHandler {
 };
 
 // How a descriptor is watched. kTried is for one that is readable so often that
-// reading it costs less than asking first: a socket of datagrams.
+// reading it costs less than asking first: a socket of datagrams. Its events are
+// level-triggered, so that what Try() leaves is reported.
 enum class Watching : uint8_t { kAsked, kTried };
 
 // How a wake-up is never lost. state_ is changed only by seq_cst exchanges, so
@@ -85,21 +86,24 @@ class Poller {
                    Watching watching = Watching::kAsked);
 
   // After it returns, `handler` is not called for `fd` any more. Waits while
-  // another thread is inside OnEvents() for `fd`: the caller must hold no lock
-  // that OnEvents() takes. From inside OnEvents() of this poller it returns at
+  // another thread is inside a handler for `fd`: the caller must hold no lock
+  // that the handler takes. From inside a handler of this poller it returns at
   // once, whichever handler it removes. Nothing happens if `fd` is not added
   // with `handler`. Any thread.
   void Remove(int fd, EventHandler& handler);
 
   // Calls the handlers of what is ready, waiting up to `wait` (zero: not at
   // all; max: until Wake()). May return early. Returns how many events it
-  // handled, at most kBatch, or kBusy. One system call, whatever is ready. Only
+  // handled, at most kBatch, or kBusy. One system call beside theirs. Only
   // the thread that looks for work afterwards may wait: it takes the Wake().
   //
-  // If all that was ready lately is kTried, most calls that do not wait only try
-  // those, and the others are asked for by each eighth: the call that asks costs
-  // 1.1 us here, half of what receiving a datagram does.
   int Poll(Duration wait);
+
+  // As Poll(0) most times. But if all that was ready lately is kTried, it only
+  // tries those, seven times of eight and for kLongestUntold at most: the call
+  // that asks the kernel costs 1.1 us, half of what receiving a datagram does
+  // (2-vCPU VM, 2026-11-26). `now`: about the present.
+  int Look(Instant now);
 
   // Ends the Poll() that is waiting, or the next one that would. Any thread.
   // One atomic exchange, and a system call only if a thread waits.
@@ -122,8 +126,11 @@ class Poller {
     Watching watching = Watching::kAsked;
   };
   static constexpr int kChunkEntries = 256;
-  static constexpr size_t kMostTried = 4;  // Others are asked for all the same.
+  static constexpr size_t kMostTried = 2;  // Further ones are kAsked.
   static constexpr unsigned kMostTries = 7;
+  // As long as a core takes between two looks with tasks waiting.
+  static constexpr Duration kLongestUntold = std::chrono::microseconds(30);
+  static constexpr int kNothingToTry = -1;
   static constexpr int kNoFd = -1;
 
   enum class State : uint32_t {
@@ -135,6 +142,7 @@ class Poller {
   Entry* Find(int fd);        // Requires lock_; nullptr if there is no chunk.
   Entry& FindOrMake(int fd);  // Requires lock_.
   int WaitForEvents(::epoll_event* events, Duration wait);
+  bool BeginPoll();
   int Ask(Duration wait);
   int TryAll();
   Entry BeginCall(uint64_t data);
@@ -148,9 +156,11 @@ class Poller {
   // Held by the thread in Poll(). Acquire and release pair with each other:
   // what one poller's handlers wrote is visible to the next poller's.
   std::atomic<bool> polling_{false};
-  // Used by that thread: tries before the next call asks, and what is left.
+  // Used by that thread: tries before the next Look() asks, what is left of them,
+  // and when it asks in any case.
   unsigned tries_per_ask_ = 0;
   unsigned tries_left_ = 0;
+  Instant ask_at_{};
 
   base::SpinLock lock_;
   // The rest is guarded by lock_. Indexed by descriptor: the kernel hands out
@@ -159,8 +169,8 @@ class Poller {
   uint32_t last_generation_ = 0;
   std::array<uint64_t, kMostTried> tried_{};  // As in the events' data.
   size_t tried_count_ = 0;
-  int serving_fd_ = kNoFd;  // Whose OnEvents() runs now.
-  uint64_t calls_ = 0;      // OnEvents() calls that have returned.
+  int serving_fd_ = kNoFd;  // Whose handler runs now.
+  uint64_t calls_ = 0;      // Calls of handlers that have returned.
   const void* serving_thread_ = nullptr;  // ThreadKey() of the thread in it.
 };
 

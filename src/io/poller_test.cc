@@ -214,7 +214,18 @@ class DrainingHandler final : public EventHandler {
   const EventFd& source_;
 };
 
-constexpr int kPollsPerAsk = 8;
+constexpr int kLooksPerAsk = 8;
+
+// Looks at one instant: only the count bounds the tries.
+constexpr Instant kThen = Instant{} + 1s;
+
+// Has the poller try `source`, whose handler is `tried`.
+void MakeHot(Poller& poller, const EventFd& source) {
+  for (int i = 0; i < kLooksPerAsk; ++i) {
+    source.Signal();
+    EXPECT_EQ(poller.Look(kThen), 1) << "tried or told, each look sees it";
+  }
+}
 
 TEST(PollerTest, TriesWhatIsOftenReadyAndStillAsksForTheOthers) {
   Poller poller;
@@ -222,65 +233,95 @@ TEST(PollerTest, TriesWhatIsOftenReadyAndStillAsksForTheOthers) {
   DrainingHandler tried(often), asked(seldom);
   ASSERT_TRUE(poller.Add(often.fd(), EPOLLIN, tried, Watching::kTried));
   ASSERT_TRUE(poller.Add(seldom.fd(), EPOLLIN, asked));
-  poller.Poll(0ns);
+  poller.Look(kThen);
   EXPECT_EQ(tried.tries, 0) << "nothing was ready yet: why try?";
-  for (int i = 0; i < 4 * kPollsPerAsk; ++i) {
-    often.Signal();
-    EXPECT_EQ(poller.Poll(0ns), 1) << "tried or told, it is seen by each call";
-  }
-  EXPECT_GT(tried.tries, 2 * kPollsPerAsk);
+  for (int i = 0; i < 4; ++i) MakeHot(poller, often);
+  EXPECT_GT(tried.tries, 2 * kLooksPerAsk);
   EXPECT_GE(tried.told, 3);
   // Nothing at all: it goes on trying.
   const int before = tried.tries;
-  for (int i = 0; i < kPollsPerAsk; ++i) EXPECT_EQ(poller.Poll(0ns), 0);
-  EXPECT_GE(tried.tries, before + kPollsPerAsk - 1);
+  for (int i = 0; i < kLooksPerAsk; ++i) EXPECT_EQ(poller.Look(kThen), 0);
+  EXPECT_GE(tried.tries, before + kLooksPerAsk - 1);
   // The other is seen within a round, and then it is asked for by each call.
   seldom.Signal();
-  for (int i = 0; i < kPollsPerAsk; ++i) poller.Poll(0ns);
+  for (int i = 0; i < kLooksPerAsk; ++i) poller.Look(kThen);
   EXPECT_EQ(asked.told, 1);
   seldom.Signal();
-  EXPECT_EQ(poller.Poll(0ns), 1);
+  EXPECT_EQ(poller.Look(kThen), 1);
   EXPECT_EQ(asked.told, 2);
   EXPECT_EQ(asked.tries, 0);
   poller.Remove(often.fd(), tried);
   poller.Remove(seldom.fd(), asked);
 }
 
-TEST(PollerTest, AWaitIsNeverATry) {
+TEST(PollerTest, TheOthersWaitForNoMoreThanThirtyMicroseconds) {
   Poller poller;
   EventFd often, seldom;
   DrainingHandler tried(often), asked(seldom);
   ASSERT_TRUE(poller.Add(often.fd(), EPOLLIN, tried, Watching::kTried));
   ASSERT_TRUE(poller.Add(seldom.fd(), EPOLLIN, asked));
-  for (int i = 0; i < kPollsPerAsk; ++i) {
-    often.Signal();
-    poller.Poll(0ns);
+  Instant now = kThen;
+  for (int i = 0; i < 4 * kLooksPerAsk; ++i) {
+    MakeHot(poller, often);
+    // A core that comes from a task: the first look asks.
+    now += 30us;
+    seldom.Signal();
+    EXPECT_EQ(poller.Look(now), 1);
+    EXPECT_EQ(asked.told, i + 1);
   }
-  seldom.Signal();
-  EXPECT_EQ(poller.Poll(kHang), 1);
-  EXPECT_EQ(asked.told, 1);
   poller.Remove(often.fd(), tried);
   poller.Remove(seldom.fd(), asked);
 }
 
-TEST(PollerTest, WhatWasRemovedIsNotTried) {
+TEST(PollerTest, APollIsNeverATry) {
+  Poller poller;
+  EventFd often, seldom;
+  DrainingHandler tried(often), asked(seldom);
+  ASSERT_TRUE(poller.Add(often.fd(), EPOLLIN, tried, Watching::kTried));
+  ASSERT_TRUE(poller.Add(seldom.fd(), EPOLLIN, asked));
+  for (const Duration wait : {Duration(0ns), Duration(kHang)}) {
+    MakeHot(poller, often);
+    poller.Look(kThen);
+    seldom.Signal();
+    asked.told = 0;
+    EXPECT_EQ(poller.Poll(wait), 1);
+    EXPECT_EQ(asked.told, 1);
+  }
+  poller.Remove(often.fd(), tried);
+  poller.Remove(seldom.fd(), asked);
+}
+
+TEST(PollerTest, WithNothingLeftToTryALookAsksAtOnce) {
   Poller poller;
   EventFd often, other;
   DrainingHandler tried(often), asked(other);
   ASSERT_TRUE(poller.Add(often.fd(), EPOLLIN, tried, Watching::kTried));
-  for (int i = 0; i < kPollsPerAsk; ++i) {
-    often.Signal();
-    poller.Poll(0ns);
-  }
+  ASSERT_TRUE(poller.Add(other.fd(), EPOLLIN, asked));
+  MakeHot(poller, often);
   poller.Remove(often.fd(), tried);
   const int calls = tried.tries + tried.told;
   often.Signal();
-  for (int i = 0; i < kPollsPerAsk; ++i) EXPECT_EQ(poller.Poll(0ns), 0);
-  EXPECT_EQ(tried.tries + tried.told, calls);
-  ASSERT_TRUE(poller.Add(other.fd(), EPOLLIN, asked));
   other.Signal();
-  EXPECT_EQ(poller.Poll(0ns), 1) << "with nothing to try it asks";
+  EXPECT_EQ(poller.Look(kThen), 1);
+  EXPECT_EQ(asked.told, 1);
+  for (int i = 0; i < kLooksPerAsk; ++i) EXPECT_EQ(poller.Look(kThen), 0);
+  EXPECT_EQ(tried.tries + tried.told, calls) << "it was removed";
   poller.Remove(other.fd(), asked);
+}
+
+// More than the poller tries: each look sees those too.
+TEST(PollerTest, WhatIsTooManyToTryIsAskedFor) {
+  Poller poller;
+  EventFd sources[5];
+  std::vector<std::unique_ptr<DrainingHandler>> handlers;
+  for (const EventFd& source : sources) {
+    handlers.push_back(std::make_unique<DrainingHandler>(source));
+    ASSERT_TRUE(
+        poller.Add(source.fd(), EPOLLIN, *handlers.back(), Watching::kTried));
+  }
+  MakeHot(poller, sources[4]);
+  MakeHot(poller, sources[4]);
+  for (int i = 0; i < 5; ++i) poller.Remove(sources[i].fd(), *handlers[i]);
 }
 
 // Every item that a producer publishes before Wake() is found by a consumer
@@ -348,7 +389,14 @@ TEST(PollerStressTest, NoCallAfterRemove) {
   std::vector<std::thread> pollers;
   for (int i = 0; i < 2; ++i) {
     pollers.emplace_back([&, i] {
-      while (!stop.load()) poller.Poll(i == 0 ? 0ns : 10us);
+      Instant now = kThen;
+      while (!stop.load()) {
+        if (i == 0) {
+          poller.Look(now += 100ns);
+        } else {
+          poller.Poll(10us);
+        }
+      }
     });
   }
   EventFd sources[4];

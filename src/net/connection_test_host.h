@@ -29,7 +29,11 @@ class TestHost final : public ConnectionHost {
   Counters& counters() override { return counters_; }
   Instant Now() override { return network_.now(); }
   Instant AboutNow() override { return network_.now(); }
-  bool Admit(ClassId) override { return inside < limit && ++inside > 0; }
+  bool Admit(ClassId) override {
+    if (inside >= limit) return false;
+    ++inside;
+    return true;
+  }
   void Release(ClassId) override { --inside; }
   bool Spawn(Connection& connection) override {
     return Enqueue(&Connection::RunRequests, connection);
@@ -105,7 +109,7 @@ class Client final : public io::EventHandler {
   ~Client() override { stream_->Unwatch(); }
 
   // Sends `text` as the network takes it.
-  void Send(std::string text, bool end = false) {
+  void Send(std::string_view text, bool end = false) {
     unsent_ += text;
     end_ |= end;
     Pump();

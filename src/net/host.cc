@@ -64,8 +64,8 @@ Host::Host(worker::Engine& engine, const ServerOptions& options,
       replies_go_home_(engine.options().scheduling.replies == ReplyPath::kHome),
       admission_(ClassesOf(options, protocol)),
       core_counters_(std::make_unique<Counters[]>(engine.cores() + 1)),
-      udp_pool_(options.max_datagrams, options.max_datagram_bytes,
-                options.max_reply_bytes, memory),
+      udp_pool_(options.max_datagrams + (engine.cores() + 1) * UdpCore::kKept,
+                options.max_datagram_bytes, options.max_reply_bytes, memory),
       core_init_(std::make_unique<CoreInit>(engine.cores())) {
   for (CoreId core = 0; core <= cores_; ++core) {
     udp_cores_.push_back(std::make_unique<UdpCore>(

@@ -95,7 +95,10 @@ class Host final : public ConnectionHost, public worker::Pump {
   bool Quiet() const;
 
   // Datagrams from `port` would be a server's; see UdpEndpoint::Accept().
-  void AddUdpPort(uint16_t port) { udp_ports_.push_back(port); }
+  void AddUdpPort(uint16_t port) {
+    udp_ports_.push_back(port);
+    udp_pool_.Prepare();
+  }
   bool IsServicePort(uint16_t port) const {
     return port < kFirstUserPort ||
            std::ranges::find(udp_ports_, port) != udp_ports_.end();

@@ -16,6 +16,14 @@ struct UdpCore {
   // `reply_delay`: see UdpReplies.
   UdpCore(UdpPool& pool, Duration reply_delay, Counters& counters)
       : stock(pool), replies(reply_delay, stock, counters) {}
+  ~UdpCore() {
+    for (; ready > 0; --ready) stock.Return(requests[ready - 1]);
+  }
+  UdpCore(const UdpCore&) = delete;
+  UdpCore& operator=(const UdpCore&) = delete;
+
+  // Requests that a core keeps beside those in the server.
+  static constexpr size_t kKept = UdpStock::kMost + io::kUdpBatch;
 
   io::UdpReceiver receiver;
   UdpStock stock;

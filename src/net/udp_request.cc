@@ -3,7 +3,6 @@
 #include "net/udp_request.h"
 
 #include <new>
-#include <string>
 
 namespace yamanote::net {
 
@@ -16,9 +15,7 @@ Result<void> UdpPool::Take(size_t count, UdpRequest*& head, size_t& taken) {
         return request;
       });
   if (taken > 0) return {};
-  return MakeError(ErrorCode::kResourceExhausted,
-                   "max_datagrams is " + std::to_string(requests_.most()) +
-                       "; raise it or wait for requests to end");
+  return MakeError(ErrorCode::kResourceExhausted, "no UDP request is free");
 }
 
 }  // namespace yamanote::net

@@ -32,8 +32,7 @@ struct UdpRequest {
   UdpRequest* next_free = nullptr;
 };
 
-// All requests of a server, each with its buffer behind it: a short datagram and
-// its request are on one page. Any thread.
+// All requests of a server, each with its buffer behind it. Any thread.
 class UdpPool {
  public:
   UdpPool(size_t max_requests, size_t datagram_bytes, size_t reply_bytes,
@@ -43,6 +42,8 @@ class UdpPool {
         memory_(memory),
         requests_(max_requests, datagram_bytes) {}
 
+  // Before the first datagram.
+  void Prepare() { requests_.Prepare(); }
   // As worker::FreeList wants it: puts up to `count` in front of `head`.
   Result<void> Take(size_t count, UdpRequest*& head, size_t& taken);
   void Return(UdpRequest* head, size_t /*count*/) { requests_.Return(head); }

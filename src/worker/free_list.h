@@ -1,7 +1,9 @@
 // free_list.h - a core's private stock of pooled objects.
 //
 // Takes from and returns to a shared pool in batches, so that the pool's lock
-// is taken once per kBatch objects. Used by one core; not thread-safe.
+// is taken once per kBatch objects. Used by one core; not thread-safe. What lies in
+// a stock is out of others' reach: a pool that must be able to give N objects has
+// kMost more for each stock.
 //
 // Pool: Result<void> Take(size_t count, T*& head, size_t& taken);
 //       void Return(T* head, size_t count);

@@ -24,8 +24,9 @@ Engine::Engine(RuntimeOptions options, std::vector<int> cpus)
     : options_(std::move(options)),
       placement_(dispatch::MakePlacement(options_.scheduling,
                                          static_cast<unsigned>(cpus.size()))),
-      stacks_(options_.stack_bytes, options_.max_threads),
-      threads_(options_.max_threads),
+      stacks_(options_.stack_bytes,
+              options_.max_threads + cpus.size() * StackStock::kMost),
+      threads_(options_.max_threads + cpus.size() * ThreadStock::kMost),
       parking_(
           static_cast<unsigned>(cpus.size()),
           WorkMoves(options_.scheduling, static_cast<unsigned>(cpus.size()))) {

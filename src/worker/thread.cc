@@ -4,6 +4,8 @@
 
 #include <sched.h>
 
+#include <cerrno>
+
 #include "base/check.h"
 #include "worker/engine.h"
 #include "worker/spawn.h"
@@ -45,6 +47,14 @@ Error CannotSpawn() {
         ErrorCode::kUnavailable,
         "no Runtime in this process: create one before the first user thread",
         0};
+  }
+  if (engine->threads().OutOfMemory()) {
+    return Error{
+        ErrorCode::kResourceExhausted,
+        "no memory for another user thread; raise `ulimit -v`, the "
+        "container's limit or vm.max_map_count, or wait for threads to "
+        "end",
+        ENOMEM};
   }
   return Error{
       ErrorCode::kResourceExhausted,

@@ -1,13 +1,12 @@
 // thread_pool.h - the control blocks of user threads, reused.
 //
-// Bounded by max_threads. Blocks are never given back to the system before the
+// Bounded by max_threads and what cores keep in stock. Blocks are never given back to the system before the
 // runtime ends: a stale pointer finds a block, not a hole.
 
 #pragma once
 
 #include <cstddef>
 #include <new>
-#include <string>
 
 #include "worker/free_list.h"
 #include "worker/slab_pool.h"
@@ -18,7 +17,7 @@ namespace yamanote::worker {
 
 class ThreadPool {
  public:
-  explicit ThreadPool(size_t max_threads) : threads_(max_threads, 0) {}
+  explicit ThreadPool(size_t most) : threads_(most, 0) {}
 
   // As FreeList wants it. Any thread.
   Result<void> Take(size_t count, UserThread*& head, size_t& taken) {
@@ -27,9 +26,10 @@ class ThreadPool {
     });
     if (taken > 0) return {};
     return MakeError(ErrorCode::kResourceExhausted,
-                     "max_threads is " + std::to_string(threads_.most()) +
-                         "; raise it or wait for threads to end");
+                     OutOfMemory() ? "no memory for another user thread"
+                                   : "too many user threads");
   }
+  bool OutOfMemory() const { return threads_.OutOfMemory(); }
 
   void Return(UserThread* head, size_t /*count*/) { threads_.Return(head); }
 

@@ -226,7 +226,7 @@ UserThread* Worker::Pass() {
   RunPump(now, /*idle=*/false);
   if (timers_.Next() <= now) timers_.RunExpired(now);
   io::Poller& poller = engine_.parking().poller(core_);
-  if (!poller.Empty()) poller.Poll(Duration::zero());
+  if (!poller.Empty()) poller.Look(now);
   for (;;) {
     const dispatch::Placed placed = placement_.Dispatch(core_, now);
     if (placed.notify == dispatch::Notify::kNobody) break;
@@ -267,7 +267,7 @@ bool Worker::Help(CoreId other, Instant now) {
   if (expired) timers.RunExpired(now);
   const bool pumped = pump_ != nullptr && pump_->Help(other);
   io::Poller& poller = engine_.parking().poller(other);
-  return (!poller.Empty() && poller.Poll(Duration::zero()) > 0) || pumped ||
+  return (!poller.Empty() && poller.Look(now) > 0) || pumped ||
          expired;
 }
 
