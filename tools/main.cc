@@ -10,8 +10,10 @@
 #include <cstdio>
 #include <exception>
 #include <memory>
+#include <new>
 #include <string>
 #include <string_view>
+#include <system_error>
 #include <vector>
 
 #include "tools/command.h"
@@ -148,6 +150,27 @@ int main(int argc, char** argv) {
   int code = kFailed;
   try {
     code = Main(argc, argv);
+  } catch (const std::bad_alloc&) {
+    std::fputs(
+        "yamanote: no memory left; raise `ulimit -v` or the container's "
+        "limit\n",
+        stderr);
+    return kFailed;
+  } catch (const std::system_error& error) {
+    // A kernel thread, or printing, which is said below.
+    if (error.code() == std::errc::resource_unavailable_try_again) {
+      std::fputs(
+          "yamanote: the system gives no further thread; raise "
+          "`ulimit -u`, `ulimit -v` or the container's pids.max\n",
+          stderr);
+      return kFailed;
+    }
+    if (std::ferror(stdout) == 0) {
+      std::fprintf(stderr,
+                   "yamanote: unexpected failure: %s; please report it\n",
+                   error.what());
+      return kFailed;
+    }
   } catch (const std::exception& error) {
     // Printing throws if nothing takes what is printed; said below.
     if (std::ferror(stdout) == 0) {

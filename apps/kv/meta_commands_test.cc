@@ -12,6 +12,7 @@
 namespace yamanote::kv {
 namespace {
 
+using namespace std::chrono_literals;
 
 class MetaCommandsTest : public testing::Test {
  protected:

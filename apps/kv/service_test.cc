@@ -13,6 +13,7 @@
 namespace yamanote::kv {
 namespace {
 
+using namespace std::chrono_literals;
 
 struct Exchange {
   std::string sent;

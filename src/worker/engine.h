@@ -40,6 +40,9 @@ class Engine {
  public:
   // Requires: options are valid, `cpus` has one entry per worker.
   Engine(RuntimeOptions options, std::vector<int> cpus);
+  // Maps the first memory and starts the workers; once. kResourceExhausted: the
+  // system refuses memory or a kernel thread; then there are no workers.
+  Result<void> Start();
   ~Engine();
 
   // Makes a blocked thread runnable. Any thread.
@@ -89,6 +92,7 @@ class Engine {
 
  private:
   void RunWorker(CoreId core, int cpu);
+  void StopWorkers();
 
   static inline std::atomic<Engine*> current_{nullptr};
   static inline std::atomic<uint64_t> next_id_{1};
@@ -101,6 +105,7 @@ class Engine {
   std::atomic<bool> stopping_{false};
   std::atomic<Pump*> pump_{nullptr};
   std::atomic<uint64_t> foreign_spawned_{0};
+  const std::vector<int> cpus_;
   std::vector<std::unique_ptr<Worker>> workers_;
   std::vector<std::thread> kernel_threads_;
 };

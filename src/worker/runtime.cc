@@ -7,6 +7,7 @@
 
 #include <cerrno>
 #include <cstring>
+#include <system_error>
 
 #include "base/check.h"
 #include "worker/engine.h"
@@ -29,23 +30,47 @@ Engine::Engine(RuntimeOptions options, std::vector<int> cpus)
       threads_(options_.max_threads + cpus.size() * ThreadStock::kMost),
       parking_(
           static_cast<unsigned>(cpus.size()),
-          WorkMoves(options_.scheduling, static_cast<unsigned>(cpus.size()))) {
-  for (CoreId core = 0; core < cpus.size(); ++core) {
+          WorkMoves(options_.scheduling, static_cast<unsigned>(cpus.size()))),
+      cpus_(std::move(cpus)) {
+  for (CoreId core = 0; core < cpus_.size(); ++core) {
     workers_.push_back(std::make_unique<Worker>(*this, core));
-  }
-  current_.store(this, std::memory_order_release);
-  for (CoreId core = 0; core < cpus.size(); ++core) {
-    kernel_threads_.emplace_back(
-        [this, core, cpu = cpus[core]] { RunWorker(core, cpu); });
   }
 }
 
-Engine::~Engine() {
+Result<void> Engine::Start() {
+  // A thread that waits for a stack waits for another to end; the first can't.
+  Stack* stack = nullptr;
+  size_t taken = 0;
+  if (auto mapped = stacks_.Take(1, stack, taken); !mapped) return mapped;
+  stacks_.Return(stack, taken);
+  current_.store(this, std::memory_order_release);
+  for (CoreId core = 0; core < cpus_.size(); ++core) {
+    try {
+      kernel_threads_.emplace_back(
+          [this, core, cpu = cpus_[core]] { RunWorker(core, cpu); });
+    } catch (const std::system_error& error) {
+      StopWorkers();
+      return MakeError(
+          ErrorCode::kResourceExhausted,
+          "can't start worker " + std::to_string(core + 1) + " of " +
+              std::to_string(cpus_.size()) + ": " + error.code().message() +
+              "; raise `ulimit -u`, `ulimit -v` or the container's pids.max, "
+              "or use fewer cores",
+          error.code().value());
+    }
+  }
+  return {};
+}
+
+Engine::~Engine() { StopWorkers(); }
+
+void Engine::StopWorkers() {
   stopping_.store(true);
   // A worker that was about to park re-reads stopping_ after it said so, and
   // one that said so earlier is woken here: as for E2-E4 in park.h.
   parking_.NotifyAll();
   for (std::thread& thread : kernel_threads_) thread.join();
+  kernel_threads_.clear();
   current_.store(nullptr, std::memory_order_release);
   workers_.clear();  // Gives their stock back to the pools.
 }
@@ -288,6 +313,11 @@ Result<std::unique_ptr<Runtime>> Runtime::Create(RuntimeOptions options) {
   options.cores = cores;
   options.stack_bytes = (options.stack_bytes + kPage - 1) / kPage * kPage;
   auto impl = std::make_unique<Impl>(std::move(options), std::move(*cpus));
+  if (auto started = impl->Start(); !started) {
+    impl.reset();
+    g_taken.store(false);
+    return tl::unexpected(started.error());
+  }
   std::unique_ptr<Runtime> runtime(new Runtime(std::move(impl)));
   g_runtime.store(runtime.get(), std::memory_order_release);
   return runtime;

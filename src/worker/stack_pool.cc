@@ -33,7 +33,7 @@ Error SystemError(const char* what, int error) {
   message += std::strerror(error);
   if (error == ENOMEM) {
     message +=
-        "; raise vm.max_map_count (sysctl), lower max_threads or stack_bytes, "
+        "; raise `ulimit -v` or vm.max_map_count (sysctl), lower stack_bytes, "
         "or use a kernel with light guards (6.13 or later)";
   }
   return Error{ErrorCode::kResourceExhausted, std::move(message), error};

@@ -267,8 +267,7 @@ bool Worker::Help(CoreId other, Instant now) {
   if (expired) timers.RunExpired(now);
   const bool pumped = pump_ != nullptr && pump_->Help(other);
   io::Poller& poller = engine_.parking().poller(other);
-  return (!poller.Empty() && poller.Look(now) > 0) || pumped ||
-         expired;
+  return (!poller.Empty() && poller.Look(now) > 0) || pumped || expired;
 }
 
 // For cores that are never idle: looks at another core in turn. If that came to

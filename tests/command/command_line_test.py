@@ -227,11 +227,24 @@ class FileTest(unittest.TestCase):
         old, new = self.folder / "old", self.folder / "new"
         old.write_text("kept")
         for path in (old, new):
-            failed = run(*KV, "--json", str(path), "--html", str(path), "--record", str(path))
-            self.assertEqual(failed.returncode, 1, failed.stderr)
-            self.assertIn("is the server running", failed.stderr)
+            for flag in ("--json", "--html", "--record"):
+                failed = run(*KV, flag, str(path))
+                self.assertEqual(failed.returncode, 1, failed.stderr)
+                self.assertIn("is the server running", failed.stderr)
         self.assertEqual(old.read_text(), "kept")
         self.assertEqual([file.name for file in self.folder.iterdir()], ["old"])
+
+    def test_two_results_in_one_file_are_refused(self):
+        path = self.folder / "x"
+        for first, second in (("--json", "--html"), ("--json", "--record"), ("--html", "--record")):
+            refused = run(*KV, first, str(path), second, f"{self.folder}/./x")
+            self.assertEqual(refused.returncode, 2, refused.stderr)
+            self.assertIn(f"{first} and {second} are one file", refused.stderr)
+        path.write_text("{}")
+        refused = run("report", str(path), "--out", str(path))
+        self.assertEqual(refused.returncode, 2, refused.stderr)
+        self.assertIn("which is also read", refused.stderr)
+        self.assertEqual(path.read_text(), "{}")
 
 
 class StreamTest(unittest.TestCase):

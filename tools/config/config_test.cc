@@ -116,6 +116,10 @@ TEST(ConfigTest, WrongUnitsAndTypesAreRefused) {
       ErrorOf("[scheduling]\nslice = 5\n"),
       AllOf(HasSubstr("a.toml:2"), HasSubstr("scheduling.slice is a number"),
             HasSubstr("\"5us\"")));
+  std::string deep = "[server]\n";
+  for (int part = 0; part < 300; ++part) deep += "a.";
+  EXPECT_THAT(ErrorOf(deep + "b = 1\n"),
+              HasSubstr(":2: is not TOML: a key has more than 256 parts"));
   EXPECT_THAT(ErrorOf("[server]\nmax_request_bytes = '5us'\n"),
               AllOf(HasSubstr("server.max_request_bytes"),
                     HasSubstr("unknown unit \"us\"")));

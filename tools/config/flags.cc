@@ -32,7 +32,11 @@ void AddConfigFlags(CLI::App& command, std::string_view service,
   command
       .add_option("--config", flags->file,
                   "TOML file with any of the keys below")
-      ->type_name("FILE");
+      ->type_name("FILE")
+      ->check([](const std::string& file) {
+        return file.empty() ? "is empty; name a file, or leave --config out"
+                            : std::string();
+      });
   for (const OptionSpec& option : Options()) {
     if (IsService(option.section) && option.section != service) continue;
     const OptionSpec* const spec = &option;

@@ -175,8 +175,9 @@ std::vector<OptionSpec> KvEntries() {
           "memory_limit", kBytes, {kMiB, kTiB},
           "Memory for items, their keys and overhead; "
           "the least recently used are evicted"),
-      Number<FIELD(kv.max_value_bytes)>("max_value_bytes", kBytes, {1, kGiB},
-                                        "The longest value"),
+      // Its request, with key and flags, fits max_request_bytes at most.
+      Number<FIELD(kv.max_value_bytes)>("max_value_bytes", kBytes,
+                                        {1, kGiB - kMiB}, "The longest value"),
       Number<FIELD(kv.long_get_keys)>(
           "long_get_keys", kCount, {1, kMiB},
           "A get of more keys than this is of the class \"long\""),

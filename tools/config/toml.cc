@@ -7,6 +7,8 @@
 #include <fmt/format.h>
 #include <toml++/toml.h>
 
+#include <algorithm>
+#include <cstddef>
 #include <fstream>
 #include <limits>
 #include <sstream>
@@ -244,6 +246,22 @@ class Reader {
 
 Result<std::vector<Setting>> ParseToml(std::string_view text,
                                        std::string_view name) {
+  // The parser recurses for each part of a dotted key.
+  constexpr ptrdiff_t kMostDots = 256;
+  size_t number = 0;
+  for (std::string_view rest = text; !rest.empty();) {
+    const size_t end = rest.find('\n');
+    const std::string_view line = rest.substr(0, end);
+    ++number;
+    if (std::ranges::count(line.substr(0, line.find_first_of("=\"'#")), '.') >
+        kMostDots) {
+      return MakeError(
+          ErrorCode::kInvalidArgument,
+          fmt::format("{}:{}: is not TOML: a key has more than {} parts", name,
+                      number, kMostDots));
+    }
+    rest.remove_prefix(end == std::string_view::npos ? rest.size() : end + 1);
+  }
   toml::table file;
   try {
     file = toml::parse(text, name);

@@ -164,7 +164,8 @@ void OnSignal(int) {
   if (g_running != nullptr) g_running->Stop();
 }
 
-// Ends the measurement in good order on SIGINT and SIGTERM.
+// Ends the measurement in good order on SIGINT, SIGTERM and, unless it was
+// ignored (nohup), SIGHUP.
 class SignalScope {
  public:
   explicit SignalScope(Measurement& measurement) {
@@ -174,16 +175,20 @@ class SignalScope {
     action.sa_flags = SA_RESETHAND;  // A second signal kills.
     sigaction(SIGINT, &action, &old_interrupt_);
     sigaction(SIGTERM, &action, &old_terminate_);
+    sigaction(SIGHUP, nullptr, &old_hangup_);
+    if (old_hangup_.sa_handler != SIG_IGN) sigaction(SIGHUP, &action, nullptr);
   }
   ~SignalScope() {
     sigaction(SIGINT, &old_interrupt_, nullptr);
     sigaction(SIGTERM, &old_terminate_, nullptr);
+    sigaction(SIGHUP, &old_hangup_, nullptr);
     g_running = nullptr;
   }
 
  private:
   struct sigaction old_interrupt_{};
   struct sigaction old_terminate_{};
+  struct sigaction old_hangup_{};
 };
 
 void ShowProgress(Measurement& measurement) {
@@ -268,6 +273,13 @@ void CheckFiles(const Flags& flags) {
     if (path.empty() || (path == "-" && &path == &flags.json)) continue;
     if (auto ok = CheckWritable(flag, path); !ok)
       Fail(ok.error().message, kUsage);
+    for (const auto& [other_flag, other] : files) {
+      if (&other == &path) break;
+      if (!SameFile(path, other)) continue;
+      Fail(fmt::format("{} and {} are one file, '{}'; give each its own",
+                       other_flag, flag, path),
+           kUsage);
+    }
   }
 }
 

@@ -15,6 +15,7 @@
 #include <ctime>
 #include <memory>
 #include <mutex>
+#include <system_error>
 #include <thread>
 
 #include "tools/load/units.h"
@@ -331,8 +332,24 @@ Result<void> Measurement::Record(uint64_t seed,
                     options_.record_path, ErrnoText(errno)),
         errno);
   }
+  // fmt throws what the disk refuses.
+  try {
+    WriteSamples(*file, seed, logs);
+    if (std::fflush(file.get()) == 0 && std::ferror(file.get()) == 0) return {};
+  } catch (const std::system_error& error) {
+    errno = error.code().value();
+  }
+  return MakeError(
+      ErrorCode::kResourceExhausted,
+      fmt::format("--record {}: writing failed: {}; is the disk full?",
+                  options_.record_path, ErrnoText(errno)),
+      errno);
+}
+
+void Measurement::WriteSamples(std::FILE& file, uint64_t seed,
+                               const std::vector<ThreadLog>& logs) {
   if (!recorded_) {
-    fmt::print(file.get(),
+    fmt::print(&file,
                "seed,intended_ns,sent_ns,received_ns,class,service_ns,"
                "connection,status\n");
     recorded_ = true;
@@ -347,19 +364,11 @@ Result<void> Measurement::Record(uint64_t seed,
       const char* status = answered                       ? "ok"
                            : s.status == Status::kRefused ? "refused"
                                                           : "lost";
-      fmt::print(file.get(), "{},{},{},{},{},{},{},{}\n", seed, s.intended_ns,
+      fmt::print(&file, "{},{},{},{},{},{},{},{}\n", seed, s.intended_ns,
                  time(s.sent_ns), time(s.received_ns), s.request_class,
                  kv ? 0 : s.service_ns, s.connection, status);
     }
   }
-  if (std::fflush(file.get()) != 0 || std::ferror(file.get()) != 0) {
-    return MakeError(
-        ErrorCode::kResourceExhausted,
-        fmt::format("--record {}: writing failed: {}; is the disk full?",
-                    options_.record_path, ErrnoText(errno)),
-        errno);
-  }
-  return {};
 }
 
 LoadResult Measurement::Describe() const {

@@ -4,6 +4,7 @@
 
 #include <atomic>
 #include <cstdint>
+#include <cstdio>
 #include <functional>
 #include <optional>
 #include <string>
@@ -76,6 +77,8 @@ class Measurement {
                                              KvTraffic traffic);
   Result<double> MeasureFloor(uint8_t request_class);
   Result<void> Record(uint64_t seed, const std::vector<ThreadLog>& logs);
+  void WriteSamples(std::FILE& file, uint64_t seed,
+                    const std::vector<ThreadLog>& logs);
   std::unique_ptr<Wire> MakeWire(size_t lanes, KvTraffic traffic);
 
   const LoadOptions options_;

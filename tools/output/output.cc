@@ -113,6 +113,18 @@ Result<void> WriteFile(std::string_view flag, const std::string& path,
   return Refuse(flag, path, error);
 }
 
+bool SameFile(const std::string& a, const std::string& b) {
+  if (a.empty() || b.empty()) return false;
+  std::error_code error;
+  if (std::filesystem::exists(a, error) &&
+      !std::filesystem::is_regular_file(a, error)) {
+    return false;  // A device or a pipe takes both.
+  }
+  const auto first = std::filesystem::weakly_canonical(a, error);
+  return !error && first == std::filesystem::weakly_canonical(b, error) &&
+         !error;
+}
+
 void OpenStandardStreams() {
   for (const int descriptor : {STDIN_FILENO, STDOUT_FILENO, STDERR_FILENO}) {
     if (fcntl(descriptor, F_GETFD) >= 0) continue;

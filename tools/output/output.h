@@ -24,6 +24,9 @@ Result<void> CheckWritable(std::string_view flag, const std::string& path);
 Result<void> WriteFile(std::string_view flag, const std::string& path,
                        std::string_view text);
 
+// Whether both name one regular file, or would once they are written.
+bool SameFile(const std::string& a, const std::string& b);
+
 // Opens whichever of the descriptors 0, 1, 2 is closed, so that no socket or
 // file ever gets its number and what is printed. Writing to a standard output
 // that was closed still fails. Before anything else is opened.

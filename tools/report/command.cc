@@ -85,6 +85,13 @@ void AddFile(const std::string& path, report::Report& report) {
 void WriteReport(const Arguments& arguments) {
   if (auto ok = CheckWritable("--out", arguments.out); !ok)
     Fail(ok.error().message, kUsage);
+  for (const std::string& file : arguments.files) {
+    if (SameFile(file, arguments.out)) {
+      Fail(fmt::format("--out is '{}', which is also read; name another file",
+                       arguments.out),
+           kUsage);
+    }
+  }
   report::Report report;
   for (const std::string& file : arguments.files) AddFile(file, report);
   if (!arguments.title.empty()) report.title = arguments.title;

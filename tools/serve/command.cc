@@ -14,6 +14,7 @@
 
 #include <algorithm>
 #include <memory>
+#include <semaphore>
 #include <thread>
 
 #include "base/topology.h"
@@ -39,24 +40,26 @@ struct ServeFlags {
 // Makes room for the connections, as far as the hard limit lets us.
 void RaiseFileLimit(Config& config) {
   // Pollers, listeners, the log.
-  constexpr rlim_t kOwnFiles = 64 + 4 * kMaxCores;
+  const rlim_t own_files = 64 + 4 * base::AllowedCpus().size();
   ServerOptions& options = config.server.options;
   rlimit limit{};
   getrlimit(RLIMIT_NOFILE, &limit);
-  const rlim_t wanted = options.max_connections + kOwnFiles;
+  const rlim_t wanted = options.max_connections + own_files;
   if (limit.rlim_cur >= wanted) return;
   limit.rlim_cur = std::min(wanted, limit.rlim_max);
   setrlimit(RLIMIT_NOFILE, &limit);
   getrlimit(RLIMIT_NOFILE, &limit);
   if (limit.rlim_cur >= wanted) return;
   const rlim_t possible =
-      limit.rlim_cur > kOwnFiles ? limit.rlim_cur - kOwnFiles : 0;
+      limit.rlim_cur > own_files ? limit.rlim_cur - own_files : 0;
   const auto explicitly = config.origins.find("server.max_connections");
   if (explicitly != config.origins.end() || possible < 16) {
     Fail(fmt::format("server.max_connections = {}, but at most {} files may be "
-                     "open, which is enough for {} connections; "
-                     "raise `ulimit -n` or lower max_connections",
-                     options.max_connections, limit.rlim_cur, possible),
+                     "open and the server itself needs {}, so {} connections "
+                     "are possible; raise `ulimit -n` to {}{}",
+                     options.max_connections, limit.rlim_cur, own_files,
+                     possible, wanted,
+                     possible > 0 ? " or lower max_connections" : ""),
          kUsage);
   }
   fmt::print(
@@ -134,7 +137,12 @@ class Serving {
         drain_timeout_(config.server.options.drain_timeout),
         server_(server),
         runtime_(runtime),
-        signals_(signals) {}
+        signals_(signals),
+        stopper_([this] {
+          stop_.acquire();
+          server_.Stop();
+          signals_.Wake();
+        }) {}
 
   void UntilSignalled() {
     for (;;) {
@@ -150,24 +158,26 @@ class Serving {
                "yamanote: ending; requests in flight have {} to finish, "
                "a second signal ends at once\n",
                FormatDuration(drain_timeout_));
-    std::thread stopper([this] {
-      server_.Stop();
-      signals_.Wake();
-    });
+    const Instant began = Clock::now();
+    stop_.release();
     Signals::Event event = Signals::Event::kTimeout;
     while (event != Signals::Event::kWoken) {
       event = signals_.Wait(Signals::kNoLimit);
       if (event != Signals::Event::kEnd) continue;
+      // One wish to end: timeout(1) and shells signal process and group.
+      if (Clock::now() - began < kSameSignal) continue;
       fmt::print(stderr,
                  "yamanote: second signal: requests in flight are dropped\n");
       Report("final");
       _exit(kFailed);
     }
-    stopper.join();
+    stopper_.join();
     Report("final");
   }
 
  private:
+  static constexpr Duration kSameSignal = std::chrono::milliseconds(100);
+
   void Report(std::string_view event) {
     const Statistics now = Read(server_, runtime_, started_);
     Print(as_json_ ? StatisticsJson(now, last_, event)
@@ -183,6 +193,9 @@ class Serving {
   Signals& signals_;
   const Instant started_ = Clock::now();
   Statistics last_;
+  std::binary_semaphore stop_{0};
+  // From the start: when it is needed the system may have no thread to give.
+  std::thread stopper_;
 };
 
 // The scheduler in the words of the ready line.
@@ -210,7 +223,11 @@ void Serve(const ServiceInfo& info, const ServeFlags& flags) {
 
   Signals signals;
   Result<std::unique_ptr<Runtime>> runtime = Runtime::Create(config->runtime);
-  if (!runtime) Fail(runtime.error().message, kUsage);
+  if (!runtime) {
+    const Error& error = runtime.error();
+    Fail(error.message,
+         error.code == ErrorCode::kResourceExhausted ? kFailed : kUsage);
+  }
   Result<std::unique_ptr<Server>> server = Server::Start(
       config->server.options, *served->protocol, *served->service);
   if (!server) {
@@ -228,10 +245,9 @@ void Serve(const ServiceInfo& info, const ServeFlags& flags) {
         "yamanote: note: slices end at voluntary points only (a handler that "
         "blocks, yields or calls CheckPreempt)\n");
   }
+  Serving serving(flags, *config, **server, **runtime, signals);
   Print(fmt::format("ready {}{} {}\n", info.name, Addresses(**server),
                     Describe(*config, **runtime)));
-
-  Serving serving(flags, *config, **server, **runtime, signals);
   serving.UntilSignalled();
   serving.Stop();
 }
@@ -243,10 +259,11 @@ void AddServeCommand(CLI::App& app) {
       "serve", "Run a service under the scheduler of your choice");
   serve->require_subcommand(1);
   serve->footer(
-      "Prints a line beginning with `ready` once it accepts. SIGINT and "
-      "SIGTERM end it after\n"
-      "the requests in flight are answered, a second one at once; SIGUSR1 "
-      "prints statistics.\n"
+      "Prints a line beginning with `ready` once it accepts. SIGINT, SIGTERM "
+      "and SIGHUP end it\n"
+      "after the requests in flight are answered, a second one at once; "
+      "SIGUSR1 "
+      "prints\nstatistics.\n"
       "Values come from defaults, the preset, the file, the flags; the later "
       "one wins.\n"
       "`yamanote serve kv --help` shows every option.\n"

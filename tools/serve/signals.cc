@@ -16,11 +16,19 @@ namespace {
 // Of our own process; nobody else sends it to a server.
 constexpr int kWakeSignal = SIGUSR2;
 
+// Started by nohup: whatever ends the terminal does not end us.
+bool IgnoresHangup() {
+  struct sigaction action{};
+  return sigaction(SIGHUP, nullptr, &action) == 0 &&
+         action.sa_handler == SIG_IGN;
+}
+
 sigset_t Watched() {
   sigset_t set;
   sigemptyset(&set);
   for (const int signal : {SIGINT, SIGTERM, SIGUSR1, kWakeSignal})
     sigaddset(&set, signal);
+  if (!IgnoresHangup()) sigaddset(&set, SIGHUP);
   return set;
 }
 

@@ -13,7 +13,7 @@ class Signals {
  public:
   enum class Event {
     kTimeout,
-    kEnd,    // SIGINT or SIGTERM.
+    kEnd,    // SIGINT, SIGTERM, or SIGHUP unless it was ignored.
     kStats,  // SIGUSR1.
     kWoken,  // Wake().
   };
