@@ -278,12 +278,12 @@ def cas_race(victim, random):
 
 def meta_abuse(victim, random):
     """Meta commands with every flag there is, twice, and some that are not."""
-    stream = b""
+    stream = b"set meta:1 0 0 1\r\nx\r\n"  # Not of the pool: T-1 ends an item's life.
     for _ in range(100):
         flags = b" ".join(bytes([random.choice(b"bcfhklstvqxEIMNORTCDJ0\x01\xff")]) +
                           random.choice([b"", b"1", b"-1", b"99999999999", b"S", b"x" * 40])
                           for _ in range(random.randrange(25)))
-        key = random.choice([b"pool:1", b"bad:1", b"a" * 251, b"bad", b"YmFk", b"!!", b"\x80\x01"])
+        key = random.choice([b"meta:1", b"bad:1", b"a" * 251, b"bad", b"YmFk", b"!!", b"\x80\x01"])
         stream += random.choice([b"mg %s %s\r\n", b"md bad:1 %.0s%s\r\n", b"ma %.0sm %s\r\n",
                                  b"me %s %s\r\n", b"ms %.0sm 2 %s\r\nab\r\n"]) % (key, flags)
     with admitted(victim) as connection:

@@ -68,7 +68,13 @@ class Behaved(threading.Thread):
             connection.sendall(request)
             answered = b""
             while len(answered) < len(answer):
-                data = connection.recv(1 << 16)
+                try:
+                    data = connection.recv(1 << 16)
+                except TimeoutError:
+                    data = None
+                require(data is not None, f"asked {request[:100]!r}, waited in vain after "
+                                          f"{len(answered)} of {len(answer)} bytes: "
+                                          f"{answered[:200]!r}")
                 require(data, f"closed after {request[:100]!r}")
                 answered += data
             require(answered == answer, f"asked {request[:100]!r}, expected {answer[:200]!r}, "
