@@ -227,12 +227,24 @@ void MakeHot(Poller& poller, const EventFd& source) {
   }
 }
 
-TEST(PollerTest, TriesWhatIsOftenReadyAndStillAsksForTheOthers) {
+// One that is tried, one that is asked for.
+class TriedPollerTest : public testing::Test {
+ protected:
+  void SetUp() override {
+    ASSERT_TRUE(poller.Add(often.fd(), EPOLLIN, tried, Watching::kTried));
+    ASSERT_TRUE(poller.Add(seldom.fd(), EPOLLIN, asked));
+  }
+  void TearDown() override {
+    poller.Remove(often.fd(), tried);
+    poller.Remove(seldom.fd(), asked);
+  }
+
   Poller poller;
   EventFd often, seldom;
-  DrainingHandler tried(often), asked(seldom);
-  ASSERT_TRUE(poller.Add(often.fd(), EPOLLIN, tried, Watching::kTried));
-  ASSERT_TRUE(poller.Add(seldom.fd(), EPOLLIN, asked));
+  DrainingHandler tried{often}, asked{seldom};
+};
+
+TEST_F(TriedPollerTest, TriesWhatIsOftenReadyAndStillAsksForTheOthers) {
   poller.Look(kThen);
   EXPECT_EQ(tried.tries, 0) << "nothing was ready yet: why try?";
   for (int i = 0; i < 4; ++i) MakeHot(poller, often);
@@ -250,16 +262,9 @@ TEST(PollerTest, TriesWhatIsOftenReadyAndStillAsksForTheOthers) {
   EXPECT_EQ(poller.Look(kThen), 1);
   EXPECT_EQ(asked.told, 2);
   EXPECT_EQ(asked.tries, 0);
-  poller.Remove(often.fd(), tried);
-  poller.Remove(seldom.fd(), asked);
 }
 
-TEST(PollerTest, TheOthersWaitForNoMoreThanThirtyMicroseconds) {
-  Poller poller;
-  EventFd often, seldom;
-  DrainingHandler tried(often), asked(seldom);
-  ASSERT_TRUE(poller.Add(often.fd(), EPOLLIN, tried, Watching::kTried));
-  ASSERT_TRUE(poller.Add(seldom.fd(), EPOLLIN, asked));
+TEST_F(TriedPollerTest, TheOthersWaitForNoMoreThanThirtyMicroseconds) {
   Instant now = kThen;
   for (int i = 0; i < 4 * kLooksPerAsk; ++i) {
     MakeHot(poller, often);
@@ -269,16 +274,9 @@ TEST(PollerTest, TheOthersWaitForNoMoreThanThirtyMicroseconds) {
     EXPECT_EQ(poller.Look(now), 1);
     EXPECT_EQ(asked.told, i + 1);
   }
-  poller.Remove(often.fd(), tried);
-  poller.Remove(seldom.fd(), asked);
 }
 
-TEST(PollerTest, APollIsNeverATry) {
-  Poller poller;
-  EventFd often, seldom;
-  DrainingHandler tried(often), asked(seldom);
-  ASSERT_TRUE(poller.Add(often.fd(), EPOLLIN, tried, Watching::kTried));
-  ASSERT_TRUE(poller.Add(seldom.fd(), EPOLLIN, asked));
+TEST_F(TriedPollerTest, APollIsNeverATry) {
   for (const Duration wait : {Duration(0ns), Duration(kHang)}) {
     MakeHot(poller, often);
     poller.Look(kThen);
@@ -287,26 +285,18 @@ TEST(PollerTest, APollIsNeverATry) {
     EXPECT_EQ(poller.Poll(wait), 1);
     EXPECT_EQ(asked.told, 1);
   }
-  poller.Remove(often.fd(), tried);
-  poller.Remove(seldom.fd(), asked);
 }
 
-TEST(PollerTest, WithNothingLeftToTryALookAsksAtOnce) {
-  Poller poller;
-  EventFd often, other;
-  DrainingHandler tried(often), asked(other);
-  ASSERT_TRUE(poller.Add(often.fd(), EPOLLIN, tried, Watching::kTried));
-  ASSERT_TRUE(poller.Add(other.fd(), EPOLLIN, asked));
+TEST_F(TriedPollerTest, WithNothingLeftToTryALookAsksAtOnce) {
   MakeHot(poller, often);
   poller.Remove(often.fd(), tried);
   const int calls = tried.tries + tried.told;
   often.Signal();
-  other.Signal();
+  seldom.Signal();
   EXPECT_EQ(poller.Look(kThen), 1);
   EXPECT_EQ(asked.told, 1);
   for (int i = 0; i < kLooksPerAsk; ++i) EXPECT_EQ(poller.Look(kThen), 0);
   EXPECT_EQ(tried.tries + tried.told, calls) << "it was removed";
-  poller.Remove(other.fd(), asked);
 }
 
 // More than the poller tries: each look sees those too.

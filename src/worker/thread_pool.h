@@ -1,7 +1,8 @@
 // thread_pool.h - the control blocks of user threads, reused.
 //
-// Bounded by max_threads and what cores keep in stock. Blocks are never given back to the system before the
-// runtime ends: a stale pointer finds a block, not a hole.
+// Bounded by max_threads and what cores keep in stock. Blocks are never given back
+// to the system before the runtime ends: a stale pointer finds a block, not a
+// hole.
 
 #pragma once
 

@@ -40,7 +40,8 @@ struct ServeFlags {
 // Makes room for the connections, as far as the hard limit lets us.
 void RaiseFileLimit(Config& config) {
   // Pollers, listeners, the log.
-  const rlim_t own_files = 64 + 4 * base::AllowedCpus().size();
+  const rlim_t own_files = 64 + 4 * std::max<rlim_t>(base::AllowedCpus().size(),
+                                                     config.runtime.cores);
   ServerOptions& options = config.server.options;
   rlimit limit{};
   getrlimit(RLIMIT_NOFILE, &limit);
@@ -261,9 +262,8 @@ void AddServeCommand(CLI::App& app) {
   serve->footer(
       "Prints a line beginning with `ready` once it accepts. SIGINT, SIGTERM "
       "and SIGHUP end it\n"
-      "after the requests in flight are answered, a second one at once; "
-      "SIGUSR1 "
-      "prints\nstatistics.\n"
+      "after the requests in flight are answered, a second one at once.\n"
+      "SIGUSR1 prints statistics.\n"
       "Values come from defaults, the preset, the file, the flags; the later "
       "one wins.\n"
       "`yamanote serve kv --help` shows every option.\n"
