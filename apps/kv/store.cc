@@ -36,14 +36,13 @@ Result<void> Check(const StoreOptions& options) {
   if (options.memory_limit < kMiB || options.memory_limit > kMiB << 20) {
     return MakeError(
         ErrorCode::kInvalidArgument,
-        fmt::format("memory limit is {} bytes; it must be 1 MiB to 1 TiB",
+        fmt::format("memory_limit is {} bytes; it must be 1 MiB to 1 TiB",
                     options.memory_limit));
   }
   if (options.max_value_bytes < 1 || options.max_value_bytes > kMiB << 10) {
-    return MakeError(
-        ErrorCode::kInvalidArgument,
-        fmt::format("longest value is {} bytes; it must be 1 to 1 GiB",
-                    options.max_value_bytes));
+    return MakeError(ErrorCode::kInvalidArgument,
+                     fmt::format("max_value_bytes is {}; it must be 1 to 1 GiB",
+                                 options.max_value_bytes));
   }
   if (options.shards > kMaxShards ||
       (options.shards != 0 && !std::has_single_bit(options.shards))) {
@@ -58,8 +57,8 @@ Result<void> Check(const StoreOptions& options) {
     return MakeError(
         ErrorCode::kInvalidArgument,
         fmt::format(
-            "memory limit of {} bytes in {} shard(s) is less than 4 values of "
-            "{} bytes each; raise it to {} or allow shorter values only",
+            "memory_limit is {} bytes, in {} shard(s) less than 4 values of "
+            "{} bytes each; raise it to {} or lower max_value_bytes",
             options.memory_limit, shards, options.max_value_bytes,
             4 * options.max_value_bytes * shards));
   }

@@ -72,7 +72,7 @@ Result<SocketAddress> ParseIpv4(std::string_view host, uint16_t port) {
     return Invalid(
         host,
         "it is a name, not a numeric address; write the number, such as "
-        "127.0.0.1, or let Resolve() find it");
+        "127.0.0.1 (a program finds it with Resolve())");
   }
   std::array<uint8_t, 4> octets{};
   std::string_view rest = host;

@@ -135,7 +135,7 @@ class MistakeTest(unittest.TestCase):
         for extra, *words in [
                 (("--duration", "0"), "--duration", "'0'", "0.01 .. 3600"),
                 (("--duration", "5s"), "--duration", "'5s'", "0.01 .. 3600"),
-                (("--seed", "-1"), "--seed", "'-1'", "0 .. 18446744073709551615"),
+                (("--seed", "-1"), "--seed", "'-1'", "0 .. 18446744073709551515"),
                 (("--connections", "1.5"), "--connections", "'1.5'", "1 .. 10000"),
                 (("--threads", "65"), "--threads", "'65'", "1 .. 64"),
                 (("--keys", "0"), "--keys", "'0'", "1 .. 10000000"),
@@ -146,6 +146,13 @@ class MistakeTest(unittest.TestCase):
                 (("--popularity", "zipf:x"), "--popularity", "'x'", "0.01 to 5"),
                 (("--arrivals", "burst:0"), "--arrivals", "'0'"),
                 (("--cpus", "5-1"), "--cpus '5-1'", "'1'", "from 5 to"),
+                (("--cpus", "0,0"), "--cpus is '0,0'", "cpu 0 twice"),
+                (("--cpus", "0", "--threads", "2"), "--threads is 2", "--cpus names 1"),
+                (("--rate-range", "1k:2k"), "--rate-range requires --objective"),
+                (("--undisturbed",), "--undisturbed requires --objective"),
+                (("--html", "-"), "--html is '-'", "only --json"),
+                (("--combine", "mean"), "--combine", "'mean'", "sum, median"),
+                (("--gap-threshold", "x"), "--gap-threshold", "'x'", "1 to 1000000"),
                 (("--rates", "1k"), "--rate, --rates and --objective", "exactly one")]:
             self.expect((*KV, *extra), *words)
         self.expect(("load", "kv", "--target", "localhost", "--rate", "1"), "'localhost'",
@@ -154,6 +161,7 @@ class MistakeTest(unittest.TestCase):
                 ((), "--service is required"),
                 (("--service", "exp:10"), "--service exp", "'10'", "with its unit"),
                 (("--service", "pareto:alpha=0,min=1us"), "alpha", "'0'", "0.1 to 100"),
+                (("--service", "pareto:alpha=2,min=5us,max=1us"), "max is 1us", "raise it"),
                 (("--service", "bimodal:50%:5us,40%:6us"), "90%", "100%")]:
             self.expect((*SPIN, *extra), *words)
 
@@ -173,6 +181,7 @@ class MistakeTest(unittest.TestCase):
                 (("--listen", "127.0.0.1:65536"), "server.listen", "65536", "0 to 65535"),
                 (("--preset", "zygo"), "scheduling.preset", '"zygo"', "did you mean zygos?"),
                 (("--class", "x:slo=5us"), "--class", '"x"', "short, long"),
+                (("--class", "short:slo=5us,slo=6us"), "--class", "two values of slo"),
                 (("--steal", "maybe"), "scheduling.steal", '"maybe"', "true nor false"),
                 (("--preset", "shinjuku", "--dispatcher", "dedicated", "--workers", "1"),
                  "dispatcher", "1 core", "add a core")]:

@@ -79,6 +79,11 @@ std::string GetListen(const OptionSpec&, const Config& config) {
 // Reads one part of a class, "slo=50us" or "limit=1000".
 Result<void> ParseClassPart(std::string_view part, ClassSetting& setting) {
   const std::string_view value = part.substr(part.find('=') + 1);
+  const std::string_view key = part.substr(0, part.find('='));
+  if ((key == "slo" && setting.slo) || (key == "limit" && setting.limit)) {
+    return Refuse(fmt::format("class {} has two values of {}; give it one",
+                              setting.name, key));
+  }
   if (part.starts_with("slo=")) {
     const Result<Duration> slo = ParseDuration(value);
     if (!slo) return tl::unexpected(slo.error());

@@ -149,7 +149,9 @@ class Reader {
     } else if (node.is_array() && option.kind == ValueKind::kCpuList) {
       for (const toml::node& element : *node.as_array()) {
         const auto cpu = element.value_exact<int64_t>();
-        if (!cpu) return WrongType(option, element, Wanted(option));
+        if (!cpu)
+          return WrongType(option, element,
+                           "numbers without quotes in an array such as [0, 1]");
         text += fmt::format("{}{}", text.empty() ? "" : ",", *cpu);
       }
     } else {

@@ -165,7 +165,8 @@ void AddDemoCommand(CLI::App& app) {
       ->type_name("NAME=COMMAND");
   command
       ->add_option("--seconds", arguments->seconds,
-                   "Duration of the whole demo")
+                   "Duration of the whole demo; at least about 12 for each "
+                   "scheduler")
       ->capture_default_str()
       ->check(Within(1u, 86400u))
       ->type_name("SECONDS");

@@ -1,4 +1,4 @@
-// demo.cc - runs the comparison, contender by contender.
+// demo.cc - runs the comparison: every contender at a load before the next load.
 
 #include "tools/demo/demo.h"
 
@@ -9,6 +9,8 @@
 #include <cmath>
 #include <optional>
 
+#include "tools/load/combine.h"
+#include "tools/load/gaps.h"
 #include "tools/load/measure.h"
 #include "tools/version/build_info.h"
 #include "yamanote/scheduling.h"
@@ -63,6 +65,19 @@ bool Sustained(const PointResult& point) {
          first.latency_us_undisturbed.p50 <= limit;
 }
 
+// A contender whose server runs.
+struct Competitor {
+  const Contender* contender;
+  std::unique_ptr<ServerProcess> server;
+  std::unique_ptr<Measurement> measurement;
+  double capacity = 0;
+  load::LoadResult result{};
+  std::vector<load::Run> runs{};  // Of the load that is being measured.
+  int behind = 0;                 // Loads in a row that it did not sustain.
+
+  const std::string& name() const { return contender->name; }
+};
+
 class Comparison {
  public:
   Comparison(const DemoOptions& options, Screen& screen,
@@ -75,36 +90,30 @@ class Comparison {
   Result<DemoResult> Run();
 
  private:
-  struct Running {
-    std::unique_ptr<ServerProcess> server;
-    std::unique_ptr<Measurement> measurement;
-  };
-
-  Result<Running> Start(const Contender& contender, LoadOptions load);
-  Result<void> Calibrate(const Contender& contender);
-  Result<load::LoadResult> Sweep(const Contender& contender,
-                                 const std::vector<double>& loads);
+  Result<Competitor> Start(const Contender& contender);
+  Result<double> FindCapacityOf(Competitor& competitor, double start);
+  Result<void> StartAll();
+  Result<void> MeasureLoad(double rps, size_t number, size_t loads);
+  Result<load::Run> MeasureOnce(Competitor& competitor, double rps,
+                                uint64_t seed, const std::string& head);
+  void Finish(Competitor& competitor, double rps, const std::string& head);
+  void Report();
+  std::vector<double> LeastFloors() const;
   LoadOptions BaseLoad() const;
+  Result<void> Alive(Competitor& competitor, double rps);
   void Fail(const Contender& contender, const Error& error);
-  std::vector<std::string> Notes(const PointTime& time) const;
+  std::vector<std::string> Notes() const;
   Duration Left() const { return std::max<Duration>(end_ - Clock::now(), 0s); }
-  size_t Failed(const std::string& name) const {
-    return static_cast<size_t>(
-        std::count(failed_.begin(), failed_.end(), name));
-  }
 
   const DemoOptions& options_;
   Screen& screen_;
   const Interrupts& interrupts_;
   const Instant end_;
   DemoResult result_{};
-  std::vector<std::string> failed_{};
-  std::vector<std::pair<std::string, double>> capacities_{};
+  std::vector<Competitor> competitors_{};  // Those that have not failed.
   std::string let_off_{};
   PointTime time_{};
-  Duration setup_{};  // The longest that starting a contender took.
-  size_t step_ = 0;
-  size_t steps_ = 0;
+  Duration gap_threshold_{};  // One for all, so that tags compare.
 };
 
 LoadOptions Comparison::BaseLoad() const {
@@ -115,12 +124,14 @@ LoadOptions Comparison::BaseLoad() const {
       std::clamp<size_t>(options_.cpus.generator.size(), 1, 2));
   load.cpus = options_.cpus.generator;
   load.drain = kDrain;
+  load.duration = kProbeWindow;
+  load.warmup = kProbeWarmup;
+  load.gap_threshold = gap_threshold_;
+  load.combining = load::Combining::kMedian;
   return load;
 }
 
-Result<Comparison::Running> Comparison::Start(const Contender& contender,
-                                              LoadOptions load) {
-  const Instant begin = Clock::now();
+Result<Competitor> Comparison::Start(const Contender& contender) {
   screen_.Update(fmt::format("  {:<12} starting", contender.name));
   const Result<uint16_t> port = FindFreePort();
   if (!port) return tl::unexpected(port.error());
@@ -152,112 +163,159 @@ Result<Comparison::Running> Comparison::Start(const Contender& contender,
   Result<load::Target> target =
       load::ParseTarget(fmt::format("127.0.0.1:{}", *port));
   if (!target) return tl::unexpected(target.error());
+  LoadOptions load = BaseLoad();
   load.target = *std::move(target);
   Result<load::Workload> workload =
       load::Workload::Parse(load::Application::kKv, options_.service);
   if (!workload) return tl::unexpected(workload.error());
   load.workload = *std::move(workload);
   load.label = contender.name;
-  Running running{*std::move(server),
-                  std::make_unique<Measurement>(std::move(load))};
-  server = nullptr;
-  if (const Result<void> prepared = running.measurement->Prepare(); !prepared) {
-    server = std::move(running.server);
+  Competitor competitor{
+      .contender = &contender,
+      .server = nullptr,
+      .measurement = std::make_unique<Measurement>(std::move(load))};
+  if (const Result<void> prepared = competitor.measurement->Prepare();
+      !prepared) {
     return explain(prepared.error());
   }
-  setup_ = std::max<Duration>(setup_, Clock::now() - begin);
+  competitor.server = *std::move(server);
   if (interrupts_.pending())
     return MakeError(ErrorCode::kCancelled, "interrupted");
-  return running;
+  return competitor;
 }
 
-Result<void> Comparison::Calibrate(const Contender& contender) {
-  LoadOptions load = BaseLoad();
-  load.duration = kProbeWindow;
-  load.warmup = kProbeWarmup;
-  Result<Running> running = Start(contender, std::move(load));
-  if (!running) return tl::unexpected(running.error());
-  const auto sustains = [&](double rps) -> Result<bool> {
+// The least unloaded latency of each class that any contender had: who wakes up
+// slowly must not look better under load for it.
+std::vector<double> Comparison::LeastFloors() const {
+  std::vector<double> least = competitors_.front().measurement->floors_us();
+  for (const Competitor& competitor : competitors_) {
+    const std::vector<double>& floors = competitor.measurement->floors_us();
+    for (size_t i = 0; i < least.size(); ++i)
+      least[i] = std::fmin(least[i], floors[i]);
+  }
+  return least;
+}
+
+// kUnavailable, with its words, if its server has ended.
+Result<void> Comparison::Alive(Competitor& competitor, double rps) {
+  const std::string end = competitor.server->Ended();
+  if (end.empty()) return {};
+  return MakeError(
+      ErrorCode::kUnavailable,
+      fmt::format("{} {} at {}; it wrote:\n{}", competitor.name(), end,
+                  FormatRps(rps), competitor.server->Errors()));
+}
+
+Result<double> Comparison::FindCapacityOf(Competitor& competitor,
+                                          double start) {
+  return FindCapacity(start, [&](double rps) -> Result<bool> {
     screen_.Update(
-        fmt::format("  {:<12} trying {}", contender.name, FormatRps(rps)));
+        fmt::format("  {:<12} trying {}", competitor.name(), FormatRps(rps)));
     // Once more if it failed: a moment without the core must not look like a
     // limit.
     for (int attempt = 0; attempt < 2; ++attempt) {
-      Result<PointResult> point = running->measurement->Measure(rps);
+      Result<PointResult> point = competitor.measurement->Measure(rps);
       if (!point) return tl::unexpected(point.error());
       if (interrupts_.pending())
         return MakeError(ErrorCode::kCancelled, "interrupted");
-      if (Sustained(*point)) return true;
-      if (const std::string end = running->server->Ended(); !end.empty()) {
-        return MakeError(
-            ErrorCode::kUnavailable,
-            fmt::format("{} {} at {}; it wrote:\n{}", contender.name, end,
-                        FormatRps(rps), running->server->Errors()));
-      }
+      // Beyond what the generator can do the curves would be its own.
+      if (Sustained(*point) && (point->valid || point->valid_undisturbed))
+        return true;
+      if (const Result<void> alive = Alive(competitor, rps); !alive)
+        return tl::unexpected(alive.error());
     }
     return false;
-  };
-  const double start =
-      capacities_.empty() ? kFirstProbe : capacities_.back().second;
-  const Result<double> capacity = FindCapacity(start, sustains);
-  if (!capacity) return tl::unexpected(capacity.error());
-  capacities_.emplace_back(contender.name, *capacity);
-  screen_.Line(fmt::format("  {:<12} sustains about {}", contender.name,
-                           FormatRps(*capacity)));
+  });
+}
+
+// Starts and probes each contender. Fails only if interrupted.
+Result<void> Comparison::StartAll() {
+  double start = kFirstProbe;
+  for (const Contender& contender : options_.contenders) {
+    Result<Competitor> competitor = Start(contender);
+    Result<double> capacity =
+        competitor ? FindCapacityOf(*competitor, start)
+                   : Result<double>(tl::unexpected(competitor.error()));
+    if (!capacity) {
+      if (capacity.error().code == ErrorCode::kCancelled)
+        return tl::unexpected(capacity.error());
+      Fail(contender, capacity.error());
+      continue;
+    }
+    start = competitor->capacity = *capacity;
+    screen_.Line(fmt::format("  {:<12} sustains about {}", contender.name,
+                             FormatRps(*capacity)));
+    competitors_.push_back(*std::move(competitor));
+  }
   return {};
 }
 
-Result<load::LoadResult> Comparison::Sweep(const Contender& contender,
-                                           const std::vector<double>& loads) {
-  LoadOptions load = BaseLoad();
-  load.duration = time_.window;
-  load.warmup = time_.warmup;
-  load.repeat = time_.repeats;
-  Result<Running> running = Start(contender, std::move(load));
-  if (!running) return tl::unexpected(running.error());
-  Measurement& measurement = *running->measurement;
-  load::LoadResult result = measurement.Describe();
-  result.version = tools::GetBuildInfo().version;
-  int behind = 0;
-  for (const double rps : loads) {
-    ++step_;
-    if (behind >= kBehindLimit) continue;
-    const std::string head =
-        fmt::format("  [{:>2}/{}] {:<12} {:>8}", step_, steps_, contender.name,
-                    FormatRps(rps));
-    // Called 5 times a second from another thread: shows, and hears Ctrl-C.
-    measurement.set_progress([&](uint64_t due, uint64_t total, double) {
-      if (interrupts_.pending()) measurement.Stop();
-      screen_.Update(
-          fmt::format("{}  {:>3}%   about {} left", head,
-                      total > 0 ? 100 * std::min(due, total) / total : 0,
-                      FormatSeconds(Left())));
-    });
-    screen_.Update(
-        fmt::format("{}         about {} left", head, FormatSeconds(Left())));
-    Result<PointResult> point = measurement.Measure(rps);
-    if (interrupts_.pending())
-      return MakeError(ErrorCode::kCancelled, "interrupted");
-    if (const std::string end = running->server->Ended(); !end.empty()) {
-      return MakeError(
-          ErrorCode::kUnavailable,
-          fmt::format("{} {} at {}; it wrote:\n{}", contender.name, end,
-                      FormatRps(rps), running->server->Errors()));
-    }
-    if (!point) return tl::unexpected(point.error());
-    screen_.Line(fmt::format("{}  {}", head, PointLine(*point)));
-    behind = Sustained(*point) ? 0 : behind + 1;
-    if (behind == kBehindLimit && rps < loads.back()) {
-      let_off_ += fmt::format("{}{} above {}", let_off_.empty() ? "" : ", ",
-                              contender.name, FormatRps(rps));
-    }
-    result.points.push_back(*std::move(point));
+Result<load::Run> Comparison::MeasureOnce(Competitor& competitor, double rps,
+                                          uint64_t seed,
+                                          const std::string& head) {
+  Measurement& measurement = *competitor.measurement;
+  // Called from another thread while it measures: hears Ctrl-C.
+  measurement.set_progress([&](uint64_t, uint64_t, double) {
+    if (interrupts_.pending()) measurement.Stop();
+  });
+  screen_.Update(fmt::format("{}  run {:>2} of {}: {:<12}  about {} left", head,
+                             seed, time_.repeats, competitor.name(),
+                             FormatSeconds(Left())));
+  Result<load::Run> run = measurement.MeasureSeed(rps, seed);
+  if (interrupts_.pending())
+    return MakeError(ErrorCode::kCancelled, "interrupted");
+  // The server's end explains more than what the generator saw of it.
+  if (const Result<void> alive = Alive(competitor, rps); !alive)
+    return tl::unexpected(alive.error());
+  return run;
+}
+
+void Comparison::Finish(Competitor& competitor, double rps,
+                        const std::string& head) {
+  PointResult point =
+      load::Combine(rps, competitor.runs, load::Combining::kMedian);
+  competitor.runs.clear();
+  screen_.Line(
+      fmt::format("{}  {:<12} {}", head, competitor.name(), PointLine(point)));
+  competitor.behind = Sustained(point) ? 0 : competitor.behind + 1;
+  if (competitor.behind == kBehindLimit) {
+    let_off_ += fmt::format("{}{} above {}", let_off_.empty() ? "" : ", ",
+                            competitor.name(), FormatRps(rps));
   }
-  return result;
+  competitor.result.points.push_back(std::move(point));
+}
+
+// One short run of each contender in turn, several times. Fails only if
+// interrupted.
+Result<void> Comparison::MeasureLoad(double rps, size_t number, size_t loads) {
+  const std::string head =
+      fmt::format("  [{:>2}/{}] {:>8}", number, loads, FormatRps(rps));
+  for (uint64_t seed = 1; seed <= time_.repeats; ++seed) {
+    for (size_t i = 0; i < competitors_.size();) {
+      Competitor& competitor = competitors_[i];
+      if (competitor.behind >= kBehindLimit) {
+        ++i;
+        continue;
+      }
+      Result<load::Run> run = MeasureOnce(competitor, rps, seed, head);
+      if (run) {
+        competitor.runs.push_back(*std::move(run));
+        ++i;
+        continue;
+      }
+      if (run.error().code == ErrorCode::kCancelled)
+        return tl::unexpected(run.error());
+      Fail(*competitor.contender, run.error());
+      competitors_.erase(competitors_.begin() + static_cast<std::ptrdiff_t>(i));
+    }
+  }
+  for (Competitor& competitor : competitors_) {
+    if (!competitor.runs.empty()) Finish(competitor, rps, head);
+  }
+  return {};
 }
 
 void Comparison::Fail(const Contender& contender, const Error& error) {
-  failed_.push_back(contender.name);
   const std::string what =
       error.message.starts_with(contender.name)
           ? error.message
@@ -267,7 +325,7 @@ void Comparison::Fail(const Contender& contender, const Error& error) {
       fmt::format("  {:<12} FAILED: {}", contender.name, error.message));
 }
 
-std::vector<std::string> Comparison::Notes(const PointTime& time) const {
+std::vector<std::string> Comparison::Notes() const {
   std::vector<std::string> notes;
   std::vector<std::string> sliced;
   for (const Contender& contender : options_.contenders) {
@@ -284,18 +342,25 @@ std::vector<std::string> Comparison::Notes(const PointTime& time) const {
                   "so the kernel's work for both is in every figure.",
                   options_.cpus.ToText()));
   std::vector<std::string> found;
-  for (const auto& [name, rps] : capacities_)
-    found.push_back(fmt::format("{} {}", name, FormatRps(rps)));
+  for (const Competitor& one : competitors_)
+    found.push_back(fmt::format("{} {}", one.name(), FormatRps(one.capacity)));
   notes.push_back(
       fmt::format("The loads are the same for all: shares of the highest that "
                   "any of them sustained in a short calibration ({}).",
                   fmt::join(found, ", ")));
   notes.push_back(
-      fmt::format("Each point is {} seed{} of {:.2g} s. A rare class has few "
-                  "samples then, its p99.9 above all; the table counts them. "
-                  "For figures to quote, run `yamanote load` for longer.",
-                  time.repeats, time.repeats == 1 ? "" : "s",
-                  static_cast<double>(ToNanos(time.window)) / 1e9));
+      "Slowdown divides by the least unloaded latency that any of them had, "
+      "the "
+      "same for all.");
+  notes.push_back(fmt::format(
+      "Each point is {} runs of {:.2g} s with seeds of their own, the "
+      "contenders "
+      "in turn; each figure is the median over the runs, so that a machine "
+      "that "
+      "stalls now and then spoils it for nobody. A rare class has few samples "
+      "in a run, so its p99 is little more than its worst; the table counts "
+      "them. For figures to quote, run `yamanote load` for longer.",
+      time_.repeats, static_cast<double>(ToNanos(time_.window)) / 1e9));
   if (!let_off_.empty()) {
     notes.push_back(fmt::format(
         "Not driven further after falling behind at two loads in a row: {}.",
@@ -306,61 +371,58 @@ std::vector<std::string> Comparison::Notes(const PointTime& time) const {
   return notes;
 }
 
-Result<DemoResult> Comparison::Run() {
-  screen_.Line("Finding loads that make sense here");
-  for (const Contender& contender : options_.contenders) {
-    if (const Result<void> done = Calibrate(contender); !done) {
-      if (done.error().code == ErrorCode::kCancelled)
-        return tl::unexpected(done.error());
-      Fail(contender, done.error());
-    }
-  }
-  if (capacities_.empty()) {
-    return MakeError(ErrorCode::kUnavailable,
-                     "no server could be measured; the reasons are above");
-  }
-  double capacity = 0;
-  for (const auto& [name, rps] : capacities_)
-    capacity = std::max(capacity, rps);
-  const std::vector<double> loads = PlanLoads(capacity);
-  steps_ = loads.size() * capacities_.size();
-  const auto setups = setup_ * static_cast<int64_t>(capacities_.size());
-  time_ = PlanTime(std::max<Duration>(Left() - setups, 0s), steps_);
-  screen_.Line(fmt::format(
-      "Measuring {} points, {} in all", steps_,
-      FormatSeconds(time_.Total() * static_cast<int64_t>(steps_) + setups)));
+void Comparison::Report() {
   report::Report& report = result_.report;
-  for (const Contender& contender : options_.contenders) {
-    if (Failed(contender.name) > 0) continue;
-    Result<load::LoadResult> swept = Sweep(contender, loads);
-    if (!swept) {
-      if (swept.error().code == ErrorCode::kCancelled)
-        return tl::unexpected(swept.error());
-      Fail(contender, swept.error());
-      continue;
-    }
-    report.results.push_back(*std::move(swept));
-    report.schedulers.push_back(contender.facts);
+  report.notes = Notes();
+  std::vector<std::string> names;
+  for (Competitor& competitor : competitors_) {
+    names.push_back(competitor.name());
+    report.results.push_back(std::move(competitor.result));
+    report.schedulers.push_back(competitor.contender->facts);
   }
-  if (report.results.empty()) {
-    return MakeError(ErrorCode::kUnavailable,
-                     "no server could be measured; the reasons are above");
-  }
-  report.title = fmt::format("{} under the same load",
-                             fmt::join(
-                                 [&] {
-                                   std::vector<std::string> names;
-                                   for (const auto& result : report.results)
-                                     names.push_back(result.label);
-                                   return names;
-                                 }(),
-                                 ", "));
+  report.title = fmt::format("{} under the same load", fmt::join(names, ", "));
   report.machine = report::MachineFacts();
   report.machine.emplace_back("Layout", options_.cpus.ToText());
-  report.notes = Notes(time_);
   const auto& classes = report.results.front().points.front().classes;
   report.objective = report::Objective{.request_class = classes.front().name,
                                        .limit = kObjectiveSlowdown};
+}
+
+Result<DemoResult> Comparison::Run() {
+  const auto& cpus = options_.cpus.generator;
+  gap_threshold_ = load::MeasureGapThreshold(cpus.empty() ? -1 : cpus.front());
+  screen_.Line("Finding loads that make sense here");
+  if (const Result<void> started = StartAll(); !started)
+    return tl::unexpected(started.error());
+  double capacity = 0;
+  for (const Competitor& competitor : competitors_)
+    capacity = std::max(capacity, competitor.capacity);
+  const auto none =
+      MakeError(ErrorCode::kUnavailable,
+                "no server could be measured; the reasons are above");
+  if (competitors_.empty()) return none;
+  const std::vector<double> loads = PlanLoads(capacity);
+  const size_t points = loads.size() * competitors_.size();
+  time_ = PlanTime(Left(), points);
+  screen_.Line(
+      fmt::format("Measuring at {} loads, {} short runs of each in turn: {}",
+                  loads.size(), time_.repeats,
+                  FormatSeconds(time_.Total() * static_cast<int64_t>(points))));
+  const std::vector<double> floors_us = LeastFloors();
+  for (Competitor& competitor : competitors_) {
+    competitor.measurement->set_floors_us(floors_us);
+    competitor.measurement->SetWindow(time_.warmup, time_.window);
+    competitor.result = competitor.measurement->Describe();
+    competitor.result.version = tools::GetBuildInfo().version;
+  }
+  for (size_t i = 0; i < loads.size(); ++i) {
+    if (const Result<void> measured =
+            MeasureLoad(loads[i], i + 1, loads.size());
+        !measured)
+      return tl::unexpected(measured.error());
+  }
+  if (competitors_.empty()) return none;
+  Report();
   return std::move(result_);
 }
 

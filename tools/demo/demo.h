@@ -1,11 +1,14 @@
-// demo.h - the comparison behind `yamanote demo`: each contender is started,
-// loaded at the same rising rates, and stopped, one after another.
+// demo.h - the comparison behind `yamanote demo`.
 //
-// 1. Each contender is probed briefly for the highest load it sustains.
+// 1. One contender after another is started, filled and probed briefly for the
+//    highest load it sustains. From then on all of them run, and sleep unless
+//    they are driven.
 // 2. The loads are shares of the highest of these, the same for all, so that
 //    the curves can be read against each other.
-// 3. Each contender is measured at each load; a contender that fell behind at
-//    two in a row is not driven further.
+// 3. At each load the contenders are driven in turn, many short runs each, so
+//    that what the machine does meanwhile meets all of them; figures are medians
+//    over the runs. A contender that fell behind at two loads in a row is not
+//    driven further.
 
 #pragma once
 

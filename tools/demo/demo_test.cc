@@ -89,14 +89,23 @@ TEST(PlanTest, LoadsRiseFromATenthToBeyondTheCapacity) {
 }
 
 TEST(PlanTest, PointsFitIntoTheTimeLeft) {
-  for (const Duration left : {30s, 60s, 150s}) {
+  for (const Duration left : {30s, 60s, 150s, 3600s}) {
     const PointTime time = PlanTime(left, 36);
     EXPECT_LE(time.Total() * 36, left);
     EXPECT_GE(time.Total() * 36, left - 1s) << ToNanos(left);
   }
-  EXPECT_EQ(PlanTime(150s, 36).repeats, 2u);
-  EXPECT_EQ(PlanTime(30s, 36).repeats, 1u);
-  EXPECT_GT(PlanTime(0s, 36).window, 0s);
+}
+
+// Many short runs first, so that stalls of the machine miss most of them.
+TEST(PlanTest, MoreTimeGivesMoreRunsAndThenLongerOnes) {
+  const PointTime short_of_time = PlanTime(0s, 36);
+  const PointTime usual = PlanTime(130s, 36);
+  const PointTime ample = PlanTime(3600s, 36);
+  EXPECT_EQ(short_of_time.repeats, 3u);
+  EXPECT_EQ(usual.repeats, 14u);
+  EXPECT_LT(usual.window, 200ms);
+  EXPECT_GT(ample.repeats, usual.repeats);
+  EXPECT_GT(ample.window, 10 * usual.window);
 }
 
 Result<std::unique_ptr<ServerProcess>> StartShell(const std::string& script,

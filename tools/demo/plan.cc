@@ -19,10 +19,14 @@ constexpr double kMostRps = 20e6;
 constexpr int kMostProbes = 20;
 constexpr int kBisections = 3;
 // What connecting, the last answers and accounting take, beside the window.
-constexpr Duration kOverhead = 150ms;
-constexpr Duration kWarmup = 250ms;
-constexpr Duration kShortestWindow = 250ms;
+constexpr Duration kOverhead = 40ms;
+constexpr Duration kWarmup = 60ms;
+// Stalls of a virtual machine's cores are some milliseconds long and come once or
+// twice a second: most runs this short have none, and the median is one of those.
+constexpr Duration kShortestWindow = 150ms;
 constexpr Duration kLongestWindow = 10s;
+constexpr int64_t kFewestRuns = 3;
+constexpr int64_t kMostRuns = 25;
 
 std::string CpuList(const std::vector<int>& cpus) {
   return fmt::format("CPU{} {}", cpus.size() == 1 ? "" : "s",
@@ -123,14 +127,15 @@ Duration PointTime::Total() const {
 }
 
 PointTime PlanTime(Duration left, size_t points) {
-  PointTime time{.warmup = kWarmup, .repeats = 1};
   const Duration each =
       left / static_cast<int64_t>(std::max<size_t>(1, points));
-  // Two seeds show more than one run twice as long, once they are long enough.
-  if (each >= 2 * (kWarmup + kOverhead + 1s)) time.repeats = 2;
-  time.window = std::clamp(each / time.repeats - kWarmup - kOverhead,
-                           kShortestWindow, kLongestWindow);
-  return time;
+  constexpr Duration kShortest = kShortestWindow + kWarmup + kOverhead;
+  const int64_t runs =
+      std::clamp<int64_t>(each / kShortest, kFewestRuns, kMostRuns);
+  return {.window = std::clamp(each / runs - kWarmup - kOverhead,
+                               kShortestWindow, kLongestWindow),
+          .warmup = kWarmup,
+          .repeats = static_cast<unsigned>(runs)};
 }
 
 std::string FormatSeconds(Duration duration) {

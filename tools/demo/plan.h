@@ -43,14 +43,14 @@ std::vector<double> PlanLoads(double capacity);
 
 // How long each point is measured.
 struct PointTime {
-  Duration window{};  // Of each repeat.
+  Duration window{};  // Of each run.
   Duration warmup{};
   unsigned repeats = 1;
   Duration Total() const;  // With what connecting and draining take.
 };
 
-// Divides `left` between `points`. Never shorter than half a second each, which
-// the demo's least `--seconds` allows for.
+// Divides `left` between `points`: many short runs first, then longer ones. Never
+// less than three runs each, which the demo's least `--seconds` allows for.
 PointTime PlanTime(Duration left, size_t points);
 
 // "2 min 5 s", "48 s".

@@ -10,6 +10,11 @@
 namespace yamanote::load {
 namespace {
 
+// Silent is a server that answers nothing in the last tenth of the window, if at
+// least this many requests were due then.
+constexpr int64_t kSilentShares = 10;
+constexpr uint64_t kSilentRequests = 10;
+
 bool InWindow(const Sample& sample, Window window) {
   return sample.intended_ns >= window.begin_ns &&
          sample.intended_ns < window.end_ns;
@@ -124,6 +129,28 @@ void Account::AddRun(std::span<const ThreadLog> threads, Window window,
     }
   }
   CountLate(threads, window);
+  NoticeSilence(threads, window);
+}
+
+// An overloaded server answers late, but it answers until the end.
+void Account::NoticeSilence(std::span<const ThreadLog> threads, Window window) {
+  int64_t last_ns = window.begin_ns;
+  for (const ThreadLog& log : threads) {
+    for (const Sample& sample : log.samples)
+      last_ns = std::max(last_ns, sample.received_ns);
+  }
+  const int64_t silent_ns = window.end_ns - last_ns;
+  if (silent_ns * kSilentShares < window.end_ns - window.begin_ns) return;
+  uint64_t due = 0;
+  for (const ThreadLog& log : threads) {
+    due += static_cast<uint64_t>(
+        std::ranges::count_if(log.samples, [&](const Sample& sample) {
+          return sample.intended_ns >= last_ns && InWindow(sample, window);
+        }));
+  }
+  if (due < kSilentRequests) return;
+  silent_ns_ = std::max(silent_ns_, silent_ns);
+  silent_due_ += due;
 }
 
 void Account::CountLate(std::span<const ThreadLog> threads, Window window) {
@@ -164,15 +191,31 @@ void Account::Merge(const Account& other) {
   gaps_.tagged += other.gaps_.tagged;
   busy_ = std::max(busy_, other.busy_);
   stopped_ |= other.stopped_;
+  silent_ns_ = std::max(silent_ns_, other.silent_ns_);
+  silent_due_ += other.silent_due_;
 }
 
 Account::Verdict Account::Judge(uint64_t late, uint64_t sent) const {
   if (stopped_) return {false, "the run was interrupted before its end"};
+  if (total_.answered == 0 && total_.refused > 0) {
+    return {false,
+            fmt::format("every request was refused ({}; {} lost): the rate is "
+                        "beyond a limit of the server, or it does not know "
+                        "these requests",
+                        total_.refused, total_.lost)};
+  }
   if (total_.answered == 0) {
     return {false,
-            fmt::format("no request was answered ({} lost, {} refused): is the "
-                        "target the right service and protocol?",
-                        total_.lost, total_.refused)};
+            fmt::format("no request was answered ({} lost): is the target the "
+                        "right service and protocol?",
+                        total_.lost)};
+  }
+  if (silent_ns_ > 0) {
+    return {false,
+            fmt::format("the server fell silent: nothing came back in the last "
+                        "{:.0f} ms of the run although {} requests were due "
+                        "then; did it end?",
+                        static_cast<double>(silent_ns_) / 1e6, silent_due_)};
   }
   const auto limit = static_cast<double>(sent) * kMaxLateShare;
   if (static_cast<double>(late) > limit) {

@@ -8,6 +8,8 @@
 // - A request was late if it was sent later than intended by more than the p99
 //   that answered requests had from their actual send. More than 0.1% of late
 //   ones: the generator, not the server, shaped the tail; the point is invalid.
+// - A server that answers nothing in the last tenth of the window fell silent; the
+//   point is invalid.
 // - A sample is tagged (disturbed) if a gap of its thread overlaps its lifetime.
 //   Lost and refused ones are never tagged: no gap may hide a loss.
 
@@ -69,6 +71,8 @@ class Account {
   // Adds another account of the same workload.
   void Merge(const Account& other);
 
+  bool interrupted() const { return stopped_; }
+
   // Figures of what was added, for one seed or for a point.
   RunResult ToRun(uint64_t seed) const;
   PointResult ToPoint(double offered_rps) const;
@@ -81,6 +85,7 @@ class Account {
 
   void AddSample(const Sample& sample, const GapLog& gaps);
   void CountLate(std::span<const ThreadLog> threads, Window window);
+  void NoticeSilence(std::span<const ThreadLog> threads, Window window);
   Verdict Judge(uint64_t late, uint64_t sent) const;
   double BaseNanos(const Sample& sample) const;
 
@@ -102,6 +107,8 @@ class Account {
   GapResult gaps_;
   double busy_ = 0;
   bool stopped_ = false;
+  int64_t silent_ns_ = 0;  // At the end of a run, if the server fell silent.
+  uint64_t silent_due_ = 0;
 };
 
 }  // namespace yamanote::load

@@ -129,6 +129,35 @@ TEST_F(AccountTest, NothingAnsweredIsInvalid) {
   EXPECT_THAT(point.why_invalid, testing::HasSubstr("no request was answered"));
 }
 
+TEST_F(AccountTest, EverythingRefusedIsInvalidForAnotherReason) {
+  for (Sample& sample : log_.samples) sample.status = Status::kRefused;
+  const PointResult point = Point();
+  EXPECT_FALSE(point.valid);
+  EXPECT_THAT(point.why_invalid,
+              testing::HasSubstr("every request was refused (10000; 0 lost)"));
+}
+
+TEST_F(AccountTest, AServerThatFallsSilentIsInvalid) {
+  for (size_t i = 8000; i < log_.samples.size(); ++i) Lose(i);
+  const PointResult point = Point();
+  EXPECT_FALSE(point.valid);
+  EXPECT_FALSE(point.valid_undisturbed);
+  EXPECT_THAT(point.why_invalid,
+              testing::HasSubstr("nothing came back in the last 200 ms of the "
+                                 "run although 2000 requests were due then"));
+}
+
+// 200 ms behind at the end: what came back until then was due long before.
+TEST_F(AccountTest, AnOverloadedServerIsNotSilent) {
+  for (size_t i = 0; i < 8000; ++i) {
+    log_.samples[i].received_ns = static_cast<int64_t>(i) * 125 * kMicro + 1;
+  }
+  for (size_t i = 8000; i < log_.samples.size(); ++i) Lose(i);
+  const PointResult point = Point();
+  EXPECT_TRUE(point.valid) << point.why_invalid;
+  EXPECT_TRUE(std::isinf(point.latency_us.p99));
+}
+
 TEST_F(AccountTest, WarmUpIsCut) {
   Delay(0, 50 * kMilli);  // Due in the warm-up.
   const PointResult point = Point({500 * kMilli, 1000 * kMilli});
@@ -210,24 +239,6 @@ TEST(AccountKvTest, SlowdownIsOverTheFloorOfTheClass) {
   EXPECT_NEAR(point.classes[0].slowdown.p50, 3, 0.02);
   EXPECT_NEAR(point.classes[1].slowdown.p50, 2, 0.02);
   EXPECT_EQ(point.classes[1].floor_us, 200);
-}
-
-TEST(GapLogTest, FindsOverlapsOfDisjointGaps) {
-  GapLog gaps(10);
-  gaps.Tick(0);
-  gaps.Tick(10);  // At the threshold: none.
-  gaps.Tick(30);  // 10..30.
-  gaps.Tick(35);
-  gaps.Pause();
-  gaps.Tick(100);  // Waited on purpose.
-  gaps.Tick(120);  // 100..120.
-  ASSERT_EQ(gaps.gaps().size(), 2u);
-  EXPECT_FALSE(gaps.Overlaps(0, 10));
-  EXPECT_TRUE(gaps.Overlaps(0, 11));
-  EXPECT_TRUE(gaps.Overlaps(15, 16));
-  EXPECT_FALSE(gaps.Overlaps(30, 100));
-  EXPECT_TRUE(gaps.Overlaps(31, 200));
-  EXPECT_FALSE(gaps.Overlaps(120, 200));
 }
 
 }  // namespace

@@ -6,6 +6,7 @@
 #include <sched.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <csignal>
 #include <cstdio>
 #include <memory>
@@ -32,13 +33,10 @@ T OrUsage(Result<T> result) {
   return std::move(*result);
 }
 
-template <typename T>
-T OrFail(Result<T> result) {
-  if (!result) {
-    Fail(result.error().message,
-         result.error().code == ErrorCode::kInvalidArgument ? kUsage : kFailed);
-  }
-  return std::move(*result);
+void OrFail(const Result<void>& result) {
+  if (result) return;
+  Fail(result.error().message,
+       result.error().code == ErrorCode::kInvalidArgument ? kUsage : kFailed);
 }
 
 // Reads "0,2-3" and checks that this process may run there.
@@ -63,6 +61,12 @@ std::vector<int> ReadCpus(const std::string& text) {
                  "--cpus names cpu {}, which this process may not use; `nproc` "
                  "and `taskset -p $$` show which it may",
                  cpu),
+             kUsage);
+      }
+      if (std::ranges::find(cpus, cpu) != cpus.end()) {
+        Fail(fmt::format("--cpus is '{}', which names cpu {} twice; name each "
+                         "once",
+                         text, cpu),
              kUsage);
       }
       cpus.push_back(cpu);
@@ -99,12 +103,28 @@ LoadOptions ReadOptions(Application application, const Flags& flags) {
          kUsage);
   }
   out.repeat = flags.repeat;
+  out.combining =
+      flags.combine == "median" ? Combining::kMedian : Combining::kSum;
   out.seed = flags.seed;
   out.duration = Seconds(flags.duration);
   out.warmup = Seconds(flags.warmup);
   out.drain = Seconds(flags.drain);
-  out.gap_threshold = Seconds(flags.gap_threshold_us / 1e6);
+  if (flags.gap_threshold != "auto") {
+    out.gap_threshold =
+        Seconds(OrUsage(ParseNumber(flags.gap_threshold,
+                                    "--gap-threshold, in microseconds or auto,",
+                                    1, 1e6)) /
+                1e6);
+  }
   out.cpus = ReadCpus(flags.cpus);
+  if (!out.cpus.empty() && out.cpus.size() < out.threads) {
+    Fail(
+        fmt::format(
+            "--threads is {} and --cpus names {}; threads that share a cpu are "
+            "late: name one for each, or use fewer --threads",
+            out.threads, out.cpus.size()),
+        kUsage);
+  }
   out.record_path = flags.record;
   out.label = flags.label;
   return out;
@@ -235,8 +255,9 @@ void WriteHtml(const std::string& path, const LoadResult& result,
   }
 }
 
-void RunTask(const Flags& flags, const Task& task, Measurement& measurement,
-             LoadResult& result) {
+// Measures `task` into `result`. If that fails, what was measured before stays.
+Result<void> RunTask(const Flags& flags, const Task& task,
+                     Measurement& measurement, LoadResult& result) {
   const bool terminal = flags.progress || isatty(STDERR_FILENO) != 0;
   if (terminal) ShowProgress(measurement);
   const auto clear = [terminal] {
@@ -245,22 +266,31 @@ void RunTask(const Flags& flags, const Task& task, Measurement& measurement,
   if (task.search) {
     fmt::print(stderr, "searching for the highest load that meets {}\n",
                task.search->objective.text);
-    auto outcome = OrFail(Search(
-        *task.search, [&](double rps) { return measurement.Measure(rps); },
+    auto outcome = Search(
+        *task.search,
+        [&](double rps) {
+          auto point = measurement.Measure(rps);
+          if (point) result.points.push_back(*point);
+          return point;
+        },
         [&](const SearchStep& step) {
           clear();
           fmt::print(stderr, "{}\n", FormatStep(step));
         },
-        [&] { return measurement.stopped(); }));
-    result.points = std::move(outcome.points);
-    result.search = std::move(outcome.search);
-    return;
+        [&] { return measurement.stopped(); });
+    if (!outcome) return tl::unexpected(outcome.error());
+    result.points = std::move(outcome->points);
+    result.search = std::move(outcome->search);
+    return {};
   }
   for (const double rate : task.rates) {
     if (measurement.stopped()) break;
-    result.points.push_back(OrFail(measurement.Measure(rate)));
+    Result<PointResult> point = measurement.Measure(rate);
     clear();
+    if (!point) return tl::unexpected(point.error());
+    result.points.push_back(*std::move(point));
   }
+  return {};
 }
 
 // Refuses files that can't be written before, not after, minutes of measuring.
@@ -271,6 +301,12 @@ void CheckFiles(const Flags& flags) {
       {"--record", flags.record}};
   for (const auto& [flag, path] : files) {
     if (path.empty() || (path == "-" && &path == &flags.json)) continue;
+    if (path == "-") {
+      Fail(fmt::format("{} is '-'; only --json can go to standard output: name "
+                       "a file (./- if it shall be called that)",
+                       flag),
+           kUsage);
+    }
     if (auto ok = CheckWritable(flag, path); !ok)
       Fail(ok.error().message, kUsage);
     for (const auto& [other_flag, other] : files) {
@@ -292,11 +328,17 @@ void RunLoad(Application application, const Flags& flags) {
   if (auto ready = measurement.Prepare(); !ready) Fail(ready.error().message);
   LoadResult result = measurement.Describe();
   result.version = GetBuildInfo().version;
-  RunTask(flags, task, measurement, result);
+  const Result<void> measured = RunTask(flags, task, measurement, result);
 
-  std::fputs(FormatTable(result).c_str(), flags.json == "-" ? stderr : stdout);
+  if (!result.points.empty()) {
+    std::fputs(FormatTable(result).c_str(),
+               flags.json == "-" ? stderr : stdout);
+  }
   if (!flags.json.empty()) WriteJson(flags.json, result);
-  if (!flags.html.empty()) WriteHtml(flags.html, result, task);
+  if (!flags.html.empty() && !result.points.empty())
+    WriteHtml(flags.html, result, task);
+  OrFail(measured);
+  OrFail(measurement.recording());
   if (result.search) {
     if (result.search->best_rps == 0)
       Fail("no load in --rate-range meets the objective");

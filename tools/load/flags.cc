@@ -44,23 +44,29 @@ void AddTaskFlags(CLI::App& command, Flags& flags, Application application) {
       .add_option("--rates", flags.rates,
                   "Several loads, one point each: 10k,20k,40k")
       ->type_name("RPS,...");
-  command
-      .add_option("--objective", flags.objective,
-                  "Find the highest load that meets this: p99-slowdown<=10, "
-                  "get:p99.9-latency<=300us; several with commas")
-      ->type_name("LIMITS");
+  auto* const objective =
+      command
+          .add_option(
+              "--objective", flags.objective,
+              "Find the highest load that meets this: p99-slowdown<=10, "
+              "get:p99.9-latency<=300us; several with commas")
+          ->type_name("LIMITS");
   command
       .add_option("--rate-range", flags.rate_range,
                   "LOW:HIGH between which --objective searches: 5k:100k")
+      ->needs(objective)
       ->type_name("RPS");
   command
       .add_option("--precision", flags.precision,
                   "The search ends when HIGH is at most this share above LOW")
+      ->needs(objective)
       ->type_name("SHARE")
       ->check(Within(0.001, 1.0))
       ->capture_default_str();
-  command.add_flag("--undisturbed", flags.undisturbed,
-                   "Judge --objective without the samples that a gap touched");
+  command
+      .add_flag("--undisturbed", flags.undisturbed,
+                "Judge --objective without the samples that a gap touched")
+      ->needs(objective);
   auto* service = command.add_option(
       "--service", flags.service,
       kv ? "Operations get, set, mgetN and their shares: get:99.5%,mget500:0.5%"
@@ -115,13 +121,20 @@ void AddMethodFlags(CLI::App& command, Flags& flags) {
       .add_option("--seed", flags.seed,
                   "Of the schedule; the same seed, the same schedule")
       ->type_name("NUMBER")
-      ->check(Within(uint64_t{0}, UINT64_MAX))
+      ->check(Within(uint64_t{0}, UINT64_MAX - kMaxRepeats))
       ->capture_default_str();
   command
       .add_option("--repeat", flags.repeat,
                   "Runs of a point, with seeds from --seed up")
       ->type_name("COUNT")
       ->check(Within(1u, kMaxRepeats))
+      ->capture_default_str();
+  command
+      .add_option("--combine", flags.combine,
+                  "Of these runs: the sum of their samples, or the median of "
+                  "each figure, which a stall in a few short runs can't move")
+      ->type_name("NAME")
+      ->check(OneOf({"sum", "median"}))
       ->capture_default_str();
   command
       .add_option("--arrivals", flags.arrivals,
@@ -145,10 +158,10 @@ void AddMethodFlags(CLI::App& command, Flags& flags) {
       ->type_name("LIST")
       ->default_str("not pinned");
   command
-      .add_option("--gap-threshold", flags.gap_threshold_us,
-                  "Time off the core that tags the samples around it")
+      .add_option("--gap-threshold", flags.gap_threshold,
+                  "Time off the core that tags the samples around it, in us; "
+                  "auto: 20, or what this machine exceeds all the time")
       ->type_name("MICROSECONDS")
-      ->check(Within(1.0, 1e6))
       ->capture_default_str();
 }
 

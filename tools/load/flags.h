@@ -27,9 +27,10 @@ struct Flags {
   unsigned connections = 16;
   unsigned threads = 1;
   unsigned repeat = 1;
+  std::string combine = "sum";
   uint64_t seed = 1;
   std::string cpus;
-  double gap_threshold_us = 20;
+  std::string gap_threshold = "auto";
   uint32_t keys = 10'000;
   uint32_t value_bytes = 100;
   std::string popularity = "uniform";

@@ -3,12 +3,18 @@
 // The thread polls, so two looks at the clock are a few microseconds apart unless
 // the kernel or the hypervisor took the core in between. Such a gap delays sends
 // and answers alike: samples that overlap one say less about the server.
+//
+// Some machines hum: each core is away for some 40 us about every millisecond.
+// Tagging that would tag every sample of a millisecond and leave only the fast
+// ones, so the threshold has to be above it.
 
 #pragma once
 
 #include <algorithm>
 #include <cstdint>
 #include <vector>
+
+#include "yamanote/time.h"
 
 namespace yamanote::load {
 
@@ -60,5 +66,16 @@ class GapLog {
   int64_t last_ns_ = -1;
   std::vector<Gap> gaps_;
 };
+
+inline constexpr Duration kLeastGapThreshold = std::chrono::microseconds(20);
+inline constexpr Duration kMostGapThreshold = std::chrono::milliseconds(1);
+
+// Of the gaps that a thread which only polled saw during `watched`, the threshold
+// that at most 50 a second exceed: between kLeast- and kMostGapThreshold, in tens
+// of microseconds.
+Duration ThresholdAbove(std::vector<Gap> gaps, Duration watched);
+
+// Polls on `cpu` (-1: anywhere) for a fifth of a second and returns that.
+Duration MeasureGapThreshold(int cpu);
 
 }  // namespace yamanote::load

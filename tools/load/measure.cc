@@ -3,8 +3,6 @@
 #include "tools/load/measure.h"
 
 #include <fmt/format.h>
-#include <pthread.h>
-#include <sched.h>
 #include <sys/epoll.h>
 
 #include <algorithm>
@@ -18,6 +16,7 @@
 #include <system_error>
 #include <thread>
 
+#include "tools/load/pin.h"
 #include "tools/load/units.h"
 
 namespace yamanote::load {
@@ -32,14 +31,6 @@ constexpr unsigned kFloorSamples = 200;
 constexpr Duration kFloorTime = milliseconds(300);
 constexpr unsigned kPreloadWindow = 16;
 constexpr int kPreloadRounds = 4;
-
-void PinCurrentThread(int cpu) {
-  cpu_set_t set;
-  CPU_ZERO(&set);
-  CPU_SET(static_cast<size_t>(cpu), &set);
-  // A cpu that is not ours was refused when --cpus was read.
-  pthread_setaffinity_np(pthread_self(), sizeof(set), &set);
-}
 
 // Joins on every way out.
 class Threads {
@@ -113,7 +104,7 @@ std::unique_ptr<Wire> Measurement::MakeWire(size_t lanes, KvTraffic traffic) {
   return MakeSpinWire(options_.transport, lanes, nonce);
 }
 
-Result<std::vector<ThreadLog>> Measurement::Run(Plan plan) {
+Result<std::vector<ThreadLog>> Measurement::Execute(Plan plan) {
   const auto threads = static_cast<unsigned>(plan.samples.size());
   std::atomic<uint64_t> due{0};
   uint64_t total = 0;
@@ -174,10 +165,14 @@ Result<std::vector<ThreadLog>> Measurement::RunSequence(
   plan.window = window;
   plan.drain = std::min<Duration>(options_.drain, std::chrono::seconds(1));
   plan.traffic = traffic;
-  return Run(std::move(plan));
+  return Execute(std::move(plan));
 }
 
 Result<void> Measurement::Prepare() {
+  if (options_.gap_threshold == Duration::zero()) {
+    options_.gap_threshold =
+        MeasureGapThreshold(options_.cpus.empty() ? -1 : options_.cpus.front());
+  }
   const size_t classes = options_.workload.classes().size();
   floors_us_.assign(classes, kNoFigure);
   Error last{ErrorCode::kUnavailable, "", 0};
@@ -282,41 +277,44 @@ Result<double> Measurement::MeasureFloor(uint8_t request_class) {
   return (enough ? undisturbed_ns : all_ns).Quantile(0.5) / 1e3;
 }
 
+Result<Run> Measurement::MeasureSeed(double rate_rps, uint64_t seed) {
+  ScheduleOptions schedule;
+  schedule.rate_rps = rate_rps;
+  schedule.length = options_.warmup + options_.duration;
+  schedule.arrivals = options_.arrivals;
+  schedule.connections = options_.connections;
+  schedule.threads = options_.threads;
+  schedule.seed = seed;
+  auto samples = BuildSchedule(schedule, options_.workload);
+  if (!samples) return tl::unexpected(samples.error());
+  Plan plan;
+  plan.samples = std::move(*samples);
+  plan.connections = options_.connections;
+  plan.drain = options_.drain;
+  auto logs = Execute(std::move(plan));
+  if (!logs) return tl::unexpected(logs.error());
+  if (recording_) recording_ = Record(seed, *logs);
+  Account account(options_.workload, floors_us_);
+  account.AddRun(*logs, {ToNanos(options_.warmup), ToNanos(schedule.length)},
+                 static_cast<double>(ToNanos(options_.gap_threshold)) / 1e3);
+  RunResult result = account.ToRun(seed);
+  return Run{std::move(account), std::move(result)};
+}
+
 Result<PointResult> Measurement::Measure(double rate_rps) {
-  Account sum(options_.workload, floors_us_);
-  std::vector<RunResult> runs;
-  std::vector<uint64_t> seeds;
+  std::vector<Run> runs;
   for (unsigned i = 0; i < options_.repeat && (runs.empty() || !stopped());
        ++i) {
-    ScheduleOptions schedule;
-    schedule.rate_rps = rate_rps;
-    schedule.length = options_.warmup + options_.duration;
-    schedule.arrivals = options_.arrivals;
-    schedule.connections = options_.connections;
-    schedule.threads = options_.threads;
-    schedule.seed = options_.seed + i;
-    auto samples = BuildSchedule(schedule, options_.workload);
-    if (!samples) return tl::unexpected(samples.error());
-    Plan plan;
-    plan.samples = std::move(*samples);
-    plan.connections = options_.connections;
-    plan.drain = options_.drain;
-    auto logs = Run(std::move(plan));
-    if (!logs) return tl::unexpected(logs.error());
-    if (auto written = Record(schedule.seed, *logs); !written) {
-      return tl::unexpected(written.error());
-    }
-    Account one(options_.workload, floors_us_);
-    one.AddRun(*logs, {ToNanos(options_.warmup), ToNanos(schedule.length)},
-               static_cast<double>(ToNanos(options_.gap_threshold)) / 1e3);
-    runs.push_back(one.ToRun(schedule.seed));
-    seeds.push_back(schedule.seed);
-    sum.Merge(one);
+    Result<Run> run = MeasureSeed(rate_rps, options_.seed + i);
+    if (!run) return tl::unexpected(run.error());
+    runs.push_back(*std::move(run));
   }
-  PointResult point = sum.ToPoint(rate_rps);
-  point.seeds = std::move(seeds);
-  point.runs = std::move(runs);
-  return point;
+  return Combine(rate_rps, runs, options_.combining);
+}
+
+void Measurement::SetWindow(Duration warmup, Duration duration) {
+  options_.warmup = warmup;
+  options_.duration = duration;
 }
 
 Result<void> Measurement::Record(uint64_t seed,
@@ -400,6 +398,7 @@ LoadResult Measurement::Describe() const {
   out.threads = options_.threads;
   out.duration_s = std::chrono::duration<double>(options_.duration).count();
   out.warmup_s = std::chrono::duration<double>(options_.warmup).count();
+  out.combining = ToString(options_.combining);
   return out;
 }
 

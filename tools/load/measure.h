@@ -10,7 +10,7 @@
 #include <string>
 #include <vector>
 
-#include "tools/load/account.h"
+#include "tools/load/combine.h"
 #include "tools/load/result.h"
 #include "tools/load/schedule.h"
 #include "tools/load/sockets.h"
@@ -31,11 +31,12 @@ struct LoadOptions {
   unsigned connections = 16;
   unsigned threads = 1;
   unsigned repeat = 1;
+  Combining combining = Combining::kSum;  // Of the repeats.
   uint64_t seed = 1;
   Duration duration = std::chrono::seconds(5);  // Of the window.
   Duration warmup = std::chrono::milliseconds(500);
   Duration drain = std::chrono::seconds(1);
-  Duration gap_threshold = std::chrono::microseconds(20);
+  Duration gap_threshold{};  // Zero: Prepare() measures this machine's hum.
   std::vector<int> cpus{};  // Thread i is pinned to cpus[i % size]; empty: not.
   std::string record_path{};
   std::string label{};
@@ -58,6 +59,24 @@ class Measurement {
   // error. Not thread-safe; runs threads of its own and joins them.
   Result<PointResult> Measure(double rate_rps);
 
+  // One run of it with `seed`, for who measures several targets in turn and
+  // combines the runs of each himself.
+  Result<Run> MeasureSeed(double rate_rps, uint64_t seed);
+
+  // Each class's unloaded latency, by which kv's slowdowns divide; NaN where
+  // there is none. Who compares several servers gives all the same.
+  const std::vector<double>& floors_us() const { return floors_us_; }
+  void set_floors_us(std::vector<double> floors_us) {
+    floors_us_ = std::move(floors_us);
+  }
+
+  // From the next run on.
+  void SetWindow(Duration warmup, Duration duration);
+
+  // Whether every request was written to `record_path`; after the first failure
+  // none is any more. It fails no measurement: that would be lost with it.
+  const Result<void>& recording() const { return recording_; }
+
   // A result that holds everything but the points.
   LoadResult Describe() const;
 
@@ -70,7 +89,7 @@ class Measurement {
  private:
   struct Plan;
 
-  Result<std::vector<ThreadLog>> Run(Plan plan);
+  Result<std::vector<ThreadLog>> Execute(Plan plan);
   Result<void> Preload();
   Result<std::vector<ThreadLog>> RunSequence(std::vector<Sample> samples,
                                              unsigned window,
@@ -81,12 +100,13 @@ class Measurement {
                     const std::vector<ThreadLog>& logs);
   std::unique_ptr<Wire> MakeWire(size_t lanes, KvTraffic traffic);
 
-  const LoadOptions options_;
+  LoadOptions options_;
   std::vector<double> floors_us_;
   Progress progress_;
   std::atomic<bool> stop_{false};
   uint64_t runs_ = 0;
   bool recorded_ = false;
+  Result<void> recording_{};
 };
 
 }  // namespace yamanote::load

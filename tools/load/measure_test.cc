@@ -280,6 +280,22 @@ TEST(MeasureRecordTest, TheRecordingHasEveryRequest) {
   unlink(options.record_path.c_str());
 }
 
+TEST(MeasureRecordTest, WhatCannotBeRecordedIsStillMeasured) {
+  FakeServer server(Application::kSpin, Transport::kUdp, Manners::kHonest);
+  LoadOptions options = Patient(
+      Options(Application::kSpin, Transport::kUdp, server, "fixed:1us"));
+  options.record_path = "/dev/full";
+  Measurement measurement(options);
+  ASSERT_TRUE(measurement.Prepare());
+  EXPECT_TRUE(measurement.recording());
+  const auto point = measurement.Measure(1000);
+  ASSERT_TRUE(point) << point.error().message;
+  EXPECT_GT(point->answered, 0u);
+  ASSERT_FALSE(measurement.recording());
+  EXPECT_THAT(measurement.recording().error().message,
+              testing::HasSubstr("is the disk full?"));
+}
+
 TEST(MeasureStopTest, AStoppedRunIsInvalid) {
   FakeServer server(Application::kSpin, Transport::kUdp, Manners::kHonest);
   LoadOptions options =

@@ -132,6 +132,7 @@ void Visit(Visitor& v, T& r) {
   v("threads", r.threads);
   v("duration_s", r.duration_s);
   v("warmup_s", r.warmup_s);
+  v("combining", r.combining);
   v("points", r.points);
   v("search", r.search);
 }

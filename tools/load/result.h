@@ -131,6 +131,8 @@ struct LoadResult {
   uint64_t threads = 0;
   double duration_s = 0;
   double warmup_s = 0;
+  // How runs became points: "sum" or "median"; older results lack it: "sum".
+  std::optional<std::string> combining{};
   std::vector<PointResult> points{};
   std::optional<SearchResult> search{};
 };

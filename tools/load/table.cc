@@ -74,10 +74,11 @@ std::string Remarks(const PointResult& point) {
 std::string FormatTable(const LoadResult& result) {
   std::string out = fmt::format(
       "{}{} at {} over {}: {}, {} arrivals, {} connections, {} threads, "
-      "{:g} s a run\n",
+      "{:g} s a run{}\n",
       result.label.empty() ? "" : result.label + ": ", result.application,
       result.target, result.protocol, result.service, result.arrivals,
-      result.connections, result.threads, result.duration_s);
+      result.connections, result.threads, result.duration_s,
+      result.combining == "median" ? ", medians over the runs" : "");
   out += fmt::format("{:>20}  {:<10}{:^45} |{:^24}\n", "offered > achieved", "",
                      "latency, us", "slowdown");
   out += fmt::format(

@@ -70,6 +70,14 @@ Result<void> FinishHeavyTail(std::string_view kind, std::string_view keys,
       return Wrong(fmt::format("--service {}: max is {}; it must be 1ns to 1s",
                                kind, Shown(text)));
     }
+    if (*limit < out.scale_ns) {
+      return Wrong(fmt::format(
+          "--service {}: max is {}, below {} of {:g}ns, so every request would "
+          "be cut to it; raise it",
+          kind, Shown(text),
+          out.shape == Shape::kPareto ? "the smallest value" : "the mean",
+          out.scale_ns));
+    }
     out.limit_ns = *limit;
   }
   if (!settings.empty()) {

@@ -292,9 +292,9 @@ Result<Json> PageJson(const Report& report) {
   page["title"] = report.title;
   page["lead"] = Lead(report, std::max<size_t>(1, names.size()));
   page["slowdown_note"] = first.application == "kv"
-                              ? "Slowdown is latency divided by the median "
-                                "latency that the class has on the same "
-                                "server when nothing else runs."
+                              ? "Slowdown is latency divided by the class's "
+                                "unloaded latency, its median when nothing "
+                                "else runs."
                               : "Slowdown is latency divided by the service "
                                 "time that the request asked for.";
   page["samples"] = PrefersUndisturbed(report) ? "undisturbed" : "all";

@@ -210,7 +210,7 @@ class ServeTest(unittest.TestCase):
                 (("--preset", "nope"), "none of ix, zygos"),
                 (("--slots", "99"), "1 .. 16"),
                 (("--class", "medium:limit=1"), "its classes are short, long"),
-                (("--kv-memory-limit", "1MiB"), "memory limit"),
+                (("--kv-memory-limit", "1MiB"), "memory_limit is"),
                 (("--max-buffer-bytes", "1MiB"), "at least twice max_request_bytes"),
                 (("--cores", "8000"), "8000"),
                 (("--idle-timuot", "5s"), "--idle-timeout"),

@@ -1,0 +1,114 @@
+// combine_test.cc - sums and medians over runs, in virtual time.
+
+#include "tools/load/combine.h"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <cmath>
+
+namespace yamanote::load {
+namespace {
+
+using testing::ElementsAre;
+using testing::HasSubstr;
+
+constexpr int64_t kMicro = 1000;
+constexpr int64_t kSecond = 1'000'000'000;
+
+struct RunOf {
+  int64_t latency_us = 20;
+  unsigned lost = 0;
+  unsigned late = 0;  // Requests that were sent 1 ms late.
+  bool stopped = false;
+};
+
+// 1,000 requests in a second, alike but for what `of` says.
+Run MakeRun(uint64_t seed, const RunOf& of) {
+  static const Workload workload =
+      *Workload::Parse(Application::kSpin, "fixed:10us");
+  ThreadLog log;
+  log.stopped = of.stopped;
+  for (unsigned i = 0; i < 1000; ++i) {
+    Sample sample;
+    sample.intended_ns = i * 1000 * kMicro;
+    sample.sent_ns = sample.intended_ns + (i < of.late ? 1000 * kMicro : 0);
+    sample.received_ns = sample.sent_ns + of.latency_us * kMicro;
+    sample.service_ns = 10'000;
+    sample.status = i < 1000 - of.lost ? Status::kAnswered : Status::kSent;
+    log.samples.push_back(sample);
+  }
+  Account account(workload, {kNoFigure});
+  account.AddRun(std::span(&log, 1), {0, kSecond}, 20);
+  RunResult result = account.ToRun(seed);
+  return {std::move(account), std::move(result)};
+}
+
+std::vector<Run> MakeRuns(std::initializer_list<RunOf> all) {
+  std::vector<Run> runs;
+  for (const RunOf& of : all) runs.push_back(MakeRun(runs.size() + 1, of));
+  return runs;
+}
+
+TEST(CombineTest, AStallOfOneRunIsInTheSumButNotInTheMedian) {
+  const auto runs =
+      MakeRuns({{.latency_us = 20}, {.latency_us = 5000}, {.latency_us = 30}});
+  const PointResult sum = Combine(1000, runs, Combining::kSum);
+  EXPECT_NEAR(sum.latency_us.p99, 5000, 50);
+  const PointResult median = Combine(1000, runs, Combining::kMedian);
+  EXPECT_NEAR(median.latency_us.p99, 30, 0.3);
+  EXPECT_NEAR(median.slowdown.p50, 3, 0.03);
+  ASSERT_EQ(median.classes.size(), 1u);
+  EXPECT_NEAR(median.classes[0].latency_us.p99, 30, 0.3);
+  EXPECT_NEAR(median.classes[0].slowdown_undisturbed.p99, 3, 0.03);
+  for (const PointResult* const point : {&sum, &median}) {
+    EXPECT_EQ(point->latency_us.samples, 3000u);
+    EXPECT_EQ(point->answered, 3000u);
+    EXPECT_THAT(point->seeds, ElementsAre(1, 2, 3));
+    EXPECT_EQ(point->runs.size(), 3u);
+    EXPECT_TRUE(point->valid);
+  }
+}
+
+TEST(CombineTest, OfTwoTheLowerIsTheMedian) {
+  const auto runs = MakeRuns({{.latency_us = 40}, {.latency_us = 20}});
+  EXPECT_NEAR(Combine(1000, runs, Combining::kMedian).latency_us.p50, 20, 0.2);
+}
+
+TEST(CombineTest, NoMedianHidesALoss) {
+  const auto runs = MakeRuns({{}, {.lost = 50}, {}});
+  const PointResult point = Combine(1000, runs, Combining::kMedian);
+  EXPECT_EQ(point.lost, 50u);
+  EXPECT_EQ(point.classes[0].lost, 50u);
+  EXPECT_NEAR(point.latency_us.p99, 20, 0.2);
+  EXPECT_TRUE(std::isinf(point.runs[1].latency_us.p99));
+  const auto most = MakeRuns({{}, {.lost = 50}, {.lost = 50}});
+  EXPECT_TRUE(
+      std::isinf(Combine(1000, most, Combining::kMedian).latency_us.p99));
+}
+
+TEST(CombineTest, MediansAreOfTheValidRunsAndMostMustBe) {
+  const auto runs = MakeRuns(
+      {{.latency_us = 20}, {.latency_us = 5, .late = 9}, {.latency_us = 30}});
+  const PointResult good = Combine(1000, runs, Combining::kMedian);
+  EXPECT_TRUE(good.valid);
+  EXPECT_FALSE(good.runs[1].valid);
+  EXPECT_NEAR(good.latency_us.p99, 20, 0.2);
+  const auto bad = MakeRuns({{}, {.late = 9}, {.late = 9}});
+  const PointResult point = Combine(1000, bad, Combining::kMedian);
+  EXPECT_FALSE(point.valid);
+  EXPECT_THAT(point.why_invalid,
+              HasSubstr("2 of 3 runs are invalid, the first because"));
+}
+
+TEST(CombineTest, AnInterruptedPointIsInvalid) {
+  const auto runs = MakeRuns({{}, {}, {.stopped = true}});
+  for (const Combining combining : {Combining::kSum, Combining::kMedian}) {
+    const PointResult point = Combine(1000, runs, combining);
+    EXPECT_FALSE(point.valid);
+    EXPECT_THAT(point.why_invalid, HasSubstr("interrupted"));
+  }
+}
+
+}  // namespace
+}  // namespace yamanote::load
