@@ -1,4 +1,4 @@
-// demo.cc - runs the comparison: every contender at a load before the next load.
+// demo.cc - runs the comparison, round by round.
 
 #include "tools/demo/demo.h"
 
@@ -28,14 +28,13 @@ constexpr Duration kReadyTimeout = 15s;
 constexpr double kFirstProbe = 16'000;
 constexpr Duration kProbeWindow = 300ms;
 constexpr Duration kProbeWarmup = 100ms;
-constexpr Duration kDrain = 500ms;
+constexpr Duration kDrain = 200ms;
 // A load counts as sustained if nothing is lost or refused and the median of
 // the first class stays below this. In a probe's 0.4 s an overload of 2% grows
 // it further; being without a core for a moment does not.
 constexpr double kMedianFloors = 30;
 constexpr double kMedianUs = 3000;
 constexpr double kObjectiveSlowdown = 10;
-constexpr int kBehindLimit = 2;  // Loads in a row, then a contender is let off.
 // Starting, filling the store, floors and calibrating; for LeastTotal() only.
 constexpr Duration kSetup = 6s;
 constexpr size_t kLoads = 9;  // Of PlanLoads().
@@ -72,8 +71,7 @@ struct Competitor {
   std::unique_ptr<Measurement> measurement;
   double capacity = 0;
   load::LoadResult result{};
-  std::vector<load::Run> runs{};  // Of the load that is being measured.
-  int behind = 0;                 // Loads in a row that it did not sustain.
+  std::vector<load::Combination> loads{};  // What was measured at each.
 
   const std::string& name() const { return contender->name; }
 };
@@ -93,10 +91,10 @@ class Comparison {
   Result<Competitor> Start(const Contender& contender);
   Result<double> FindCapacityOf(Competitor& competitor, double start);
   Result<void> StartAll();
-  Result<void> MeasureLoad(double rps, size_t number, size_t loads);
+  void PlanLoadsAndTime();
+  Result<void> MeasureRound(uint64_t round);
   Result<load::Run> MeasureOnce(Competitor& competitor, double rps,
-                                uint64_t seed, const std::string& head);
-  void Finish(Competitor& competitor, double rps, const std::string& head);
+                                uint64_t round);
   void Report();
   std::vector<double> LeastFloors() const;
   LoadOptions BaseLoad() const;
@@ -111,8 +109,9 @@ class Comparison {
   const Instant end_;
   DemoResult result_{};
   std::vector<Competitor> competitors_{};  // Those that have not failed.
-  std::string let_off_{};
+  std::vector<double> loads_{};
   PointTime time_{};
+  uint64_t rounds_ = 0;       // Done.
   Duration gap_threshold_{};  // One for all, so that tags compare.
 };
 
@@ -250,18 +249,35 @@ Result<void> Comparison::StartAll() {
   return {};
 }
 
+// The same loads for all, and how long their runs are.
+void Comparison::PlanLoadsAndTime() {
+  double capacity = 0;
+  for (const Competitor& competitor : competitors_)
+    capacity = std::max(capacity, competitor.capacity);
+  loads_ = PlanLoads(capacity);
+  time_ = PlanTime(Left(), loads_.size() * competitors_.size());
+  const std::vector<double> floors_us = LeastFloors();
+  for (Competitor& competitor : competitors_) {
+    competitor.measurement->set_floors_us(floors_us);
+    competitor.measurement->SetWindow(time_.warmup, time_.window);
+    competitor.result = competitor.measurement->Describe();
+    competitor.result.version = tools::GetBuildInfo().version;
+    for (const double rps : loads_)
+      competitor.loads.emplace_back(rps, load::Combining::kMedian);
+  }
+}
+
 Result<load::Run> Comparison::MeasureOnce(Competitor& competitor, double rps,
-                                          uint64_t seed,
-                                          const std::string& head) {
+                                          uint64_t round) {
   Measurement& measurement = *competitor.measurement;
   // Called from another thread while it measures: hears Ctrl-C.
   measurement.set_progress([&](uint64_t, uint64_t, double) {
     if (interrupts_.pending()) measurement.Stop();
   });
-  screen_.Update(fmt::format("{}  run {:>2} of {}: {:<12}  about {} left", head,
-                             seed, time_.repeats, competitor.name(),
+  screen_.Update(fmt::format("  round {:>2}  {:>8}  {:<12}  about {} left",
+                             round, FormatRps(rps), competitor.name(),
                              FormatSeconds(Left())));
-  Result<load::Run> run = measurement.MeasureSeed(rps, seed);
+  Result<load::Run> run = measurement.MeasureSeed(rps, round);
   if (interrupts_.pending())
     return MakeError(ErrorCode::kCancelled, "interrupted");
   // The server's end explains more than what the generator saw of it.
@@ -270,36 +286,15 @@ Result<load::Run> Comparison::MeasureOnce(Competitor& competitor, double rps,
   return run;
 }
 
-void Comparison::Finish(Competitor& competitor, double rps,
-                        const std::string& head) {
-  PointResult point =
-      load::Combine(rps, competitor.runs, load::Combining::kMedian);
-  competitor.runs.clear();
-  screen_.Line(
-      fmt::format("{}  {:<12} {}", head, competitor.name(), PointLine(point)));
-  competitor.behind = Sustained(point) ? 0 : competitor.behind + 1;
-  if (competitor.behind == kBehindLimit) {
-    let_off_ += fmt::format("{}{} above {}", let_off_.empty() ? "" : ", ",
-                            competitor.name(), FormatRps(rps));
-  }
-  competitor.result.points.push_back(std::move(point));
-}
-
-// One short run of each contender in turn, several times. Fails only if
+// One short run of each contender in turn, at each load. Fails only if
 // interrupted.
-Result<void> Comparison::MeasureLoad(double rps, size_t number, size_t loads) {
-  const std::string head =
-      fmt::format("  [{:>2}/{}] {:>8}", number, loads, FormatRps(rps));
-  for (uint64_t seed = 1; seed <= time_.repeats; ++seed) {
+Result<void> Comparison::MeasureRound(uint64_t round) {
+  for (size_t load = 0; load < loads_.size(); ++load) {
     for (size_t i = 0; i < competitors_.size();) {
       Competitor& competitor = competitors_[i];
-      if (competitor.behind >= kBehindLimit) {
-        ++i;
-        continue;
-      }
-      Result<load::Run> run = MeasureOnce(competitor, rps, seed, head);
+      Result<load::Run> run = MeasureOnce(competitor, loads_[load], round);
       if (run) {
-        competitor.runs.push_back(*std::move(run));
+        competitor.loads[load].Add(*run);
         ++i;
         continue;
       }
@@ -308,9 +303,6 @@ Result<void> Comparison::MeasureLoad(double rps, size_t number, size_t loads) {
       Fail(*competitor.contender, run.error());
       competitors_.erase(competitors_.begin() + static_cast<std::ptrdiff_t>(i));
     }
-  }
-  for (Competitor& competitor : competitors_) {
-    if (!competitor.runs.empty()) Finish(competitor, rps, head);
   }
   return {};
 }
@@ -360,12 +352,7 @@ std::vector<std::string> Comparison::Notes() const {
       "stalls now and then spoils it for nobody. A rare class has few samples "
       "in a run, so its p99 is little more than its worst; the table counts "
       "them. For figures to quote, run `yamanote load` for longer.",
-      time_.repeats, static_cast<double>(ToNanos(time_.window)) / 1e9));
-  if (!let_off_.empty()) {
-    notes.push_back(fmt::format(
-        "Not driven further after falling behind at two loads in a row: {}.",
-        let_off_));
-  }
+      rounds_, static_cast<double>(ToNanos(time_.window)) / 1e9));
   for (const std::string& failure : result_.failures)
     notes.push_back("Failed: " + failure);
   return notes;
@@ -377,6 +364,8 @@ void Comparison::Report() {
   std::vector<std::string> names;
   for (Competitor& competitor : competitors_) {
     names.push_back(competitor.name());
+    for (const load::Combination& load : competitor.loads)
+      competitor.result.points.push_back(load.ToPoint());
     report.results.push_back(std::move(competitor.result));
     report.schedulers.push_back(competitor.contender->facts);
   }
@@ -394,33 +383,26 @@ Result<DemoResult> Comparison::Run() {
   screen_.Line("Finding loads that make sense here");
   if (const Result<void> started = StartAll(); !started)
     return tl::unexpected(started.error());
-  double capacity = 0;
-  for (const Competitor& competitor : competitors_)
-    capacity = std::max(capacity, competitor.capacity);
   const auto none =
       MakeError(ErrorCode::kUnavailable,
                 "no server could be measured; the reasons are above");
   if (competitors_.empty()) return none;
-  const std::vector<double> loads = PlanLoads(capacity);
-  const size_t points = loads.size() * competitors_.size();
-  time_ = PlanTime(Left(), points);
-  screen_.Line(
-      fmt::format("Measuring at {} loads, {} short runs of each in turn: {}",
-                  loads.size(), time_.repeats,
-                  FormatSeconds(time_.Total() * static_cast<int64_t>(points))));
-  const std::vector<double> floors_us = LeastFloors();
-  for (Competitor& competitor : competitors_) {
-    competitor.measurement->set_floors_us(floors_us);
-    competitor.measurement->SetWindow(time_.warmup, time_.window);
-    competitor.result = competitor.measurement->Describe();
-    competitor.result.version = tools::GetBuildInfo().version;
-  }
-  for (size_t i = 0; i < loads.size(); ++i) {
-    if (const Result<void> measured =
-            MeasureLoad(loads[i], i + 1, loads.size());
-        !measured)
+  PlanLoadsAndTime();
+  screen_.Line(fmt::format(
+      "Measuring at {} loads from {} to {}, about {} rounds of short runs: {}",
+      loads_.size(), FormatRps(loads_.front()), FormatRps(loads_.back()),
+      time_.repeats, FormatSeconds(Left())));
+  // What falls behind takes longer than planned: there are fewer rounds then.
+  const Instant begin = Clock::now();
+  do {
+    if (const Result<void> measured = MeasureRound(rounds_ + 1); !measured)
       return tl::unexpected(measured.error());
-  }
+    ++rounds_;
+    screen_.Line(fmt::format("  round {:>2} done, about {} left", rounds_,
+                             FormatSeconds(Left())));
+  } while (!competitors_.empty() &&
+           (rounds_ < kFewestRuns ||
+            (Clock::now() - begin) / static_cast<int64_t>(rounds_) <= Left()));
   if (competitors_.empty()) return none;
   Report();
   return std::move(result_);

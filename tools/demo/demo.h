@@ -5,10 +5,9 @@
 //    they are driven.
 // 2. The loads are shares of the highest of these, the same for all, so that
 //    the curves can be read against each other.
-// 3. At each load the contenders are driven in turn, many short runs each, so
-//    that what the machine does meanwhile meets all of them; figures are medians
-//    over the runs. A contender that fell behind at two loads in a row is not
-//    driven further.
+// 3. In each round every contender is driven at every load, in turn and for some
+//    tenths of a second, so that what the machine does meanwhile meets all points
+//    alike; figures are medians over the rounds.
 
 #pragma once
 

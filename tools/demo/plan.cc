@@ -25,7 +25,6 @@ constexpr Duration kWarmup = 60ms;
 // twice a second: most runs this short have none, and the median is one of those.
 constexpr Duration kShortestWindow = 150ms;
 constexpr Duration kLongestWindow = 10s;
-constexpr int64_t kFewestRuns = 3;
 constexpr int64_t kMostRuns = 25;
 
 std::string CpuList(const std::vector<int>& cpus) {
@@ -131,7 +130,7 @@ PointTime PlanTime(Duration left, size_t points) {
       left / static_cast<int64_t>(std::max<size_t>(1, points));
   constexpr Duration kShortest = kShortestWindow + kWarmup + kOverhead;
   const int64_t runs =
-      std::clamp<int64_t>(each / kShortest, kFewestRuns, kMostRuns);
+      std::clamp<int64_t>(each / kShortest, int64_t{kFewestRuns}, kMostRuns);
   return {.window = std::clamp(each / runs - kWarmup - kOverhead,
                                kShortestWindow, kLongestWindow),
           .warmup = kWarmup,

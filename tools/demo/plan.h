@@ -2,6 +2,7 @@
 
 #pragma once
 
+#include <cstdint>
 #include <functional>
 #include <string>
 #include <vector>
@@ -41,6 +42,9 @@ Result<double> FindCapacity(double start, const Sustains& sustains);
 // `capacity` to a tenth beyond it.
 std::vector<double> PlanLoads(double capacity);
 
+// Of each point, however little time there is.
+inline constexpr uint64_t kFewestRuns = 3;
+
 // How long each point is measured.
 struct PointTime {
   Duration window{};  // Of each run.
@@ -50,7 +54,7 @@ struct PointTime {
 };
 
 // Divides `left` between `points`: many short runs first, then longer ones. Never
-// less than three runs each, which the demo's least `--seconds` allows for.
+// less than kFewestRuns each, which the demo's least `--seconds` allows for.
 PointTime PlanTime(Duration left, size_t points);
 
 // "2 min 5 s", "48 s".

@@ -188,25 +188,6 @@ std::string FormatRps(double rps) {
   return Digits(rps / 1e6) + "M/s";
 }
 
-std::string PointLine(const load::PointResult& point) {
-  const Samples samples = !point.valid && point.valid_undisturbed
-                              ? Samples::kUndisturbed
-                              : Samples::kAll;
-  std::string text;
-  for (const load::ClassResult& found : point.classes) {
-    text += fmt::format("{}{} p99 {}", text.empty() ? "" : ", ", found.name,
-                        Figures(found, samples));
-  }
-  if (samples == Samples::kUndisturbed) text += "; undisturbed samples";
-  if (!Credible(point, samples)) {
-    // The rest of the sentence is in the report.
-    text +=
-        fmt::format("; not credible: {}",
-                    point.why_invalid.substr(0, point.why_invalid.find(',')));
-  }
-  return text;
-}
-
 std::string ResultTable(const report::Report& report) {
   const Samples samples =
       PrefersUndisturbed(report) ? Samples::kUndisturbed : Samples::kAll;
@@ -218,10 +199,11 @@ std::string ResultTable(const report::Report& report) {
   } else if (const double share = report::TaggedShare(report);
              share > report::kBusyShare) {
     text += fmt::format(
-        "The generator's core was taken away during {:.0f}% of the samples: "
-        "this machine is too\n"
-        "busy for its tails to mean much. "
-        "Run it again when the machine is idle.\n\n",
+        "The generator's core was taken away during {:.0f}% of the samples "
+        "(the "
+        "median over\nthe points): this machine is too busy for its tails to "
+        "mean "
+        "much. Run it again when\nit is idle.\n\n",
         100 * share);
   }
   std::vector<std::string> classes;
@@ -252,6 +234,12 @@ std::string ResultTable(const report::Report& report) {
     const double load = HighestLoad(result, *report.objective, samples);
     text += fmt::format("  {:<12} {}\n", result.label,
                         load > 0 ? FormatRps(load) : "none");
+  }
+  if (const double rps = report::GeneratorBusyFrom(report); rps > 0) {
+    text += fmt::format(
+        "\nfrom {} on the load generator was at its limit too: its cores, not "
+        "only the\nservers', make the knee\n",
+        FormatRps(rps));
   }
   return text;
 }

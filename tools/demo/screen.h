@@ -37,10 +37,6 @@ std::string FormatMicros(double us);
 // "12k/s".
 std::string FormatRps(double rps);
 
-// "get p99 84 µs (2.1×), mget500 p99 1.2 ms (1.3×)": one point in one line.
-// Of the undisturbed samples if only they are credible, and says so.
-std::string PointLine(const load::PointResult& point);
-
 // For each class, p99 by load and contender; then the highest load of each that
 // meets the report's objective. All of the undisturbed samples if the report
 // prefers these (PrefersUndisturbed).

@@ -7,6 +7,8 @@
 #include <algorithm>
 #include <cmath>
 #include <functional>
+#include <span>
+#include <string>
 
 #include "base/check.h"
 
@@ -111,22 +113,25 @@ const char* ToString(Combining combining) {
   return combining == Combining::kSum ? "sum" : "median";
 }
 
-PointResult Combine(double offered_rps, std::span<const Run> runs,
-                    Combining combining) {
-  YAMANOTE_CHECK(!runs.empty(), "a point without a run");
-  Account sum = runs.front().account;
-  for (const Run& run : runs.subspan(1)) sum.Merge(run.account);
-  PointResult out = sum.ToPoint(offered_rps);
-  for (const Run& run : runs) {
-    out.seeds.push_back(run.result.seed);
-    out.runs.push_back(run.result);
+void Combination::Add(const Run& run) {
+  if (sum_) {
+    sum_->Merge(run.account);
+  } else {
+    sum_.emplace(run.account);
   }
-  if (combining == Combining::kSum || sum.interrupted()) return out;
-  std::vector<PointResult> points;
-  for (const Run& run : runs)
-    points.push_back(run.account.ToPoint(offered_rps));
-  ReplaceByMedians(points, out);
-  JudgeByMajority(points, out);
+  runs_.push_back(run.result);
+  if (combining_ == Combining::kMedian)
+    points_.push_back(run.account.ToPoint(offered_rps_));
+}
+
+PointResult Combination::ToPoint() const {
+  YAMANOTE_CHECK(!runs_.empty(), "a point without a run");
+  PointResult out = sum_->ToPoint(offered_rps_);
+  for (const RunResult& run : runs_) out.seeds.push_back(run.seed);
+  out.runs = runs_;
+  if (combining_ == Combining::kSum || sum_->interrupted()) return out;
+  ReplaceByMedians(points_, out);
+  JudgeByMajority(points_, out);
   return out;
 }
 

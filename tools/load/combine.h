@@ -3,7 +3,8 @@
 #pragma once
 
 #include <cstdint>
-#include <span>
+#include <optional>
+#include <vector>
 
 #include "tools/load/account.h"
 #include "tools/load/result.h"
@@ -28,10 +29,28 @@ struct Run {
   RunResult result;
 };
 
-// Requires: `runs` is not empty and of one workload. Counts of requests are sums
-// over all runs in any case: no median may hide a loss. By medians, only runs
-// that are valid count, and at least half of them must be, else the point is not.
-PointResult Combine(double offered_rps, std::span<const Run> runs,
-                    Combining combining);
+// The runs of one load so far. Counts of requests are sums over all runs in any
+// case: no median may hide a loss. By medians, only runs that are valid count, and
+// at least half of them must be, else the point is not. Not thread-safe.
+class Combination {
+ public:
+  Combination(double offered_rps, Combining combining)
+      : offered_rps_(offered_rps), combining_(combining) {}
+
+  // `run` is of the same workload as those before.
+  void Add(const Run& run);
+
+  size_t runs() const { return runs_.size(); }
+
+  // Requires: there is a run.
+  PointResult ToPoint() const;
+
+ private:
+  double offered_rps_;
+  Combining combining_;
+  std::optional<Account> sum_{};
+  std::vector<RunResult> runs_{};
+  std::vector<PointResult> points_{};  // Each run as if it were alone.
+};
 
 }  // namespace yamanote::load

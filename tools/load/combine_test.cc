@@ -50,12 +50,18 @@ std::vector<Run> MakeRuns(std::initializer_list<RunOf> all) {
   return runs;
 }
 
+PointResult Combine(const std::vector<Run>& runs, Combining combining) {
+  Combination combination(1000, combining);
+  for (const Run& run : runs) combination.Add(run);
+  return combination.ToPoint();
+}
+
 TEST(CombineTest, AStallOfOneRunIsInTheSumButNotInTheMedian) {
   const auto runs =
       MakeRuns({{.latency_us = 20}, {.latency_us = 5000}, {.latency_us = 30}});
-  const PointResult sum = Combine(1000, runs, Combining::kSum);
+  const PointResult sum = Combine(runs, Combining::kSum);
   EXPECT_NEAR(sum.latency_us.p99, 5000, 50);
-  const PointResult median = Combine(1000, runs, Combining::kMedian);
+  const PointResult median = Combine(runs, Combining::kMedian);
   EXPECT_NEAR(median.latency_us.p99, 30, 0.3);
   EXPECT_NEAR(median.slowdown.p50, 3, 0.03);
   ASSERT_EQ(median.classes.size(), 1u);
@@ -72,30 +78,29 @@ TEST(CombineTest, AStallOfOneRunIsInTheSumButNotInTheMedian) {
 
 TEST(CombineTest, OfTwoTheLowerIsTheMedian) {
   const auto runs = MakeRuns({{.latency_us = 40}, {.latency_us = 20}});
-  EXPECT_NEAR(Combine(1000, runs, Combining::kMedian).latency_us.p50, 20, 0.2);
+  EXPECT_NEAR(Combine(runs, Combining::kMedian).latency_us.p50, 20, 0.2);
 }
 
 TEST(CombineTest, NoMedianHidesALoss) {
   const auto runs = MakeRuns({{}, {.lost = 50}, {}});
-  const PointResult point = Combine(1000, runs, Combining::kMedian);
+  const PointResult point = Combine(runs, Combining::kMedian);
   EXPECT_EQ(point.lost, 50u);
   EXPECT_EQ(point.classes[0].lost, 50u);
   EXPECT_NEAR(point.latency_us.p99, 20, 0.2);
   EXPECT_TRUE(std::isinf(point.runs[1].latency_us.p99));
   const auto most = MakeRuns({{}, {.lost = 50}, {.lost = 50}});
-  EXPECT_TRUE(
-      std::isinf(Combine(1000, most, Combining::kMedian).latency_us.p99));
+  EXPECT_TRUE(std::isinf(Combine(most, Combining::kMedian).latency_us.p99));
 }
 
 TEST(CombineTest, MediansAreOfTheValidRunsAndMostMustBe) {
   const auto runs = MakeRuns(
       {{.latency_us = 20}, {.latency_us = 5, .late = 9}, {.latency_us = 30}});
-  const PointResult good = Combine(1000, runs, Combining::kMedian);
+  const PointResult good = Combine(runs, Combining::kMedian);
   EXPECT_TRUE(good.valid);
   EXPECT_FALSE(good.runs[1].valid);
   EXPECT_NEAR(good.latency_us.p99, 20, 0.2);
   const auto bad = MakeRuns({{}, {.late = 9}, {.late = 9}});
-  const PointResult point = Combine(1000, bad, Combining::kMedian);
+  const PointResult point = Combine(bad, Combining::kMedian);
   EXPECT_FALSE(point.valid);
   EXPECT_THAT(point.why_invalid,
               HasSubstr("2 of 3 runs are invalid, the first because"));
@@ -104,7 +109,7 @@ TEST(CombineTest, MediansAreOfTheValidRunsAndMostMustBe) {
 TEST(CombineTest, AnInterruptedPointIsInvalid) {
   const auto runs = MakeRuns({{}, {}, {.stopped = true}});
   for (const Combining combining : {Combining::kSum, Combining::kMedian}) {
-    const PointResult point = Combine(1000, runs, combining);
+    const PointResult point = Combine(runs, combining);
     EXPECT_FALSE(point.valid);
     EXPECT_THAT(point.why_invalid, HasSubstr("interrupted"));
   }

@@ -302,14 +302,14 @@ Result<Run> Measurement::MeasureSeed(double rate_rps, uint64_t seed) {
 }
 
 Result<PointResult> Measurement::Measure(double rate_rps) {
-  std::vector<Run> runs;
-  for (unsigned i = 0; i < options_.repeat && (runs.empty() || !stopped());
+  Combination runs(rate_rps, options_.combining);
+  for (unsigned i = 0; i < options_.repeat && (runs.runs() == 0 || !stopped());
        ++i) {
     Result<Run> run = MeasureSeed(rate_rps, options_.seed + i);
     if (!run) return tl::unexpected(run.error());
-    runs.push_back(*std::move(run));
+    runs.Add(*run);
   }
-  return Combine(rate_rps, runs, options_.combining);
+  return runs.ToPoint();
 }
 
 void Measurement::SetWindow(Duration warmup, Duration duration) {

@@ -56,13 +56,19 @@ struct Report {
 // names a class, percentile or kind that the results don't have.
 Result<std::string> Render(const Report& report);
 
-// Returns the share of all samples, 0 to 1, during which the generator's core
-// was taken away.
+// Returns the share of samples, 0 to 1, during which the generator's core was
+// taken away; the median over the points.
 double TaggedShare(const Report& report);
 
 // Above this share the machine was too busy for its figures to mean much, and
 // what is left without the tagged samples is too select.
 inline constexpr double kBusyShare = 0.1;
+
+// Above this share of the time a generator that sends and receives is at its limit.
+inline constexpr double kGeneratorLimit = 0.95;
+
+// Returns the least load, in requests per second, at which it was; 0: none.
+double GeneratorBusyFrom(const Report& report);
 
 // Returns whether the samples that no gap touched are the better reading: some
 // point is credible with them only, and they are nearly all. The page then

@@ -153,6 +153,34 @@ TEST(ReportTest, AMachineThatWasTooBusyIsSaidToBeSo) {
   EXPECT_THAT(data["notes"].back().get<std::string>(), HasSubstr("too busy"));
 }
 
+// An overloaded point, all of whose samples are tagged, says nothing about the
+// machine.
+TEST(ReportTest, BusyIsWhatThePointInTheMiddleWas) {
+  load::LoadResult result = ResultOf("ix");
+  result.points.resize(3, result.points[0]);
+  result.points[2].latency_us.samples = 1'000'000;
+  result.points[2].gaps.tagged = 1'000'000;
+  EXPECT_EQ(TaggedShare({.results = {result}}), 0);
+  result.points[1].gaps.tagged = 500;  // Of 1000.
+  EXPECT_EQ(TaggedShare({.results = {result}}), 0.5);
+  EXPECT_EQ(TaggedShare({.results = {load::LoadResult{}}}), 0);
+}
+
+TEST(ReportTest, AGeneratorAtItsLimitIsNoted) {
+  load::LoadResult result = ResultOf("ix");
+  result.points.resize(3, result.points[0]);
+  for (size_t i = 0; i < 3; ++i) {
+    result.points[i].offered_rps = 1000.0 * static_cast<double>(i + 1);
+    result.points[i].generator_busy = 0.9 + 0.05 * static_cast<double>(i);
+  }
+  EXPECT_EQ(GeneratorBusyFrom({.results = {result}}), 2000);
+  const nlohmann::json data = DataOf(RenderOrDie({.results = {result}}));
+  EXPECT_THAT(data["notes"].back().get<std::string>(),
+              HasSubstr("From 2000 requests per second on"));
+  result.points[1].generator_busy = result.points[2].generator_busy = 0.5;
+  EXPECT_EQ(GeneratorBusyFrom({.results = {result}}), 0);
+}
+
 TEST(ReportTest, EqualLabelsAreToldApart) {
   const nlohmann::json data =
       DataOf(RenderOrDie({.results = {ResultOf("ix"), ResultOf("ix")}}));
