@@ -157,15 +157,17 @@ void AddDemoCommand(CLI::App& app) {
       ->default_str(fmt::format("{}", fmt::join(arguments->presets, ",")))
       ->type_name("LIST");
   command
-      ->add_option("--also", arguments->also,
-                   "Another server of memcached's protocol, as NAME=COMMAND; "
-                   "the shell runs COMMAND, with {port} and {cpus} filled in. "
-                   "May be repeated")
+      ->add_option(
+          "--also", arguments->also,
+          "Another server of memcached's protocol, as NAME=COMMAND; "
+          "the shell runs COMMAND, with {port} and {cpus} filled in. "
+          "May be repeated. It must sleep when idle: all servers share the "
+          "cores")
       ->allow_extra_args(false)
       ->type_name("NAME=COMMAND");
   command
       ->add_option("--seconds", arguments->seconds,
-                   "Duration of the whole demo; at least about 12 for each "
+                   "Duration of the whole demo; at least about 13 for each "
                    "scheduler")
       ->capture_default_str()
       ->check(Within(1u, 86400u))
@@ -195,10 +197,10 @@ void AddDemoCommand(CLI::App& app) {
       "--json", arguments->json,
       "Print the results as one JSON document, which `yamanote report` reads");
   command->footer(
-      "Starts `yamanote serve kv` under one scheduler after another, drives "
-      "each at\n"
-      "rising load with short gets and long multi-gets mixed, and compares "
-      "their tails.\n"
+      "Starts `yamanote serve kv` under each scheduler, drives them in turn at "
+      "rising\n"
+      "load with short gets and long multi-gets mixed, and compares their "
+      "tails.\n"
       "Ctrl-C stops the servers too.\n\n"
       "Examples:\n"
       "  yamanote demo\n"

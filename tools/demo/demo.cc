@@ -7,7 +7,7 @@
 
 #include <algorithm>
 #include <cmath>
-#include <optional>
+#include <memory>
 
 #include "tools/load/combine.h"
 #include "tools/load/gaps.h"
@@ -72,6 +72,7 @@ struct Competitor {
   double capacity = 0;
   load::LoadResult result{};
   std::vector<load::Combination> loads{};  // What was measured at each.
+  bool failed = false;
 
   const std::string& name() const { return contender->name; }
 };
@@ -109,6 +110,8 @@ class Comparison {
   const Instant end_;
   DemoResult result_{};
   std::vector<Competitor> competitors_{};  // Those that have not failed.
+  std::vector<std::string>
+      capacities_{};  // In words, also of those that failed.
   std::vector<double> loads_{};
   PointTime time_{};
   uint64_t rounds_ = 0;       // Done.
@@ -214,14 +217,14 @@ Result<double> Comparison::FindCapacityOf(Competitor& competitor,
     // limit.
     for (int attempt = 0; attempt < 2; ++attempt) {
       Result<PointResult> point = competitor.measurement->Measure(rps);
-      if (!point) return tl::unexpected(point.error());
       if (interrupts_.pending())
         return MakeError(ErrorCode::kCancelled, "interrupted");
+      if (const Result<void> alive = Alive(competitor, rps); !alive)
+        return tl::unexpected(alive.error());
+      if (!point) return tl::unexpected(point.error());
       // Beyond what the generator can do the curves would be its own.
       if (Sustained(*point) && (point->valid || point->valid_undisturbed))
         return true;
-      if (const Result<void> alive = Alive(competitor, rps); !alive)
-        return tl::unexpected(alive.error());
     }
     return false;
   });
@@ -242,6 +245,8 @@ Result<void> Comparison::StartAll() {
       continue;
     }
     start = competitor->capacity = *capacity;
+    capacities_.push_back(
+        fmt::format("{} {}", contender.name, FormatRps(*capacity)));
     screen_.Line(fmt::format("  {:<12} sustains about {}", contender.name,
                              FormatRps(*capacity)));
     competitors_.push_back(*std::move(competitor));
@@ -287,22 +292,24 @@ Result<load::Run> Comparison::MeasureOnce(Competitor& competitor, double rps,
 }
 
 // One short run of each contender in turn, at each load. Fails only if
-// interrupted.
+// interrupted. Another one begins each time: what a contender leaves undone keeps
+// the cores from the next, and shall not always meet the same.
 Result<void> Comparison::MeasureRound(uint64_t round) {
   for (size_t load = 0; load < loads_.size(); ++load) {
-    for (size_t i = 0; i < competitors_.size();) {
-      Competitor& competitor = competitors_[i];
+    const size_t count = competitors_.size();
+    for (size_t turn = 0; turn < count; ++turn) {
+      Competitor& competitor = competitors_[(turn + load + round) % count];
       Result<load::Run> run = MeasureOnce(competitor, loads_[load], round);
       if (run) {
         competitor.loads[load].Add(*run);
-        ++i;
         continue;
       }
       if (run.error().code == ErrorCode::kCancelled)
         return tl::unexpected(run.error());
       Fail(*competitor.contender, run.error());
-      competitors_.erase(competitors_.begin() + static_cast<std::ptrdiff_t>(i));
+      competitor.failed = true;
     }
+    std::erase_if(competitors_, [](const Competitor& c) { return c.failed; });
   }
   return {};
 }
@@ -333,13 +340,10 @@ std::vector<std::string> Comparison::Notes() const {
       fmt::format("One machine, {}; they talk TCP over loopback, "
                   "so the kernel's work for both is in every figure.",
                   options_.cpus.ToText()));
-  std::vector<std::string> found;
-  for (const Competitor& one : competitors_)
-    found.push_back(fmt::format("{} {}", one.name(), FormatRps(one.capacity)));
   notes.push_back(
       fmt::format("The loads are the same for all: shares of the highest that "
                   "any of them sustained in a short calibration ({}).",
-                  fmt::join(found, ", ")));
+                  fmt::join(capacities_, ", ")));
   notes.push_back(
       "Slowdown divides by the least unloaded latency that any of them had, "
       "the "
@@ -347,11 +351,13 @@ std::vector<std::string> Comparison::Notes() const {
   notes.push_back(fmt::format(
       "Each point is {} runs of {:.2g} s with seeds of their own, the "
       "contenders "
-      "in turn; each figure is the median over the runs, so that a machine "
-      "that "
-      "stalls now and then spoils it for nobody. A rare class has few samples "
-      "in a run, so its p99 is little more than its worst; the table counts "
-      "them. For figures to quote, run `yamanote load` for longer.",
+      "in turn; each figure is the median over the runs, so that a stall of "
+      "the "
+      "machine now and then spoils it for nobody. The p99 of a class that has "
+      "fewer than 100 samples in a run is the median of the runs' worst, and "
+      "the "
+      "lower the fewer they are. For figures to quote, run `yamanote load` for "
+      "longer.",
       rounds_, static_cast<double>(ToNanos(time_.window)) / 1e9));
   for (const std::string& failure : result_.failures)
     notes.push_back("Failed: " + failure);

@@ -25,7 +25,7 @@ constexpr Duration kWarmup = 60ms;
 // twice a second: most runs this short have none, and the median is one of those.
 constexpr Duration kShortestWindow = 150ms;
 constexpr Duration kLongestWindow = 10s;
-constexpr int64_t kMostRuns = 25;
+constexpr int64_t kMostRuns = 100;
 
 std::string CpuList(const std::vector<int>& cpus) {
   return fmt::format("CPU{} {}", cpus.size() == 1 ? "" : "s",

@@ -197,25 +197,26 @@ void Account::Merge(const Account& other) {
 
 Account::Verdict Account::Judge(uint64_t late, uint64_t sent) const {
   if (stopped_) return {false, "the run was interrupted before its end"};
-  if (total_.answered == 0 && total_.refused > 0) {
+  if (total_.answered == 0 && total_.lost == 0 && total_.refused > 0) {
     return {false,
-            fmt::format("every request was refused ({}; {} lost): the rate is "
-                        "beyond a limit of the server, or it does not know "
-                        "these requests",
-                        total_.refused, total_.lost)};
+            fmt::format("every request was refused ({}): the rate is beyond a "
+                        "limit of the server, or it does not know these "
+                        "requests",
+                        total_.refused)};
   }
   if (total_.answered == 0) {
     return {false,
-            fmt::format("no request was answered ({} lost): is the target the "
-                        "right service and protocol?",
-                        total_.lost)};
+            fmt::format("no request was answered ({} lost, {} refused): is the "
+                        "target the right service and protocol?",
+                        total_.lost, total_.refused)};
   }
   if (silent_ns_ > 0) {
     return {false,
-            fmt::format("the server fell silent: nothing came back in the last "
-                        "{:.0f} ms of the run although {} requests were due "
-                        "then; did it end?",
-                        static_cast<double>(silent_ns_) / 1e6, silent_due_)};
+            fmt::format(
+                "the server fell silent: nothing came back in the last "
+                "{:.0f} ms of the run although {} requests were due "
+                "then; did it end? (If each takes that long, raise --drain)",
+                static_cast<double>(silent_ns_) / 1e6, silent_due_)};
   }
   const auto limit = static_cast<double>(sent) * kMaxLateShare;
   if (static_cast<double>(late) > limit) {

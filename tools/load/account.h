@@ -8,8 +8,9 @@
 // - A request was late if it was sent later than intended by more than the p99
 //   that answered requests had from their actual send. More than 0.1% of late
 //   ones: the generator, not the server, shaped the tail; the point is invalid.
-// - A server that answers nothing in the last tenth of the window fell silent; the
-//   point is invalid.
+// - A server that answers nothing from the last tenth of the window to the end of the
+//   drain, although at least ten requests were due meanwhile, fell silent; the point
+//   is invalid.
 // - A sample is tagged (disturbed) if a gap of its thread overlaps its lifetime.
 //   Lost and refused ones are never tagged: no gap may hide a loss.
 
@@ -72,6 +73,9 @@ class Account {
   void Merge(const Account& other);
 
   bool interrupted() const { return stopped_; }
+  // Nothing was answered, or nothing any more: invalid, but not by the
+  // generator's fault.
+  bool server_failed() const { return total_.answered == 0 || silent_ns_ > 0; }
 
   // Figures of what was added, for one seed or for a point.
   RunResult ToRun(uint64_t seed) const;

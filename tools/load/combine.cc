@@ -9,6 +9,7 @@
 #include <functional>
 #include <span>
 #include <string>
+#include <utility>
 
 #include "base/check.h"
 
@@ -16,19 +17,20 @@ namespace yamanote::load {
 namespace {
 
 // Without those that are NaN; infinite ones are the greatest. Of an even number
-// the lower of the two in the middle, so that it is a figure of some run.
+// the higher of the two in the middle: a figure of some run, and no flattery.
 double Median(std::vector<double> values) {
   std::erase_if(values, [](double value) { return std::isnan(value); });
   if (values.empty()) return kNoFigure;
   const auto middle =
-      values.begin() + static_cast<std::ptrdiff_t>((values.size() - 1) / 2);
+      values.begin() + static_cast<std::ptrdiff_t>(values.size() / 2);
   std::ranges::nth_element(values, middle);
   return *middle;
 }
 
 using Pick = std::function<const Figures&(const PointResult&)>;
 
-Figures MedianFigures(std::span<const PointResult* const> points,
+// `samples` stays what it is: of all runs.
+Figures MedianFigures(std::span<const PointResult* const> points, Figures out,
                       const Pick& pick) {
   const auto median = [&](double Figures::* figure) {
     std::vector<double> values;
@@ -36,9 +38,6 @@ Figures MedianFigures(std::span<const PointResult* const> points,
       values.push_back(pick(*point).*figure);
     return Median(std::move(values));
   };
-  Figures out;
-  for (const PointResult* const point : points)
-    out.samples += pick(*point).samples;
   out.p50 = median(&Figures::p50);
   out.p90 = median(&Figures::p90);
   out.p99 = median(&Figures::p99);
@@ -48,63 +47,68 @@ Figures MedianFigures(std::span<const PointResult* const> points,
   return out;
 }
 
-// The runs that count: those that `valid` holds for, or all if for none.
-std::vector<const PointResult*> Counting(std::span<const PointResult> points,
+// The runs that count: those that `valid` holds for or whose server failed, or
+// all if there are none.
+std::vector<const PointResult*> Counting(std::span<const SingleRun> runs,
                                          bool PointResult::* valid) {
   std::vector<const PointResult*> out;
-  for (const PointResult& point : points) {
-    if (point.*valid) out.push_back(&point);
+  for (const SingleRun& run : runs) {
+    if (run.point.*valid || run.server_failed) out.push_back(&run.point);
   }
   if (!out.empty()) return out;
-  for (const PointResult& point : points) out.push_back(&point);
+  for (const SingleRun& run : runs) out.push_back(&run.point);
   return out;
 }
 
-void ReplaceByMedians(std::span<const PointResult> points, PointResult& out) {
-  const auto all = Counting(points, &PointResult::valid);
-  const auto undisturbed = Counting(points, &PointResult::valid_undisturbed);
-  out.latency_us =
-      MedianFigures(all, [](const auto& p) -> auto& { return p.latency_us; });
-  out.slowdown =
-      MedianFigures(all, [](const auto& p) -> auto& { return p.slowdown; });
-  out.latency_us_undisturbed = MedianFigures(
-      undisturbed,
-      [](const auto& p) -> auto& { return p.latency_us_undisturbed; });
-  out.slowdown_undisturbed = MedianFigures(
-      undisturbed,
-      [](const auto& p) -> auto& { return p.slowdown_undisturbed; });
-  for (size_t i = 0; i < out.classes.size(); ++i) {
-    ClassResult& to = out.classes[i];
+void ReplaceByMedians(std::span<const SingleRun> runs, PointResult& out) {
+  const auto all = Counting(runs, &PointResult::valid);
+  const auto undisturbed = Counting(runs, &PointResult::valid_undisturbed);
+  const auto replace = [&](auto& to, auto pick) {
     to.latency_us = MedianFigures(
-        all, [i](const auto& p) -> auto& { return p.classes[i].latency_us; });
-    to.slowdown = MedianFigures(
-        all, [i](const auto& p) -> auto& { return p.classes[i].slowdown; });
-    to.latency_us_undisturbed =
-        MedianFigures(undisturbed, [i](const auto& p) -> auto& {
-          return p.classes[i].latency_us_undisturbed;
-        });
-    to.slowdown_undisturbed =
-        MedianFigures(undisturbed, [i](const auto& p) -> auto& {
-          return p.classes[i].slowdown_undisturbed;
-        });
+        all, to.latency_us,
+        [&](const auto& p) -> auto& { return pick(p).latency_us; });
+    to.slowdown = MedianFigures(all, to.slowdown, [&](const auto& p) -> auto& {
+      return pick(p).slowdown;
+    });
+    to.latency_us_undisturbed = MedianFigures(
+        undisturbed, to.latency_us_undisturbed,
+        [&](const auto& p) -> auto& { return pick(p).latency_us_undisturbed; });
+    to.slowdown_undisturbed = MedianFigures(
+        undisturbed, to.slowdown_undisturbed,
+        [&](const auto& p) -> auto& { return pick(p).slowdown_undisturbed; });
+  };
+  replace(out, [](const PointResult& p) -> auto& { return p; });
+  for (size_t i = 0; i < out.classes.size(); ++i) {
+    replace(out.classes[i],
+            [i](const PointResult& p) -> auto& { return p.classes[i]; });
   }
+  std::vector<double> busy;
+  for (const PointResult* const point : all)
+    busy.push_back(point->generator_busy.value_or(kNoFigure));
+  out.generator_busy = Median(std::move(busy));
 }
 
-void JudgeByMajority(std::span<const PointResult> points, PointResult& out) {
+// By the majority; but a server that failed in one run fails the point.
+void Judge(std::span<const SingleRun> runs, PointResult& out) {
   size_t valid = 0;
   size_t valid_undisturbed = 0;
-  std::string why;
-  for (const PointResult& point : points) {
-    valid += point.valid ? 1 : 0;
-    valid_undisturbed += point.valid_undisturbed ? 1 : 0;
-    if (!point.valid && why.empty()) why = point.why_invalid;
+  const PointResult* failed = nullptr;
+  const PointResult* invalid = nullptr;
+  for (const SingleRun& run : runs) {
+    valid += run.point.valid ? 1 : 0;
+    valid_undisturbed += run.point.valid_undisturbed ? 1 : 0;
+    if (run.server_failed && failed == nullptr) failed = &run.point;
+    if (!run.point.valid && invalid == nullptr) invalid = &run.point;
   }
-  out.valid = 2 * valid >= points.size();
-  out.valid_undisturbed = 2 * valid_undisturbed >= points.size();
+  out.valid = failed == nullptr && 2 * valid >= runs.size();
+  out.valid_undisturbed =
+      failed == nullptr && 2 * valid_undisturbed >= runs.size();
   out.why_invalid =
-      out.valid ? ""
-                : fmt::format("{} of {} runs are invalid, the first because {}",
-                              points.size() - valid, points.size(), why);
+      out.valid
+          ? ""
+          : fmt::format("{} of {} runs are invalid, one because {}",
+                        runs.size() - valid, runs.size(),
+                        (failed != nullptr ? failed : invalid)->why_invalid);
 }
 
 }  // namespace
@@ -121,7 +125,8 @@ void Combination::Add(const Run& run) {
   }
   runs_.push_back(run.result);
   if (combining_ == Combining::kMedian)
-    points_.push_back(run.account.ToPoint(offered_rps_));
+    singles_.push_back(
+        {run.account.ToPoint(offered_rps_), run.account.server_failed()});
 }
 
 PointResult Combination::ToPoint() const {
@@ -130,8 +135,8 @@ PointResult Combination::ToPoint() const {
   for (const RunResult& run : runs_) out.seeds.push_back(run.seed);
   out.runs = runs_;
   if (combining_ == Combining::kSum || sum_->interrupted()) return out;
-  ReplaceByMedians(points_, out);
-  JudgeByMajority(points_, out);
+  ReplaceByMedians(singles_, out);
+  Judge(singles_, out);
   return out;
 }
 

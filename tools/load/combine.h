@@ -29,9 +29,17 @@ struct Run {
   RunResult result;
 };
 
-// The runs of one load so far. Counts of requests are sums over all runs in any
-// case: no median may hide a loss. By medians, only runs that are valid count, and
-// at least half of them must be, else the point is not. Not thread-safe.
+// A run as if it were alone.
+struct SingleRun {
+  PointResult point;
+  bool server_failed = false;
+};
+
+// The runs of one load so far. Counts of requests and samples are sums over all
+// runs in any case: no median may hide a loss. By medians, runs whose requests
+// the generator sent late do not count, and at least half must be valid, else
+// the point is not. A server that failed in one run fails it, too. Not
+// thread-safe.
 class Combination {
  public:
   Combination(double offered_rps, Combining combining)
@@ -50,7 +58,7 @@ class Combination {
   Combining combining_;
   std::optional<Account> sum_{};
   std::vector<RunResult> runs_{};
-  std::vector<PointResult> points_{};  // Each run as if it were alone.
+  std::vector<SingleRun> singles_{};  // By medians.
 };
 
 }  // namespace yamanote::load

@@ -76,9 +76,9 @@ TEST(CombineTest, AStallOfOneRunIsInTheSumButNotInTheMedian) {
   }
 }
 
-TEST(CombineTest, OfTwoTheLowerIsTheMedian) {
-  const auto runs = MakeRuns({{.latency_us = 40}, {.latency_us = 20}});
-  EXPECT_NEAR(Combine(runs, Combining::kMedian).latency_us.p50, 20, 0.2);
+TEST(CombineTest, OfTwoTheHigherIsTheMedian) {
+  const auto runs = MakeRuns({{.latency_us = 20}, {.latency_us = 40}});
+  EXPECT_NEAR(Combine(runs, Combining::kMedian).latency_us.p50, 40, 0.4);
 }
 
 TEST(CombineTest, NoMedianHidesALoss) {
@@ -92,18 +92,30 @@ TEST(CombineTest, NoMedianHidesALoss) {
   EXPECT_TRUE(std::isinf(Combine(most, Combining::kMedian).latency_us.p99));
 }
 
-TEST(CombineTest, MediansAreOfTheValidRunsAndMostMustBe) {
+// Such a run is invalid, but it is the server's.
+TEST(CombineTest, AServerThatFailedInOneRunFailsThePoint) {
+  const auto runs = MakeRuns({{}, {.lost = 1000}, {}});
+  const PointResult point = Combine(runs, Combining::kMedian);
+  EXPECT_FALSE(point.valid);
+  EXPECT_FALSE(point.valid_undisturbed);
+  EXPECT_THAT(point.why_invalid, HasSubstr("no request was answered"));
+  const auto most = MakeRuns({{}, {.lost = 1000}, {.lost = 1000}});
+  EXPECT_TRUE(std::isinf(Combine(most, Combining::kMedian).latency_us.p50));
+}
+
+TEST(CombineTest, LateRunsDoNotCountAndHalfMustBeValid) {
   const auto runs = MakeRuns(
-      {{.latency_us = 20}, {.latency_us = 5, .late = 9}, {.latency_us = 30}});
+      {{.latency_us = 20}, {.latency_us = 5, .late = 9}, {.latency_us = 20}});
   const PointResult good = Combine(runs, Combining::kMedian);
   EXPECT_TRUE(good.valid);
   EXPECT_FALSE(good.runs[1].valid);
+  EXPECT_EQ(good.latency_us.samples, 3000u);
   EXPECT_NEAR(good.latency_us.p99, 20, 0.2);
   const auto bad = MakeRuns({{}, {.late = 9}, {.late = 9}});
   const PointResult point = Combine(bad, Combining::kMedian);
   EXPECT_FALSE(point.valid);
   EXPECT_THAT(point.why_invalid,
-              HasSubstr("2 of 3 runs are invalid, the first because"));
+              HasSubstr("2 of 3 runs are invalid, one because"));
 }
 
 TEST(CombineTest, AnInterruptedPointIsInvalid) {

@@ -339,6 +339,10 @@ void RunLoad(Application application, const Flags& flags) {
     WriteHtml(flags.html, result, task);
   OrFail(measured);
   OrFail(measurement.recording());
+  if (!task.search && result.points.size() < task.rates.size()) {
+    Fail(fmt::format("interrupted: {} of {} loads were measured",
+                     result.points.size(), task.rates.size()));
+  }
   if (result.search) {
     if (result.search->best_rps == 0)
       Fail("no load in --rate-range meets the objective");

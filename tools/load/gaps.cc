@@ -2,6 +2,7 @@
 
 #include "tools/load/gaps.h"
 
+#include <functional>
 #include <thread>
 
 #include "tools/load/pin.h"

@@ -70,9 +70,9 @@ class GapLog {
 inline constexpr Duration kLeastGapThreshold = std::chrono::microseconds(20);
 inline constexpr Duration kMostGapThreshold = std::chrono::milliseconds(1);
 
-// Of the gaps that a thread which only polled saw during `watched`, the threshold
-// that at most 50 a second exceed: between kLeast- and kMostGapThreshold, in tens
-// of microseconds.
+// Of the gaps that a thread which only polled saw during `watched`, the least
+// threshold, in tens of microseconds, that at most 50 a second exceed; but never
+// outside kLeastGapThreshold .. kMostGapThreshold.
 Duration ThresholdAbove(std::vector<Gap> gaps, Duration watched);
 
 // Polls on `cpu` (-1: anywhere) for a fifth of a second and returns that.

@@ -208,6 +208,10 @@ Result<void> Measurement::Prepare() {
     if (!floor) return tl::unexpected(floor.error());
     floors_us_[i] = *floor;
   }
+  if (stopped()) {
+    return MakeError(ErrorCode::kCancelled,
+                     "interrupted before the measurement began");
+  }
   return {};
 }
 

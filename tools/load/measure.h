@@ -37,7 +37,7 @@ struct LoadOptions {
   Duration warmup = std::chrono::milliseconds(500);
   Duration drain = std::chrono::seconds(1);
   Duration gap_threshold{};  // Zero: Prepare() measures this machine's hum.
-  std::vector<int> cpus{};  // Thread i is pinned to cpus[i % size]; empty: not.
+  std::vector<int> cpus{};  // Thread i is pinned to cpus[i]; empty: not pinned.
   std::string record_path{};
   std::string label{};
 };

@@ -65,7 +65,7 @@ std::vector<std::string> ClassNames(const Report& report) {
 }
 
 Json PointJson(const PointResult& point, size_t scheduler,
-               const std::vector<std::string>& names) {
+               const std::vector<std::string>& names, bool medians) {
   Json classes = Json::array();
   for (const std::string& name : names) {
     const auto found =
@@ -93,6 +93,8 @@ Json PointJson(const PointResult& point, size_t scheduler,
           {"tagged", point.gaps.tagged},
           {"samples", point.latency_us.samples},
           {"seeds", point.seeds.size()},
+          // Among how many runs the samples are divided for a quantile.
+          {"apart", medians ? point.seeds.size() : 1},
           {"classes", classes}};
 }
 
@@ -292,7 +294,8 @@ Result<Json> PageJson(const Report& report) {
   Json points = Json::array();
   for (size_t i = 0; i < report.results.size(); ++i) {
     for (const PointResult& point : report.results[i].points) {
-      points.push_back(PointJson(point, i, names));
+      points.push_back(
+          PointJson(point, i, names, report.results[i].combining == "median"));
     }
   }
   const LoadResult& first = report.results.front();

@@ -68,7 +68,7 @@ function curves({ kind, percentile, classes, hidden }) {
 // Says so if too few samples lie beyond a percentile for it to mean much.
 function fewSamples(point, klass, percentile) {
   const { count } = point.classes[klass][state.samples];
-  const beyond = { p50: 0.5, p99: 0.01, p999: 0.001 }[percentile];
+  const beyond = { p50: 0.5, p99: 0.01, p999: 0.001 }[percentile] / point.apart;
   return count * beyond < 5 ? "from " + count.toLocaleString("en") + " samples only" : "";
 }
 
