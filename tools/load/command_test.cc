@@ -92,6 +92,32 @@ TEST(LoadCommandTest, JsonOnStandardOutputIsAllThereIs) {
 }
 
 // Half a second of latency at p50 is met by any machine that runs tests.
+TEST(LoadCommandTest, MediansAreSaidToBeSo) {
+  FakeServer server(Application::kSpin, Transport::kUdp, Manners::kHonest);
+  const Outcome outcome =
+      Yamanote({"load", "spin", "--target", server.address(), "--service",
+                "fixed:1us", "--rate", "500", "--duration", "0.1", "--warmup",
+                "0", "--repeat", "3", "--combine", "median", "--json", "-"});
+  const auto result = load::ParseLoadResult(outcome.out);
+  ASSERT_TRUE(result) << result.error().message << outcome.err;
+  EXPECT_EQ(result->combining, "median");
+  ASSERT_EQ(result->points.size(), 1u);
+  EXPECT_EQ(result->points[0].runs.size(), 3u);
+  EXPECT_THAT(outcome.err, HasSubstr("medians over the runs"));
+}
+
+TEST(LoadCommandTest, WhatWasMeasuredIsPrintedThoughItCouldNotBeRecorded) {
+  FakeServer server(Application::kSpin, Transport::kUdp, Manners::kHonest);
+  const Outcome outcome =
+      Yamanote({"load", "spin", "--target", server.address(), "--service",
+                "fixed:1us", "--rates", "400,500", "--duration", "0.1",
+                "--warmup", "0", "--record", "/dev/full"});
+  EXPECT_EQ(outcome.code, kFailed);
+  EXPECT_THAT(outcome.out, HasSubstr("400 > "));
+  EXPECT_THAT(outcome.out, HasSubstr("500 > "));
+  EXPECT_THAT(outcome.err, HasSubstr("--record /dev/full"));
+}
+
 TEST(LoadCommandTest, SearchPrintsItsSteps) {
   FakeServer server(Application::kSpin, Transport::kUdp, Manners::kHonest);
   const Outcome outcome = Yamanote(
