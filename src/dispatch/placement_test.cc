@@ -1,4 +1,6 @@
-// placement_test.cc - where tasks wait and who runs them, in virtual time.
+// placement_test.cc - where tasks wait and who runs them, in virtual time: every
+// placement through its interface (central.cc, dedicated.cc, per_core.cc and, with
+// one core, single.cc).
 
 #include "dispatch/placement.h"
 

@@ -1,5 +1,5 @@
 // server_test.cc - a server over loopback, under every preset, with well and ill
-// behaved clients.
+// behaved clients: from tcp_listener.cc through host.cc to the service and back.
 
 #include "yamanote/server.h"
 

@@ -1,4 +1,5 @@
-// socket_test.cc - TCP: every call, its limits and its errors.
+// socket_test.cc - TCP: every call, its limits and its errors (socket_tcp.cc, and
+// the waiting of socket_core.cc).
 
 #include "yamanote/socket.h"
 

@@ -110,8 +110,7 @@ class Comparison {
   const Instant end_;
   DemoResult result_{};
   std::vector<Competitor> competitors_{};  // Those that have not failed.
-  std::vector<std::string>
-      capacities_{};  // In words, also of those that failed.
+  std::vector<std::string> capacities_{};  // As text; who failed as well.
   std::vector<double> loads_{};
   PointTime time_{};
   uint64_t rounds_ = 0;       // Done.
@@ -346,18 +345,15 @@ std::vector<std::string> Comparison::Notes() const {
                   fmt::join(capacities_, ", ")));
   notes.push_back(
       "Slowdown divides by the least unloaded latency that any of them had, "
-      "the "
-      "same for all.");
+      "the same for all.");
   notes.push_back(fmt::format(
       "Each point is {} runs of {:.2g} s with seeds of their own, the "
-      "contenders "
-      "in turn; each figure is the median over the runs, so that a stall of "
-      "the "
-      "machine now and then spoils it for nobody. The p99 of a class that has "
-      "fewer than 100 samples in a run is the median of the runs' worst, and "
-      "the "
-      "lower the fewer they are. For figures to quote, run `yamanote load` for "
-      "longer.",
+      "contenders in turn; each figure is the median over the runs, so that a "
+      "stall of the machine spoils single runs, unless most had one. The p99 "
+      "of a "
+      "class that has fewer than 100 samples in a run is the median of the "
+      "runs' worst, and the lower the fewer they are. For figures to quote, "
+      "run `yamanote load` for longer.",
       rounds_, static_cast<double>(ToNanos(time_.window)) / 1e9));
   for (const std::string& failure : result_.failures)
     notes.push_back("Failed: " + failure);

@@ -250,8 +250,7 @@ std::vector<std::string> OwnNotes(const Report& report) {
     notes.push_back(fmt::format(
         "From {:.0f} requests per second on the load generator itself was busy "
         "more than {:.0f}% of the time: the knee there is its own as much as "
-        "the "
-        "server's. More cores for it show the server's.",
+        "the server's. More cores for it show the server's.",
         rps, 100 * kGeneratorLimit));
   }
   return notes;
