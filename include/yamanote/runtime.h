@@ -43,8 +43,9 @@ struct RuntimeStats {
   uint64_t steals = 0;        // Tasks taken from another core's domain.
   uint64_t parks = 0;         // Times a worker gave its core to the kernel.
   uint64_t wakes = 0;         // Times a parked worker was woken.
-  uint64_t yields = 0;        // Voluntary, slices that ended at them included.
-  uint64_t slices_ended = 0;  // Yields because the slice was over.
+  uint64_t yields = 0;        // Times a task gave way and went on waiting.
+  uint64_t slices_ended = 0;  // Of those, because the slice was over.
+  uint64_t preemptions = 0;   // Slices ended at a probe that was not voluntary.
   uint64_t spawned = 0;       // User threads and requests.
 };
 

@@ -139,8 +139,10 @@ class Dedicated final : public Placement {
   bool ObservesStops() const override { return observes_stops_; }
 
   // The dispatcher's own tasks always have one.
-  bool HasSlices(CoreId core) const override {
-    return core == kDispatcher || Placement::HasSlices(core);
+  Duration Quantum(CoreId core) const override {
+    return core == kDispatcher
+               ? std::min(Placement::Quantum(core), kDispatcherSlice)
+               : Placement::Quantum(core);
   }
 
   Duration Slice(const Task& task, CoreId core) override {

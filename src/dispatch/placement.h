@@ -99,9 +99,10 @@ class Placement {
   virtual void OnStop(Task& task, CoreId core, Stop why, Duration ran) = 0;
   virtual bool ObservesStops() const = 0;
 
-  // False: Slice() is kNoPreemption for every task on `core`, so nobody needs to
-  // keep time there. Constant.
-  virtual bool HasSlices(CoreId /*core*/) const { return has_slices_; }
+  // The least that Slice() returns on `core`: how long a task runs there before
+  // whoever keeps time looks whether it should give way. kNoPreemption: nobody
+  // needs to keep time. Constant.
+  virtual Duration Quantum(CoreId /*core*/) const { return quantum_; }
 
   // Returns how long `task`, just picked for `core`, may run there.
   virtual Duration Slice(const Task& task, CoreId core) = 0;
@@ -126,11 +127,16 @@ class Placement {
  protected:
   Placement(const PolicyInfo& order, const PolicyOptions& options)
       : clock_use_(order.clock),
-        has_slices_(order.sets_slices || options.slice != kNoPreemption) {}
+        quantum_(options.slice == kNoPreemption && order.sets_slices
+                     ? kUnsetQuantum
+                     : options.slice) {}
 
  private:
+  // For orders that set slices although none is configured.
+  static constexpr Duration kUnsetQuantum = std::chrono::microseconds(20);
+
   const ClockUse clock_use_;
-  const bool has_slices_;
+  const Duration quantum_;
 };
 
 // Returns the placement that `scheduling` asks for, on `cores` cores. Requires:

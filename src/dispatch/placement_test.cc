@@ -355,18 +355,19 @@ TEST(DedicatedTest, TheDispatcherRunsTasksInSlicesOfItsOwn) {
                      .dispatcher = DispatcherKind::kDedicated},
                     2);
   EXPECT_EQ(placement->Slice(Task(), 0), 5us);
-  EXPECT_TRUE(placement->HasSlices(0));
-  EXPECT_FALSE(placement->HasSlices(1));
+  EXPECT_EQ(placement->Quantum(0), 5us);
+  EXPECT_EQ(placement->Quantum(1), kNoPreemption);
 }
 
 // Whoever keeps time asks this first: an order with slices of its own counts.
-TEST(PlacementTest, HasSlicesIfConfiguredOrIfTheOrderSetsThem) {
+TEST(PlacementTest, QuantumIsTheSliceOrThatOfAnOrderThatSetsIt) {
   for (const unsigned cores : {1u, 2u}) {
-    EXPECT_FALSE(MakePlacement({.order = "fifo"}, cores)->HasSlices(0));
-    EXPECT_TRUE(
-        MakePlacement({.order = "fifo", .slice = 5us}, cores)->HasSlices(0));
-    EXPECT_TRUE(MakePlacement({.order = "rr"}, cores)->HasSlices(0));
-    EXPECT_TRUE(MakePlacement({.order = "las"}, cores)->HasSlices(0));
+    EXPECT_EQ(MakePlacement({.order = "fifo"}, cores)->Quantum(0),
+              kNoPreemption);
+    EXPECT_EQ(MakePlacement({.order = "fifo", .slice = 5us}, cores)->Quantum(0),
+              5us);
+    EXPECT_EQ(MakePlacement({.order = "rr"}, cores)->Quantum(0), 20us);
+    EXPECT_EQ(MakePlacement({.order = "las"}, cores)->Quantum(0), 20us);
   }
 }
 

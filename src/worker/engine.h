@@ -10,6 +10,7 @@
 #include <vector>
 
 #include "dispatch/placement.h"
+#include "preempt/timekeeper.h"
 #include "worker/park.h"
 #include "worker/stack_pool.h"
 #include "worker/thread_pool.h"
@@ -36,14 +37,14 @@ class Pump {
   virtual bool Help(CoreId core) = 0;
 };
 
-class Engine {
+class Engine : private preempt::Cores {
  public:
   // Requires: options are valid, `cpus` has one entry per worker.
   Engine(RuntimeOptions options, std::vector<int> cpus);
   // Maps the first memory and starts the workers; once. kResourceExhausted: the
   // system refuses memory or a kernel thread; then there are no workers.
   Result<void> Start();
-  ~Engine();
+  ~Engine() override;
 
   // Makes a blocked thread runnable. Any thread.
   void Resume(UserThread& thread);
@@ -78,6 +79,7 @@ class Engine {
   Parking& parking() { return parking_; }
   StackPool& stacks() { return stacks_; }
   ThreadPool& threads() { return threads_; }
+  preempt::Timekeeper& timekeeper() { return timekeeper_; }
   RuntimeStats stats() const;
 
   // Takes `count` thread ids that nobody else gets; returns the first. Any
@@ -91,6 +93,12 @@ class Engine {
   static Engine* Current() { return current_.load(std::memory_order_acquire); }
 
  private:
+  // preempt::Cores.
+  uint64_t Progress(CoreId core) const override {
+    return workers_[core]->reschedules();
+  }
+  bool Waits(CoreId core) const override;
+
   void RunWorker(CoreId core, int cpu);
   void StopWorkers();
 
@@ -102,6 +110,7 @@ class Engine {
   StackPool stacks_;
   ThreadPool threads_;
   Parking parking_;
+  preempt::Timekeeper timekeeper_;
   std::atomic<bool> stopping_{false};
   std::atomic<Pump*> pump_{nullptr};
   std::atomic<uint64_t> foreign_spawned_{0};

@@ -88,7 +88,7 @@ class Parking {
   // Parked workers that were woken, so far. Any thread.
   uint64_t wakes() const { return wakes_.load(std::memory_order_relaxed); }
 
-  io::Poller& poller(CoreId core) { return *slots_[core].poller; }
+  io::Poller& poller(CoreId core) const { return *slots_[core].poller; }
 
  private:
   enum class State : uint32_t { kRunning, kSpinning, kParked };

@@ -10,6 +10,7 @@
 #include <system_error>
 
 #include "base/check.h"
+#include "preempt/probe.h"
 #include "worker/engine.h"
 #include "worker/overflow.h"
 #include "yamanote/thread.h"
@@ -21,6 +22,18 @@ bool WorkMoves(const Scheduling& scheduling, unsigned cores) {
   return cores > 1 && scheduling.placement != PlacementKind::kPartitioned;
 }
 
+namespace {
+
+std::vector<Duration> Quanta(const dispatch::Placement& placement,
+                             size_t cores) {
+  std::vector<Duration> quanta;
+  for (CoreId core = 0; core < cores; ++core)
+    quanta.push_back(placement.Quantum(core));
+  return quanta;
+}
+
+}  // namespace
+
 Engine::Engine(RuntimeOptions options, std::vector<int> cpus)
     : options_(std::move(options)),
       placement_(dispatch::MakePlacement(options_.scheduling,
@@ -31,6 +44,7 @@ Engine::Engine(RuntimeOptions options, std::vector<int> cpus)
       parking_(
           static_cast<unsigned>(cpus.size()),
           WorkMoves(options_.scheduling, static_cast<unsigned>(cpus.size()))),
+      timekeeper_(*this, Quanta(*placement_, cpus.size())),
       cpus_(std::move(cpus)) {
   for (CoreId core = 0; core < cpus_.size(); ++core) {
     workers_.push_back(std::make_unique<Worker>(*this, core));
@@ -44,6 +58,7 @@ Result<void> Engine::Start() {
   if (auto mapped = stacks_.Take(1, stack, taken); !mapped) return mapped;
   stacks_.Return(stack, taken);
   current_.store(this, std::memory_order_release);
+  preempt::SetHandler(&Worker::AtProbe);
   for (CoreId core = 0; core < cpus_.size(); ++core) {
     try {
       kernel_threads_.emplace_back(
@@ -86,6 +101,12 @@ void Engine::RunWorker(CoreId core, int cpu) {
   pthread_setname_np(pthread_self(), name.c_str());
   const OverflowReporter reporter;
   workers_[core]->Loop();
+}
+
+bool Engine::Waits(CoreId core) const {
+  if (placement_->HasWork(core)) return true;
+  // Events that no other core would see.
+  return !parking_.work_moves() && !parking_.poller(core).Empty();
 }
 
 UserThread* Engine::NewThread() {

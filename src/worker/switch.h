@@ -57,12 +57,20 @@ namespace yamanote::worker {
 
 // Leaves none behind: who runs next starts without, or restores its own. Nearly
 // always there is none, and then nothing is written.
-[[gnu::always_inline]] inline ExceptionState Worker::TakeExceptions() {
-  const ExceptionState exceptions{.caught = exceptions_->caught,
-                                  .uncaught = exceptions_->uncaught};
-  if (exceptions.Any()) [[unlikely]]
-    *exceptions_ = {};
-  return exceptions;
+[[gnu::always_inline]] inline Carried Worker::TakeCarried() {
+  const Carried carried{.exceptions = {.caught = exceptions_->caught,
+                                       .uncaught = exceptions_->uncaught},
+                        .guard = preempt_->guard,
+                        .disabled = preempt_->disabled};
+  if (carried.Any()) [[unlikely]]
+    PutCarried({});
+  return carried;
+}
+
+inline void Worker::PutCarried(const Carried& carried) {
+  *exceptions_ = carried.exceptions;
+  preempt_->guard = carried.guard;
+  preempt_->disabled = carried.disabled;
 }
 
 [[gnu::always_inline]] inline void Worker::SwitchToThread(UserThread& from,
@@ -75,7 +83,7 @@ namespace yamanote::worker {
   }
   // Kept on the stack that is left: another core may take the thread over as
   // soon as the switch has published it, and then restores this there.
-  const ExceptionState exceptions = TakeExceptions();
+  const Carried carried = TakeCarried();
   Entering(to);
   Stack& stack = *to.stack;
   sanitizer::StartSwitch(&from.saved, &from.stack->fiber, &stack.fiber,
@@ -88,8 +96,8 @@ namespace yamanote::worker {
     resumer = YamanoteSwitch(&from.context, &to.context, this);
   }
   sanitizer::FinishSwitch(&from.saved);
-  if (exceptions.Any()) [[unlikely]] {
-    *static_cast<Worker*>(resumer)->exceptions_ = exceptions;
+  if (carried.Any()) [[unlikely]] {
+    static_cast<Worker*>(resumer)->PutCarried(carried);
   }
 }
 

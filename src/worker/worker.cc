@@ -10,6 +10,7 @@
 #include <utility>
 
 #include "base/check.h"
+#include "preempt/probe.h"
 #include "worker/engine.h"
 #include "worker/switch.h"
 #include "worker/sync/caller.h"
@@ -27,7 +28,7 @@ Worker::Worker(Engine& engine, CoreId core)
       order_wants_now_(placement_.clock_use() != ClockUse::kNone),
       order_wants_run_time_(placement_.clock_use() == ClockUse::kRunTime),
       observes_stops_(placement_.ObservesStops()),
-      has_slices_(placement_.HasSlices(core)),
+      quantum_(placement_.Quantum(core)),
       pass_interval_(placement_.PassInterval(core)),
       random_(0x9e3779b97f4a7c15ULL * (core + 1)),
       threads_(engine.threads()),
@@ -43,14 +44,13 @@ void Worker::TakeIds() {
 // ---- Leaving and entering a thread ----------------------------------------
 
 void Worker::SwitchToBase(UserThread& from) {
-  const ExceptionState exceptions = TakeExceptions();
+  const Carried carried = TakeCarried();
   current_ = nullptr;
   sanitizer::StartSwitch(&from.saved, &from.stack->fiber, nullptr, base_fiber_,
                          base_bottom_, base_size_);
   void* const resumer = YamanoteSwitch(&from.context, &base_, this);
   sanitizer::FinishSwitch(&from.saved);
-  if (exceptions.Any())
-    *static_cast<Worker*>(resumer)->exceptions_ = exceptions;
+  if (carried.Any()) static_cast<Worker*>(resumer)->PutCarried(carried);
 }
 
 void Worker::RunFromBase(UserThread& to) {
@@ -85,8 +85,12 @@ void Worker::RunFromBase(UserThread& to) {
 // ---- What a user thread calls -----------------------------------------------
 
 void Worker::Yield(Worker* worker, Wake why) {
-  UserThread& thread = *worker->current_;
   Bump(worker->yields_);
+  GiveWay(worker, why);
+}
+
+void Worker::GiveWay(Worker* worker, Wake why) {
+  UserThread& thread = *worker->current_;
   worker->Stopping(thread,
                    why == Wake::kPreempted ? Stop::kPreempted : Stop::kYielded);
   if (worker->PassDue()) {
@@ -115,7 +119,8 @@ void Worker::StartSlice(Instant now) {
 
 bool Worker::CheckPreempt() {
   Worker* const worker = This();
-  if (worker == nullptr || !worker->has_slices_ || worker->current_ == nullptr)
+  if (worker == nullptr || worker->quantum_ == kNoPreemption ||
+      worker->current_ == nullptr)
     return false;
   const Instant now = Clock::now();
   if (now < worker->slice_end_) return false;
@@ -135,6 +140,31 @@ bool Worker::CheckPreempt() {
   return true;
 }
 
+void Worker::AtProbe() {
+  Worker* const worker = This();
+  if (worker == nullptr) {  // A kernel thread that was a worker's child.
+    preempt::Answer(preempt::OwnState());
+    return;
+  }
+  const preempt::Request request = preempt::Answer(*worker->preempt_);
+  // Late: it was meant for the task before. Or for code that runs on the base.
+  if (worker->current_ == nullptr || request.progress != worker->reschedules())
+    return;
+  dispatch::Placement& placement = worker->placement_;
+  // Longer than the least: whoever keeps time asks again after as long.
+  const Duration slice = placement.Slice(*worker->current_, worker->core_);
+  if (slice != worker->quantum_ && Clock::now() - request.since < slice) return;
+  // Nothing waits that is known of: what arrived meanwhile is seen by a pass.
+  if (!placement.HasWork(worker->core_)) {
+    if (Clock::now() - worker->last_pass_ < kLookInterval) return;
+    worker->stops_until_pass_ = 1;
+  }
+  Bump(worker->yields_);
+  Bump(worker->slices_ended_);
+  Bump(worker->preemptions_);
+  GiveWay(worker, Wake::kPreempted);
+}
+
 // ---- The life of a stack ----------------------------------------------------
 
 void Worker::StackMain(void* argument) {
@@ -152,6 +182,7 @@ void Worker::StackMain(void* argument) {
   Worker* const worker = This();
   worker->Stopping(thread, Stop::kFinished);
   thread.stack = nullptr;
+  worker->TakeCarried();  // E.g. a guard that an exception left behind.
   worker->engine_.Complete(thread);
   UserThread* const next = worker->PickSuccessor();
   if (next != nullptr && next->stack == nullptr) {
@@ -214,6 +245,7 @@ bool Worker::RunPump(Instant now, bool idle) {
 UserThread* Worker::Pass() {
   const Instant now = Clock::now();
   AdaptPassCount(now);
+  engine_.timekeeper().Keep(now);
   passes_.store(passes_.load(std::memory_order_relaxed) + 1,
                 std::memory_order_release);
   if (handoff_ != nullptr) {
@@ -363,6 +395,7 @@ UserThread* Worker::Idle() {
 void Worker::Loop() {
   yamanote_worker = this;
   exceptions_ = reinterpret_cast<ExceptionState*>(abi::__cxa_get_globals());
+  preempt_ = &preempt::AdoptThread();
   sanitizer::AdoptFiber(base_fiber_);
   pthread_attr_t attributes;
   YAMANOTE_CHECK(pthread_getattr_np(pthread_self(), &attributes) == 0,
@@ -372,11 +405,13 @@ void Worker::Loop() {
   pthread_attr_destroy(&attributes);
   base_bottom_ = bottom;
 
+  engine_.timekeeper().Enter(core_);
   while (!engine_.stopping()) {
     UserThread* thread = Pass();
     if (thread == nullptr) thread = Idle();
     if (thread != nullptr) RunFromBase(*thread);
   }
+  engine_.timekeeper().Exit(core_);
   yamanote_worker = nullptr;
 }
 
@@ -389,6 +424,7 @@ void Worker::AddStats(RuntimeStats& stats) const {
   stats.parks += read(parks_);
   stats.yields += read(yields_);
   stats.slices_ended += read(slices_ended_);
+  stats.preemptions += read(preemptions_);
   stats.spawned += read(spawned_);
 }
 

@@ -19,8 +19,9 @@
 #include <cstdint>
 
 #include "base/cpu.h"
+#include "base/thread_local.h"
 #include "dispatch/placement.h"
-#include "worker/thread_local.h"
+#include "preempt/flag.h"
 #include "worker/thread_pool.h"
 #include "worker/timer.h"
 #include "worker/user_thread.h"
@@ -47,6 +48,17 @@ struct ExceptionState {
   bool Any() const { return caught != nullptr || uncaught != 0; }
 };
 
+// What a user thread takes along when it leaves its core, and finds on the next:
+// state of the kernel thread that is the user thread's own.
+struct Carried {
+  ExceptionState exceptions;
+  // Of preempt::ThreadState.
+  uintptr_t guard = 0;
+  uint32_t disabled = 0;
+
+  bool Any() const { return exceptions.Any() || guard != 0 || disabled != 0; }
+};
+
 class alignas(base::kNoSharing) Worker {
  public:
   Worker(Engine& engine, CoreId core);
@@ -64,6 +76,8 @@ class alignas(base::kNoSharing) Worker {
   static void Block(Worker* worker);
   // Yields if the slice is over and something waits; returns whether it did.
   static bool CheckPreempt();
+  // What probes call (preempt/probe.h): gives way if that is still wanted.
+  static void AtProbe();
 
   CoreId core() const { return core_; }
   UserThread* current() const { return current_; }
@@ -138,7 +152,9 @@ class alignas(base::kNoSharing) Worker {
   // base.
   UserThread* PickSuccessor();
   Instant Now() const { return order_wants_now_ ? Clock::now() : Instant{}; }
-  ExceptionState TakeExceptions();
+  static void GiveWay(Worker* worker, Wake why);
+  Carried TakeCarried();
+  void PutCarried(const Carried& carried);
   void TakeIds();
 
   // One pass; returns a task to run or nullptr.
@@ -162,18 +178,17 @@ class alignas(base::kNoSharing) Worker {
   const bool order_wants_now_;
   const bool order_wants_run_time_;
   const bool observes_stops_;
-  const bool has_slices_;
+  const Duration quantum_;  // kNoPreemption: no slices.
   const Duration pass_interval_;
 
   // This thread only, read and written at every switch.
   UserThread* current_ = nullptr;
-  ExceptionState* exceptions_ = nullptr;  // The kernel thread's own.
+  ExceptionState* exceptions_ = nullptr;     // The kernel thread's own.
+  preempt::ThreadState* preempt_ = nullptr;  // The same.
   uint32_t stops_until_pass_ = 1;
   uint32_t stops_per_pass_ = 1;
   Instant slice_end_ = kNever;
   Instant run_start_{};
-  Counter switches_{0};
-  Counter passes_{0};
   Context base_;
   UserThread* handoff_ = nullptr;  // Picked, but only the base can start it.
   [[no_unique_address]] sanitizer::Saved base_saved_;
@@ -196,12 +211,18 @@ class alignas(base::kNoSharing) Worker {
   StackStock stacks_;
   TimerQueue timers_;
 
+  // Read by whoever keeps time; hence apart from what is written at every switch
+  // and not shared.
+  alignas(base::kNoSharing) Counter switches_{0};
+  Counter passes_{0};
+
   alignas(base::kNoSharing) std::atomic<bool> pump_asked_{false};
 
   Counter steals_{0};
   Counter parks_{0};
   Counter yields_{0};
   Counter slices_ended_{0};
+  Counter preemptions_{0};
   Counter spawned_{0};
 };
 

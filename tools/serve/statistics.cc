@@ -42,6 +42,7 @@ Counters Scheduling(const RuntimeStats& s) {
           {"steals", s.steals},
           {"yields", s.yields},
           {"slices_ended", s.slices_ended},
+          {"preemptions", s.preemptions},
           {"parks", s.parks},
           {"wakes", s.wakes}};
 }

@@ -39,6 +39,7 @@
 #include "base/check.h"
 #include "base/cpu.h"
 #include "base/spin_lock.h"
+#include "preempt/flag.h"
 #include "worker/sync/block.h"
 #include "worker/sync/rcu_section.h"
 #include "yamanote/condition_variable.h"
@@ -294,6 +295,7 @@ void Rcu::lock() noexcept {
   RcuRecord* const own = OwnRcuRecord();
   RcuRecord& record = own != nullptr ? *own : FirstSection();
   if (record.depth++ != 0) return;
+  preempt::Disable();
   // Relaxed: only this thread writes it, and a fence follows, here or by
   // membarrier in OpenSections().
   record.sections.store(record.sections.load(std::memory_order_relaxed) + 1,
@@ -313,6 +315,7 @@ void Rcu::unlock() noexcept {
   // Release: pairs with OpenSections() and synchronize().
   record->sections.store(record->sections.load(std::memory_order_relaxed) + 1,
                          std::memory_order_release);
+  preempt::Enable();
 }
 
 void Rcu::synchronize() {

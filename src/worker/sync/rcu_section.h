@@ -6,7 +6,7 @@
 // is all: a worker that runs no section, idles or sleeps holds nobody up, so
 // there is nothing to count at a reschedule.
 //
-// A preemption that is not voluntary must be put off while depth > 0.
+// Nobody is preempted at a probe while depth > 0: Rcu::lock() sees to that.
 
 #pragma once
 
@@ -15,7 +15,7 @@
 
 #include "base/check.h"
 #include "base/cpu.h"
-#include "worker/thread_local.h"
+#include "base/thread_local.h"
 
 namespace yamanote::worker {
 

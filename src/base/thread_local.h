@@ -3,7 +3,7 @@
 // A compiler may compute a thread-local's address once in a function and use it
 // again after a switch, when the caller is on another kernel thread. This read
 // is done anew each time. Worker::This() and OwnRcuRecord() are made of it;
-// other thread_locals in this room are read only where no switch can come
+// other thread_locals of the worker room are read only where no switch can come
 // between.
 
 #pragma once

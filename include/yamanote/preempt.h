@@ -1,0 +1,98 @@
+// preempt.h - where a task may be preempted, and where not.
+//
+// Code that is compiled with probes (yamanote_preemptible() in CMake, see
+// docs/probes.md) gives way at any function entry and loop when its slice is over
+// and something waits. Code that is not (libraries, libc, RocksDB) is never
+// interrupted, so its locks and thread-local data are safe by construction.
+//
+//   {
+//     yamanote::NoPreempt guard;    // This scope runs in one go.
+//     shared_buffer.Append(x);      // E.g. data that all tasks of a core share.
+//   }
+//   yamanote::CallSafe([&] { legacy_library_callback(); });
+//
+//   YAMANOTE_NO_PREEMPT void Update() { ... }   // A whole function.
+//
+// docs/preemption-safety.md says what is safe without any of these.
+
+#pragma once
+
+#include <utility>
+
+// A function with this attribute has no probes, and neither it nor what it calls
+// is preempted while it runs. Nothing, and nothing needed, where the file is not
+// compiled with probes: but then functions that it calls may be preempted, if they
+// are; use NoPreempt there.
+#if !defined(YAMANOTE_PREEMPTIBLE)
+#define YAMANOTE_NO_PREEMPT
+#elif defined(__clang__)
+#define YAMANOTE_NO_PREEMPT [[clang::annotate("yamanote_no_preempt")]]
+#else
+#define YAMANOTE_NO_PREEMPT __attribute__((yamanote_no_preempt))
+#endif
+
+namespace yamanote {
+
+namespace detail {
+void DisablePreemption() noexcept;
+void EnablePreemption() noexcept;
+}  // namespace detail
+
+// A probe by hand, for code that the plug-ins do not compile: gives way if this
+// core was asked to. Costs a compare and a branch that is not taken. Any thread;
+// no effect where nobody asks.
+inline void Probe() noexcept {
+#if defined(__x86_64__)
+#if defined(__PIC__) && !defined(__PIE__)
+  unsigned long offset;
+  asm volatile(
+      "movq yamanote_preempt_flag@gottpoff(%%rip), %0\n\t"
+      "cmpb $0, %%fs:(%0)\n\t"
+      "jne 1f\n"
+      "2:\n\t"
+      ".subsection 1\n"
+      "1:\n\t"
+      "leaq -128(%%rsp), %%rsp\n\t"
+      "call *yamanote_preempt_probe@gotpcrel(%%rip)\n\t"
+      ".long 2b - .\n\t"
+      ".previous"
+      : "=&r"(offset)
+      :
+      : "cc");
+#else
+  asm volatile(
+      "cmpb $0, %%fs:yamanote_preempt_flag@tpoff\n\t"
+      "jne 1f\n"
+      "2:\n\t"
+      ".subsection 1\n"
+      "1:\n\t"
+      "leaq -128(%%rsp), %%rsp\n\t"
+      "call yamanote_preempt_probe\n\t"
+      ".long 2b - .\n\t"
+      ".previous" ::
+          : "cc");
+#endif
+#endif
+}
+
+// While one lives, the task that made it is not preempted. Nests. It belongs to
+// the task, so the task may block meanwhile, and take it along to another core
+// (whatever that protects: see docs/preemption-safety.md). Must end on the task
+// that made it. Any thread; no effect outside of tasks. Costs 2 ns.
+class [[nodiscard]] NoPreempt {
+ public:
+  NoPreempt() noexcept { detail::DisablePreemption(); }
+  ~NoPreempt() { detail::EnablePreemption(); }
+  NoPreempt(const NoPreempt&) = delete;
+  NoPreempt& operator=(const NoPreempt&) = delete;
+};
+
+// Calls `function` without preemption and returns what it returns. Source:
+// call_safe() of Kaffes et al., "Shinjuku", NSDI 2019.
+template <typename F>
+decltype(auto) CallSafe(F&& function) {
+  const NoPreempt guard;
+  return std::forward<F>(function)();
+}
+
+}  // namespace yamanote

@@ -1,0 +1,83 @@
+// flag.h - a kernel thread's preemption state: what probes and preemptions read.
+//
+// Defined in probe_x86_64.S. Its parts have names of their own for the compiler
+// plug-ins, whose code reads them (docs/probes.md). The flag is set by whoever
+// keeps time, from any thread; everything else belongs to the kernel thread.
+//
+// A task takes `guard` and `disabled` along when it blocks, and leaves none
+// behind (Worker::TakeCarried()). A task that is preempted has none.
+
+#pragma once
+
+#include <atomic>
+#include <cstddef>
+#include <cstdint>
+
+#include "base/cpu.h"
+#include "yamanote/time.h"
+
+namespace yamanote::preempt {
+
+struct ThreadState {
+  // Not 0: the task should give way at its next probe. Release in Ask() pairs
+  // with acquire in Answer().
+  alignas(base::kCacheLine) std::atomic<uint8_t> flag{0};
+  // The progress of the core (Cores::Progress()) that the flag is meant for: one
+  // that comes late asks a task that has just begun. And since when it stands
+  // there (ns of the clock), for orders whose slices differ. Guarded by `flag`.
+  std::atomic<uint64_t> asked_for{0};
+  std::atomic<int64_t> since{0};
+
+  // Probes in frames below this stack address do not give way; 0: none.
+  alignas(base::kCacheLine) uintptr_t guard = 0;
+  // How many NoPreempt objects, held mutexes and the like there are.
+  uint32_t disabled = 0;
+  // MXCSR as the kernel thread began; what others than the interrupted task run
+  // with. 0: the ABI's.
+  uint32_t mxcsr = 0;
+};
+static_assert(offsetof(ThreadState, flag) == 0 &&
+                  offsetof(ThreadState, guard) == 64 &&
+                  offsetof(ThreadState, disabled) == 72 &&
+                  offsetof(ThreadState, mxcsr) == 76 &&
+                  sizeof(ThreadState) == 128,
+              "probe_x86_64.S defines it");
+
+extern "C" {
+[[gnu::tls_model(
+    "initial-exec")]] extern thread_local ThreadState yamanote_preempt_state;
+}
+
+// Two calls that make a stretch without preemption, within which the caller does
+// not switch. For the runtime; programs use NoPreempt. The flag that was raised
+// meanwhile is answered at the next probe.
+inline void Disable() { ++yamanote_preempt_state.disabled; }
+inline void Enable() { --yamanote_preempt_state.disabled; }
+
+// The calling kernel thread's. Not to be kept across anything that may switch.
+ThreadState& OwnState();
+
+struct Request {
+  uint64_t progress = 0;
+  Instant since{};
+};
+
+// Asks the task that `state`'s kernel thread runs to give way, if the core's
+// progress is still the same when it sees that. Any thread; one at a time for
+// one state.
+inline void Ask(ThreadState& state, const Request& request) {
+  state.asked_for.store(request.progress, std::memory_order_relaxed);
+  state.since.store(ToNanos(request.since), std::memory_order_relaxed);
+  state.flag.store(1, std::memory_order_release);
+}
+
+// Lowers the flag; returns what it was raised for. The kernel thread itself.
+inline Request Answer(ThreadState& state) {
+  // Lowered first: whoever asks meanwhile raises it again, and what is read then
+  // belongs to either of the two; the worst outcome is one preemption too many.
+  state.flag.exchange(0, std::memory_order_acquire);
+  return {.progress = state.asked_for.load(std::memory_order_relaxed),
+          .since = FromNanos(state.since.load(std::memory_order_relaxed))};
+}
+
+}  // namespace yamanote::preempt

@@ -1,0 +1,366 @@
+// probe_test.cc - what a probe leaves untouched, and when it does not give way.
+// Drives probe.cc and probe_x86_64.S; the timekeeper and real tasks have tests of
+// their own.
+
+#include "preempt/probe.h"
+
+#include <execinfo.h>
+#include <gtest/gtest.h>
+
+#include <array>
+#include <cerrno>
+#include <cstring>
+#include <random>
+#include <string>
+#include <thread>
+
+#include "preempt/flag.h"
+#include "yamanote/preempt.h"
+
+namespace yamanote::preempt {
+namespace {
+
+int g_hits = 0;
+
+void Raise() { Ask(OwnState(), {}); }
+
+void CountAndLower() {
+  Answer(OwnState());
+  ++g_hits;
+}
+
+// As a task that runs meanwhile: changes whatever it may.
+void Scramble() {
+  CountAndLower();
+  errno = 77;
+  asm volatile(
+      "fninit\n\t"
+      "fldpi\n\t"
+      "fstp %%st(0)\n\t"
+      "pcmpeqd %%xmm0, %%xmm0\n\t"
+      "movdqa %%xmm0, %%xmm1\n\t"
+      "movdqa %%xmm0, %%xmm7\n\t"
+      "movdqa %%xmm0, %%xmm15\n\t" ::
+          : "xmm0", "xmm1", "xmm7", "xmm15");
+  if (__builtin_cpu_supports("avx2")) {
+    asm volatile(
+        "vpcmpeqd %%ymm0, %%ymm0, %%ymm0\n\t"
+        "vmovdqa %%ymm0, %%ymm3\n\t"
+        "vmovdqa %%ymm0, %%ymm15\n\t" ::
+            : "xmm0", "xmm3", "xmm15");
+  }
+  if (__builtin_cpu_supports("avx512bw")) {
+    asm volatile(
+        "kxnorq %%k1, %%k1, %%k1\n\t"
+        "vpternlogd $255, %%zmm0, %%zmm0, %%zmm0\n\t"
+        "vmovdqa64 %%zmm0, %%zmm5\n\t"
+        "vmovdqa64 %%zmm0, %%zmm17\n\t"
+        "vmovdqa64 %%zmm0, %%zmm31\n\t" ::
+            : "xmm0", "xmm5");
+  }
+}
+
+class ProbeTest : public testing::Test {
+ protected:
+  ProbeTest() {
+    g_hits = 0;
+    SetHandler(&CountAndLower);
+  }
+  ~ProbeTest() override {
+    OwnState().flag.store(0);
+    OwnState().guard = 0;
+    SetHandler(nullptr);
+  }
+};
+
+TEST_F(ProbeTest, DoesNothingWithoutTheFlag) {
+  Probe();
+  EXPECT_EQ(g_hits, 0);
+}
+
+TEST_F(ProbeTest, CallsTheHandlerOnceForAFlag) {
+  Raise();
+  Probe();
+  Probe();
+  EXPECT_EQ(g_hits, 1);
+}
+
+TEST_F(ProbeTest, LowersTheFlagWhereNobodyHandlesIt) {
+  SetHandler(nullptr);
+  Raise();
+  Probe();
+  EXPECT_EQ(OwnState().flag.load(), 0);
+}
+
+TEST_F(ProbeTest, WaitsForTheEndOfTheOutermostGuard) {
+  Raise();
+  {
+    const NoPreempt outer;
+    {
+      const NoPreempt inner;
+      Probe();
+    }
+    Probe();
+    EXPECT_EQ(g_hits, 0);
+  }
+  EXPECT_EQ(g_hits, 1) << "the end of a guard is a probe";
+}
+
+TEST_F(ProbeTest, CallSafeReturnsWhatTheFunctionReturns) {
+  Raise();
+  int value = 5;
+  int& same = CallSafe([&]() -> int& {
+    Probe();
+    EXPECT_EQ(g_hits, 0);
+    return value;
+  });
+  EXPECT_EQ(&same, &value);
+  EXPECT_EQ(g_hits, 1);
+}
+
+TEST_F(ProbeTest, AGuardEndsWithAnException) {
+  Raise();
+  EXPECT_THROW(CallSafe([] { throw 1; }), int);
+  EXPECT_EQ(g_hits, 1);
+  EXPECT_EQ(OwnState().disabled, 0U);
+}
+
+[[gnu::noinline]] void ProbeInAFrameBelow() {
+  Probe();
+  asm volatile("");  // No tail call: the frame must be there.
+}
+
+// What the plug-ins' code does in a function that uses a thread_local.
+TEST_F(ProbeTest, FramesBelowAGuardedOneDoNotGiveWay) {
+  Raise();
+  OwnState().guard = reinterpret_cast<uintptr_t>(__builtin_frame_address(0));
+  ProbeInAFrameBelow();
+  EXPECT_EQ(g_hits, 0);
+  EXPECT_NE(OwnState().flag.load(), 0) << "the request was lost";
+  OwnState().guard = 0;
+  Probe();
+  EXPECT_EQ(g_hits, 1);
+}
+
+// An exception that leaves a guarded function does not lower its guard.
+TEST_F(ProbeTest, AFrameAboveAnOutdatedGuardGivesWayAndForgetsIt) {
+  Raise();
+  char local;
+  OwnState().guard = reinterpret_cast<uintptr_t>(&local) - 4096;
+  Probe();
+  EXPECT_EQ(g_hits, 1);
+  EXPECT_EQ(OwnState().guard, 0U);
+}
+
+TEST_F(ProbeTest, ErrnoIsTheTasks) {
+  SetHandler(&Scramble);
+  Raise();
+  errno = 5;
+  Probe();
+  EXPECT_EQ(errno, 5);
+}
+
+TEST_F(ProbeTest, AnUnwinderSeesTheInterruptedFunctionAsTheCaller) {
+  static std::string symbols;
+  symbols.clear();
+  SetHandler([] {
+    CountAndLower();
+    std::array<void*, 32> frames;
+    const int count = backtrace(frames.data(), 32);
+    // The probe's frame, then ours: its address lies in this very function.
+    for (int i = 0; i < count; ++i) {
+      if (frames[i] > reinterpret_cast<void*>(&ProbeInAFrameBelow) &&
+          frames[i] < reinterpret_cast<char*>(&ProbeInAFrameBelow) + 64)
+        symbols += "found at " + std::to_string(i);
+    }
+    symbols += " of " + std::to_string(count);
+  });
+  Raise();
+  ProbeInAFrameBelow();
+  ASSERT_EQ(g_hits, 1);
+  EXPECT_NE(symbols.find("found at"), std::string::npos) << symbols;
+  // ProbeInAFrameBelow, this test, GoogleTest's frames, main: not cut off.
+  EXPECT_GT(std::stoi(symbols.substr(symbols.find("of ") + 3)), 6) << symbols;
+}
+
+// Everything that a function may have in registers, around a probe.
+struct alignas(64) Registers {
+  uint64_t general[15];
+  uint8_t vectors[32][64];
+  uint64_t masks[8];
+  long double x87[2];
+  uint32_t mxcsr;
+  uint16_t x87_control;
+};
+
+#define LOAD_GENERAL                                                           \
+  "movq 8(%%rax), %%rbx\n\tmovq 16(%%rax), %%rcx\n\tmovq 24(%%rax), %%rdx\n\t" \
+  "movq 32(%%rax), %%rsi\n\tmovq 40(%%rax), %%rdi\n\t"                         \
+  "movq 48(%%rax), %%r8\n\tmovq 56(%%rax), %%r9\n\tmovq 64(%%rax), %%r10\n\t"  \
+  "movq 72(%%rax), %%r11\n\tmovq 80(%%rax), %%r12\n\tmovq 88(%%rax), "         \
+  "%%r13\n\t"                                                                  \
+  "movq 96(%%rax), %%r14\n\tmovq 104(%%rax), %%r15\n\tmovq (%%rax), %%rax\n\t"
+
+// Sets all registers from `in`, probes with the red zone in use, and writes them
+// to `out`. In assembly as the plug-ins make it.
+[[gnu::noinline]] void RoundTrip(const Registers& in, Registers& out,
+                                 int level) {
+  asm volatile("ldmxcsr %0\n\tfldcw %1" ::"m"(in.mxcsr), "m"(in.x87_control));
+  asm volatile("fldt %0\n\tfldt %1" ::"m"(in.x87[0]), "m"(in.x87[1]));
+  if (level == 2) {
+    asm volatile(
+        ".irp n, 0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16, 17, "
+        "18, "
+        "19, 20, 21, 22, 23, 24, 25, 26, 27, 28, 29, 30, 31\n\t"
+        "vmovdqu64 64*\\n(%0), %%zmm\\n\n\t.endr\n\t"
+        ".irp n, 0, 1, 2, 3, 4, 5, 6, 7\n\tkmovq 8*\\n(%1), %%k\\n\n\t.endr" ::
+            "r"(in.vectors),
+        "r"(in.masks));
+  } else if (level == 1) {
+    asm volatile(
+        ".irp n, 0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15\n\t"
+        "vmovdqu 64*\\n(%0), %%ymm\\n\n\t.endr" ::"r"(in.vectors));
+  } else {
+    asm volatile(
+        ".irp n, 0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15\n\t"
+        "movdqu 64*\\n(%0), %%xmm\\n\n\t.endr" ::"r"(in.vectors));
+  }
+  asm volatile(
+      "pushq %%rbp\n\tpushq %%rbx\n\tpushq %%r12\n\tpushq %%r13\n\tpushq "
+      "%%r14\n\t"
+      "pushq %%r15\n\tpushq %0\n\t"
+      "movq %1, %%rax\n\t"
+      "movq $0x5eed, -120(%%rsp)\n\t"  // The red zone.
+      LOAD_GENERAL
+      "cmpq %%rax, %%rax\n\t"
+      "call 3f\n\t"  // As yamanote_preempt_probe is called, at any alignment.
+      "jmp 4f\n"
+      "3:\n\t"
+      "leaq -128(%%rsp), %%rsp\n\t"
+      "call *yamanote_preempt_probe@gotpcrel(%%rip)\n\t"
+      ".long 2f - .\n"
+      "2:\n\t"
+      "ret\n"
+      "4:\n\t"
+      "pushq %%rax\n\tmovq 8(%%rsp), %%rax\n\t"
+      "movq %%rbx, 8(%%rax)\n\tmovq %%rcx, 16(%%rax)\n\tmovq %%rdx, "
+      "24(%%rax)\n\t"
+      "movq %%rsi, 32(%%rax)\n\tmovq %%rdi, 40(%%rax)\n\tmovq %%r8, "
+      "48(%%rax)\n\t"
+      "movq %%r9, 56(%%rax)\n\tmovq %%r10, 64(%%rax)\n\tmovq %%r11, "
+      "72(%%rax)\n\t"
+      "movq %%r12, 80(%%rax)\n\tmovq %%r13, 88(%%rax)\n\tmovq %%r14, "
+      "96(%%rax)\n\t"
+      "movq %%r15, 104(%%rax)\n\tpopq %%rbx\n\tmovq %%rbx, (%%rax)\n\t"
+      "popq %0\n\tpopq %%r15\n\tpopq %%r14\n\tpopq %%r13\n\tpopq %%r12\n\tpopq "
+      "%%rbx\n\tpopq %%rbp"
+      :
+      : "d"(out.general), "a"(in.general)
+      : "rcx", "rsi", "rdi", "r8", "r9", "r10", "r11", "memory", "cc");
+  if (level == 2) {
+    asm volatile(
+        ".irp n, 0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16, 17, "
+        "18, "
+        "19, 20, 21, 22, 23, 24, 25, 26, 27, 28, 29, 30, 31\n\t"
+        "vmovdqu64 %%zmm\\n, 64*\\n(%0)\n\t.endr\n\t"
+        ".irp n, 0, 1, 2, 3, 4, 5, 6, 7\n\tkmovq %%k\\n, 8*\\n(%1)\n\t.endr\n\t"
+        "vzeroupper" ::"r"(out.vectors),
+        "r"(out.masks)
+        : "memory");
+  } else if (level == 1) {
+    asm volatile(
+        ".irp n, 0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15\n\t"
+        "vmovdqu %%ymm\\n, 64*\\n(%0)\n\t.endr\n\tvzeroupper" ::"r"(out.vectors)
+        : "memory");
+  } else {
+    asm volatile(
+        ".irp n, 0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15\n\t"
+        "movdqu %%xmm\\n, 64*\\n(%0)\n\t.endr" ::"r"(out.vectors)
+        : "memory");
+  }
+  asm volatile("stmxcsr %0\n\tfnstcw %1"
+               : "=m"(out.mxcsr), "=m"(out.x87_control));
+  asm volatile("fstpt %0\n\tfstpt %1" : "=m"(out.x87[1]), "=m"(out.x87[0]));
+  asm volatile("fninit");
+  const uint32_t initial = 0x1f80;
+  asm volatile("ldmxcsr %0" ::"m"(initial));
+}
+
+// 0: SSE, 1: AVX, 2: AVX-512.
+int BestLevel() {
+  if (__builtin_cpu_supports("avx512bw")) return 2;
+  return __builtin_cpu_supports("avx2") ? 1 : 0;
+}
+
+TEST_F(ProbeTest, EveryRegisterIsAsItWas) {
+  SetHandler(&Scramble);
+  std::mt19937_64 random(7);
+  for (const Vectors vectors :
+       {Vectors::kFxsave, Vectors::kInUse, Vectors::kXsave}) {
+    if (vectors > BestVectors() &&
+        !(vectors == Vectors::kXsave && BestVectors() == Vectors::kInUse))
+      continue;
+    UseVectors(vectors);
+    const int best = vectors == Vectors::kFxsave ? 0 : BestLevel();
+    for (int level = 0; level <= best; ++level) {
+      SCOPED_TRACE(testing::Message() << "vectors " << static_cast<int>(vectors)
+                                      << ", level " << level);
+      static Registers in, out;
+      std::memset(&in, 0, sizeof(in));
+      std::memset(&out, 0, sizeof(out));
+      for (uint64_t& value : in.general) value = random();
+      const size_t registers = level == 2 ? 32 : 16;
+      const size_t bytes = size_t{16} << level;
+      for (size_t i = 0; i < registers; ++i) {
+        for (size_t j = 0; j < bytes; ++j)
+          in.vectors[i][j] = static_cast<uint8_t>(random());
+      }
+      for (uint64_t& value : in.masks) value = level == 2 ? random() : 0;
+      in.x87[0] = 3.25L;
+      in.x87[1] = -1e300L;
+      in.mxcsr = 0x1f80 | (3u << 13);       // Rounds towards zero.
+      in.x87_control = 0x37f | (2u << 10);  // Rounds up.
+      const int hits = g_hits;
+      Raise();
+      RoundTrip(in, out, level);
+      EXPECT_EQ(g_hits, hits + 1);
+      for (int i = 0; i < 14; ++i)
+        EXPECT_EQ(in.general[i], out.general[i]) << "general register " << i;
+      for (size_t i = 0; i < registers; ++i) {
+        EXPECT_EQ(std::memcmp(in.vectors[i], out.vectors[i], bytes), 0)
+            << "vector register " << i;
+      }
+      for (int i = 0; i < 8; ++i)
+        EXPECT_EQ(in.masks[i], out.masks[i]) << "mask " << i;
+      EXPECT_EQ(in.x87[0], out.x87[0]);
+      EXPECT_EQ(in.x87[1], out.x87[1]);
+      EXPECT_EQ(in.mxcsr, out.mxcsr & ~0x3fU);
+      EXPECT_EQ(in.x87_control, out.x87_control);
+    }
+  }
+}
+
+// What runs meanwhile must find the modes of the kernel thread, not the task's.
+TEST_F(ProbeTest, OthersRunWithTheKernelThreadsModes) {
+  static uint32_t seen;
+  SetHandler([] {
+    CountAndLower();
+    asm volatile("stmxcsr %0" : "=m"(seen));
+  });
+  std::thread([] {
+    const uint32_t own = 0x9fc0;  // Flush to zero, denormals are zero.
+    asm volatile("ldmxcsr %0" ::"m"(own));
+    AdoptThread();
+    const uint32_t task = 0x1f80 | (1u << 13);
+    asm volatile("ldmxcsr %0" ::"m"(task));
+    Raise();
+    Probe();
+    uint32_t after = 0;
+    asm volatile("stmxcsr %0" : "=m"(after));
+    EXPECT_EQ(seen, own);
+    EXPECT_EQ(after & ~0x3fU, task);
+  }).join();
+}
+
+}  // namespace
+}  // namespace yamanote::preempt

@@ -1,0 +1,321 @@
+// preempt_test.cc - tasks that are preempted at probes, under real placements.
+//
+// The test's own thread keeps time, by instants that it makes up: the timekeeper
+// takes time as an argument, so nothing here depends on how fast the machine is.
+// Probes are written by hand (Probe()); instrument/ tests those of the plug-ins.
+
+#include "yamanote/preempt.h"
+
+#include <gtest/gtest.h>
+
+#include <atomic>
+#include <cmath>
+#include <cstdlib>
+#include <memory>
+#include <stdexcept>
+#include <string>
+#include <thread>
+#include <vector>
+
+#include "worker/engine.h"
+#include "yamanote/mutex.h"
+#include "yamanote/rcu.h"
+#include "yamanote/runtime.h"
+#include "yamanote/semaphore.h"
+#include "yamanote/thread.h"
+
+namespace yamanote {
+namespace {
+
+using namespace std::chrono_literals;
+
+constexpr Duration kSlice = 5us;
+
+std::unique_ptr<Runtime> Make(unsigned cores,
+                              const std::string& preset = "tq") {
+  RuntimeOptions options;
+  options.cores = cores;
+  options.pin = false;  // Tests run beside each other.
+  options.spin = 0us;   // No idle core keeps time by itself.
+  options.scheduling = FindPreset(preset).value();
+  options.scheduling.slice = kSlice;
+  return Runtime::Create(std::move(options)).value();
+}
+
+// Keeps time for `runtime`: every Tick() is one slice later than the one before,
+// and later than any instant that a worker could pass.
+class Keeper {
+ public:
+  explicit Keeper(Runtime& runtime)
+      : timekeeper_(runtime.impl().timekeeper()), now_(Clock::now() + 1h) {}
+
+  void Tick() {
+    now_ += kSlice;
+    timekeeper_.Keep(now_);
+  }
+
+ private:
+  preempt::Timekeeper& timekeeper_;
+  Instant now_;
+};
+
+// Runs `main` as a user thread while `during` is called again and again.
+template <typename Main, typename During>
+void RunWhile(Runtime& runtime, Main&& main, During&& during) {
+  std::atomic<bool> done{false};
+  std::thread run([&] {
+    runtime.Run(main);
+    done = true;
+  });
+  while (!done) during();
+  run.join();
+}
+
+TEST(PreemptTest, ATaskThatExceedsItsSliceGivesWayToOneThatWaits) {
+  const auto runtime = Make(1);
+  Keeper keeper(*runtime);
+  std::atomic<bool> other_ran{false};
+  RunWhile(
+      *runtime,
+      [&] {
+        Thread other([&] { other_ran = true; });
+        // Would never end without preemption: there is one core.
+        while (!other_ran) Probe();
+        other.join();
+      },
+      [&] { keeper.Tick(); });
+  EXPECT_TRUE(other_ran);
+  EXPECT_GE(runtime->stats().preemptions, 1U);
+}
+
+TEST(PreemptTest, NobodyIsPreemptedWhileNothingWaits) {
+  const auto runtime = Make(1);
+  Keeper keeper(*runtime);
+  runtime->Run([&] {
+    for (int i = 0; i < 1000; ++i) {
+      keeper.Tick();
+      Probe();
+    }
+  });
+  EXPECT_EQ(runtime->stats().preemptions, 0U);
+}
+
+// The request was raised for the task before: it must not hit the next one.
+TEST(PreemptTest, ALateRequestIsDropped) {
+  const auto runtime = Make(1);
+  runtime->Run([&] {
+    Thread other([] {});
+    preempt::Ask(preempt::OwnState(), {.progress = 0});
+    Probe();
+    EXPECT_EQ(preempt::OwnState().flag.load(), 0);
+    other.join();
+  });
+  EXPECT_EQ(runtime->stats().preemptions, 0U);
+}
+
+TEST(PreemptTest, AGuardedScopeIsNotInterrupted) {
+  const auto runtime = Make(1);
+  Keeper keeper(*runtime);
+  std::atomic<bool> other_ran{false};
+  runtime->Run([&] {
+    Thread other([&] { other_ran = true; });
+    {
+      const NoPreempt guard;
+      for (int i = 0; i < 1000; ++i) {
+        keeper.Tick();
+        Probe();
+      }
+      EXPECT_FALSE(other_ran);
+    }
+    EXPECT_TRUE(other_ran) << "the end of the guard is a probe";
+    other.join();
+  });
+}
+
+TEST(PreemptTest, AReadSectionOfRcuIsNotInterrupted) {
+  const auto runtime = Make(1);
+  Keeper keeper(*runtime);
+  std::atomic<bool> other_ran{false};
+  runtime->Run([&] {
+    Thread other([&] { other_ran = true; });
+    {
+      const RcuReader reader;
+      for (int i = 0; i < 1000; ++i) {
+        keeper.Tick();
+        Probe();
+      }
+      EXPECT_FALSE(other_ran);
+    }
+    keeper.Tick();
+    Probe();
+    EXPECT_TRUE(other_ran);
+    other.join();
+  });
+}
+
+// The guard is the task's: while it is blocked, others are preempted as ever, and
+// it finds its guard again, on whichever core.
+TEST(PreemptTest, AGuardTravelsWithATaskThatBlocks) {
+  for (const unsigned cores : {1u, 2u}) {
+    const auto runtime = Make(cores);
+    Keeper keeper(*runtime);
+    BinarySemaphore wake(0);
+    std::atomic<bool> third_ran{false};
+    RunWhile(
+        *runtime,
+        [&] {
+          Thread guarded([&] {
+            const NoPreempt guard;
+            wake.acquire();
+            EXPECT_EQ(preempt::OwnState().disabled, 1U);
+          });
+          this_thread::yield();  // It blocks.
+          EXPECT_EQ(preempt::OwnState().disabled, 0U);
+          Thread third([&] { third_ran = true; });
+          while (!third_ran) Probe();
+          third.join();
+          wake.release();
+          guarded.join();
+          EXPECT_EQ(preempt::OwnState().disabled, 0U);
+        },
+        [&] { keeper.Tick(); });
+  }
+}
+
+// What an exception or a longjmp leaves behind must not reach the next task.
+TEST(PreemptTest, AThreadThatEndsTakesItsGuardWithIt) {
+  const auto runtime = Make(1);
+  runtime->Run([] {
+    Thread([] {
+      preempt::OwnState().guard = 1234;
+      preempt::OwnState().disabled = 1;
+    }).join();
+    Thread([] {
+      EXPECT_EQ(preempt::OwnState().guard, 0U);
+      EXPECT_EQ(preempt::OwnState().disabled, 0U);
+    }).join();
+  });
+}
+
+// ---- A storm: every task is preempted again and again ------------------------
+
+// Throws through `depth` frames, preempted in each on the way up and while the
+// exception is in flight.
+// NOLINTNEXTLINE(misc-no-recursion)
+int Thrown(int depth) {
+  struct AtUnwind {
+    ~AtUnwind() { Probe(); }
+  } at_unwind;
+  Probe();
+  if (depth == 0) throw std::runtime_error("bottom");
+  try {
+    return Thrown(depth - 1);
+  } catch (const std::runtime_error&) {
+    Probe();  // Two tasks may be within their handlers at a time.
+    if (depth % 2 == 0) throw;
+    return depth;
+  }
+}
+
+int Exceptions(int depth) {
+  try {
+    return Thrown(depth);
+  } catch (const std::exception& error) {
+    Probe();
+    return std::string(error.what()) == "bottom" ? 0 : -1000;
+  }
+}
+
+double Floats(int rounds) {
+  double sum = 0;
+  for (int i = 1; i <= rounds; ++i) {
+    sum += std::sqrt(i) / (i + 0.5);
+    Probe();
+  }
+  return sum;
+}
+
+size_t Allocations(unsigned seed) {
+  std::vector<std::string> strings;
+  for (unsigned i = 0; i < 40; ++i) {
+    strings.emplace_back(1 + (seed * 7919 + i * 104729) % 500, 'x');
+    Probe();
+    if (i % 3 == 0) strings.erase(strings.begin());
+  }
+  size_t total = 0;
+  for (const std::string& s : strings) total += s.size();
+  return total;
+}
+
+struct StormSetup {
+  std::string preset;
+  unsigned cores;
+};
+
+class PreemptStormTest : public testing::TestWithParam<StormSetup> {};
+
+TEST_P(PreemptStormTest, ResultsAreThoseOfUninterruptedRuns) {
+  const StormSetup setup = GetParam();
+  const auto runtime = Make(setup.cores, setup.preset);
+  Keeper keeper(*runtime);
+  const double floats = Floats(200);
+  std::vector<size_t> allocations;
+  for (unsigned i = 0; i < 8; ++i) allocations.push_back(Allocations(i));
+  const int exceptions = Exceptions(5);
+  std::atomic<int> wrong{0};
+  Mutex mutex;
+  uint64_t guarded = 0;
+  constexpr int kTasks = 8;
+  constexpr uint64_t kPreemptions = 200;
+  std::atomic<uint64_t> rounds{0};
+  RunWhile(
+      *runtime,
+      [&] {
+        std::vector<Thread> threads;
+        for (unsigned t = 0; t < kTasks; ++t) {
+          threads.emplace_back([&, t] {
+            while (runtime->stats().preemptions < kPreemptions) {
+              if (Floats(200) != floats) ++wrong;
+              if (Allocations(t) != allocations[t]) ++wrong;
+              if (Exceptions(5) != exceptions) ++wrong;
+              const std::lock_guard lock(mutex);
+              const uint64_t before = guarded;
+              Probe();  // Preempted with Yamanote's mutex held: that is safe.
+              guarded = before + 1;
+              ++rounds;
+            }
+          });
+        }
+        for (Thread& thread : threads) thread.join();
+      },
+      [&] { keeper.Tick(); });
+  EXPECT_EQ(wrong, 0);
+  EXPECT_EQ(guarded, rounds);
+}
+
+std::vector<StormSetup> StormSetups() {
+  std::vector<StormSetup> setups;
+  for (const PresetInfo& preset : Presets()) {
+    for (const unsigned cores : {1u, 2u, 3u}) {
+      Scheduling scheduling = preset.scheduling;
+      scheduling.slice = kSlice;
+      if (!Validate(scheduling, cores)) continue;
+      setups.push_back({std::string(preset.name), cores});
+    }
+  }
+  return setups;
+}
+
+std::string StormName(const testing::TestParamInfo<StormSetup>& info) {
+  std::string name = info.param.preset + std::to_string(info.param.cores);
+  for (char& c : name) {
+    if (c == '-') c = '_';
+  }
+  return name;
+}
+
+INSTANTIATE_TEST_SUITE_P(AllPresets, PreemptStormTest,
+                         testing::ValuesIn(StormSetups()), StormName);
+
+}  // namespace
+}  // namespace yamanote
