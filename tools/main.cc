@@ -16,6 +16,7 @@
 #include <system_error>
 #include <vector>
 
+#include "tools/bench/command.h"
 #include "tools/command.h"
 #include "tools/completion/command.h"
 #include "tools/config/values.h"
@@ -120,6 +121,7 @@ int Main(int argc, char** argv) {
   AddDoctorCommand(app);
   AddDemoCommand(app);
   AddLoadCommand(app);
+  AddBenchCommand(app);
   AddPoliciesCommand(app);
   AddReportCommand(app);
   AddVersionCommand(app);

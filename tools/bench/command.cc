@@ -1,0 +1,226 @@
+// command.cc - flags of `yamanote bench`, and its figures as text or JSON.
+
+#include "tools/bench/command.h"
+
+#include <fmt/format.h>
+
+#include <cmath>
+#include <memory>
+#include <nlohmann/json.hpp>
+
+#include "base/topology.h"
+#include "tools/bench/sched.h"
+#include "tools/command.h"
+#include "tools/config/values.h"
+#include "tools/version/build_info.h"
+#include "yamanote/scheduling.h"
+
+namespace yamanote::tools {
+namespace {
+
+using Json = nlohmann::ordered_json;
+
+struct SchedFlags {
+  std::string preset = Scheduling{}.preset;
+  std::string order;
+  std::string slice;
+  unsigned cores = 1;
+  std::string service;
+  double load = 0.7;
+  double seconds = 5;
+  uint64_t seed = 1;
+  bool as_json = false;
+};
+
+// JSON has no infinity and no NaN.
+Json Number(double value) {
+  if (std::isnan(value)) return nullptr;
+  if (std::isinf(value)) return "inf";
+  return value;
+}
+
+Json ToJson(const load::Figures& figures) {
+  return {{"samples", figures.samples},    {"p50", Number(figures.p50)},
+          {"p90", Number(figures.p90)},    {"p99", Number(figures.p99)},
+          {"p99.9", Number(figures.p999)}, {"max", Number(figures.max)},
+          {"mean", Number(figures.mean)}};
+}
+
+std::string SliceText(Duration slice) {
+  return slice == kNoPreemption ? "none" : FormatDuration(slice);
+}
+
+Json ToJson(const bench::SchedOptions& options,
+            const bench::SchedResult& result) {
+  Json classes = Json::array();
+  for (const bench::SchedClass& c : result.classes) {
+    classes.push_back(
+        {{"name", c.name},
+         {"latency_us", ToJson(c.latency_us)},
+         {"slowdown", ToJson(c.slowdown)},
+         {"latency_us_undisturbed", ToJson(c.latency_us_undisturbed)},
+         {"slowdown_undisturbed", ToJson(c.slowdown_undisturbed)},
+         {"ideal_slowdown", ToJson(c.ideal_slowdown)}});
+  }
+  return {{"schema", "yamanote.bench.sched/1"},
+          {"version", GetBuildInfo().version},
+          {"preset", options.scheduling.preset},
+          {"order", options.scheduling.order},
+          {"slice", SliceText(options.scheduling.slice)},
+          {"cores", options.cores},
+          {"service", options.service},
+          {"load", options.load},
+          {"seconds", std::chrono::duration<double>(options.length).count()},
+          {"seed", options.seed},
+          {"generator", result.own_core ? "own core" : "shared core"},
+          {"generator_late_p99_us", Number(result.generator_late_us)},
+          {"offered_rps", result.offered_rps},
+          {"achieved_rps", result.achieved_rps},
+          {"requests", result.requests},
+          {"unfinished", result.unfinished},
+          {"stolen_samples", result.stolen},
+          {"stolen_us", static_cast<double>(result.stolen_time.count()) / 1000},
+          {"preemptions", result.preemptions},
+          {"stint_us", ToJson(result.stint_us)},
+          {"work_lost", result.work_lost},
+          {"score", Number(result.score)},
+          {"classes", classes}};
+}
+
+void PrintText(const bench::SchedOptions& options,
+               const bench::SchedResult& result) {
+  fmt::print("{} on {} core(s), slice {}, {} at load {}: {:.0f} requests/s\n",
+             options.scheduling.preset, options.cores,
+             SliceText(options.scheduling.slice), options.service, options.load,
+             result.offered_rps);
+  fmt::print("{:<12} {:>9} {:>10} {:>10} {:>10} {:>11} {:>11} {:>11}\n",
+             "class", "requests", "p50 us", "p99 us", "p99.9 us", "slow p99",
+             "undisturbed", "ideal p99");
+  for (const bench::SchedClass& c : result.classes) {
+    fmt::print(
+        "{:<12} {:>9} {:>10.2f} {:>10.2f} {:>10.2f} {:>11.2f} {:>11.2f} "
+        "{:>11.2f}\n",
+        c.name, c.latency_us.samples, c.latency_us.p50, c.latency_us.p99,
+        c.latency_us.p999, c.slowdown.p99, c.slowdown_undisturbed.p99,
+        c.ideal_slowdown.p99);
+  }
+  fmt::print(
+      "preemptions {}, a preempted request had run for p50 {:.2f} us, p99 "
+      "{:.2f} us; work lost to preemption {:.2f}%\n",
+      result.preemptions, result.stint_us.p50, result.stint_us.p99,
+      100 * result.work_lost);
+  fmt::print(
+      "in the system while a core was taken away: {} requests ({:.1f}%); "
+      "unfinished: {}\n",
+      result.stolen,
+      100.0 * static_cast<double>(result.stolen) /
+          static_cast<double>(std::max<uint64_t>(result.requests, 1)),
+      result.unfinished);
+  fmt::print("generator on {}, late p99 {:.2f} us\n",
+             result.own_core ? "a core of its own" : "the workers' cores",
+             result.generator_late_us);
+  fmt::print("p99 slowdown over that of the ideal: {:.2f}\n", result.score);
+}
+
+template <typename T>
+T OrUsage(Result<T> result) {
+  if (!result) Fail(result.error().message, kUsage);
+  return std::move(*result);
+}
+
+void RunSchedCommand(const SchedFlags& flags) {
+  bench::SchedOptions options;
+  options.scheduling = OrUsage(FindPreset(flags.preset));
+  if (!flags.order.empty()) options.scheduling.order = flags.order;
+  if (flags.slice == "none") {
+    options.scheduling.slice = kNoPreemption;
+  } else if (!flags.slice.empty()) {
+    const Result<Duration> slice = ParseDuration(flags.slice);
+    if (!slice) Fail("--slice: " + slice.error().message, kUsage);
+    options.scheduling.slice = *slice;
+  }
+  const size_t allowed = base::AllowedCpus().size();
+  if (flags.cores > allowed) {
+    Fail(fmt::format("--cores is {}, but this process may use {} CPU(s); lower "
+                     "it, or look at `taskset -p $$`",
+                     flags.cores, allowed),
+         kUsage);
+  }
+  options.cores = flags.cores;
+  options.service = flags.service;
+  options.load = flags.load;
+  options.length = Duration(static_cast<int64_t>(flags.seconds * 1e9));
+  options.seed = flags.seed;
+  const Result<bench::SchedResult> result = bench::RunSched(options);
+  if (!result) {
+    Fail(result.error().message,
+         result.error().code == ErrorCode::kInvalidArgument ? kUsage : kFailed);
+  }
+  if (flags.as_json) {
+    fmt::print("{}\n", ToJson(options, *result).dump(2));
+  } else {
+    PrintText(options, *result);
+  }
+}
+
+void AddSched(CLI::App& bench) {
+  CLI::App* const command = bench.add_subcommand(
+      "sched", "Measure a scheduler with load from inside the process");
+  const auto flags = std::make_shared<SchedFlags>();
+  command->add_option("--preset", flags->preset, "Scheduler to measure")
+      ->type_name("NAME")
+      ->capture_default_str();
+  command->add_option("--order", flags->order, "Order instead of the preset's")
+      ->type_name("NAME");
+  command
+      ->add_option("--slice", flags->slice,
+                   "Slice instead of the preset's, or none")
+      ->type_name("DURATION");
+  command->add_option("--cores", flags->cores, "Cores that run requests")
+      ->type_name("COUNT")
+      ->check(Within(1U, 256U))
+      ->capture_default_str();
+  command
+      ->add_option("--service", flags->service,
+                   "Service times, as for `load spin`")
+      ->type_name("DISTRIBUTION")
+      ->required();
+  command
+      ->add_option("--load", flags->load,
+                   "Offered load, as a share of what the cores could do")
+      ->type_name("SHARE")
+      ->check(Within(0.001, 4.0))
+      ->capture_default_str();
+  command->add_option("--seconds", flags->seconds, "How long requests arrive")
+      ->type_name("SECONDS")
+      ->check(Within(0.01, 3600.0))
+      ->capture_default_str();
+  command->add_option("--seed", flags->seed, "Of arrivals and service times")
+      ->type_name("NUMBER")
+      ->capture_default_str();
+  command->add_flag("--json", flags->as_json, "Print one JSON document");
+  command->footer(
+      "Requests arrive by the clock, from a core of its own if there is one "
+      "beside --cores, and burn their service time. The same seed means the "
+      "same requests under every scheduler. The ideal is a round robin with "
+      "the "
+      "same slice, cores and requests in which nothing costs anything.\n"
+      "\n"
+      "Examples:\n"
+      "  yamanote bench sched --preset tq --slice 5us --service "
+      "bimodal:99.5%:5us,0.5%:500us\n"
+      "  yamanote bench sched --preset ix --service exp:10us --load 0.8 "
+      "--json");
+  command->callback([flags] { RunSchedCommand(*flags); });
+}
+
+}  // namespace
+
+void AddBenchCommand(CLI::App& app) {
+  CLI::App* const command =
+      app.add_subcommand("bench", "Measure parts of Yamanote on this machine");
+  command->require_subcommand(1);
+  AddSched(*command);
+}
+
+}  // namespace yamanote::tools
