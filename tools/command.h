@@ -81,7 +81,7 @@ CLI::Validator Within(Number low, Number high) {
 }
 
 // Refuses what is none of `words`. Shown by help as the limits, and completed.
-inline CLI::Validator OneOf(std::vector<std::string> words) {
+inline CLI::Validator OneOf(const std::vector<std::string>& words) {
   std::string list;
   for (const std::string& word : words)
     list += (list.empty() ? "" : ", ") + word;

@@ -51,11 +51,11 @@ constexpr char kFooter[] =
     "  yamanote help load kv";
 
 // The subcommand that the command line named, and its names from the first on.
-const CLI::App& Named(const CLI::App& app, std::string& path) {
-  const std::vector<CLI::App*> named = app.get_subcommands();
+const CLI::App* Named(const CLI::App* app, std::string& path) {
+  const std::vector<CLI::App*> named = app->get_subcommands();
   if (named.empty()) return app;
   path += ' ' + named.front()->get_name();
-  return Named(*named.front(), path);
+  return Named(named.front(), path);
 }
 
 std::vector<std::string> Children(const CLI::App& command) {
@@ -85,7 +85,7 @@ std::string Remedy(const CLI::App& command, const std::string& word) {
 
 int ExplainUsage(const CLI::App& app, const CLI::ParseError& error) {
   std::string path;
-  const CLI::App& command = Named(app, path);
+  const CLI::App& command = *Named(&app, path);
   const std::vector<std::string> unknown = app.remaining(true);
   const bool lacks_child = command.get_require_subcommand_min() > 0 &&
                            command.get_subcommands().empty();

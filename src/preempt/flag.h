@@ -30,7 +30,8 @@ struct ThreadState {
 
   // Probes in frames below this stack address do not give way; 0: none.
   alignas(base::kCacheLine) uintptr_t guard = 0;
-  // How many NoPreempt objects, held mutexes and the like there are.
+  // How many NoPreempt objects and the like there are, plus kOneLock for every
+  // lock of the process that is held.
   uint32_t disabled = 0;
   // MXCSR as the kernel thread began; what others than the interrupted task run
   // with. 0: the ABI's.
@@ -53,6 +54,16 @@ extern "C" {
 // meanwhile is answered at the next probe.
 inline void Disable() { ++yamanote_preempt_state.disabled; }
 inline void Enable() { --yamanote_preempt_state.disabled; }
+
+// The same for locks of the process, which are counted apart: a task that blocks
+// with one held is worth a warning. A lock may be given back by a thread that did
+// not take it; then there is nothing to count down.
+inline constexpr uint32_t kOneLock = 1 << 16;
+inline void DisableForLock() { yamanote_preempt_state.disabled += kOneLock; }
+inline void EnableAfterLock() {
+  if (yamanote_preempt_state.disabled >= kOneLock)
+    yamanote_preempt_state.disabled -= kOneLock;
+}
 
 // The calling kernel thread's. Not to be kept across anything that may switch.
 ThreadState& OwnState();

@@ -62,8 +62,10 @@ namespace yamanote::worker {
                                        .uncaught = exceptions_->uncaught},
                         .guard = preempt_->guard,
                         .disabled = preempt_->disabled};
-  if (carried.Any()) [[unlikely]]
+  if (carried.Any()) [[unlikely]] {
     PutCarried({});
+    if (carried.disabled >= preempt::kOneLock) WarnOfHeldLock();
+  }
   return carried;
 }
 

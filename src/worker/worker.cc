@@ -82,6 +82,17 @@ void Worker::RunFromBase(UserThread& to) {
   sanitizer::FinishSwitch(&base_saved_);
 }
 
+[[gnu::cold]] void Worker::WarnOfHeldLock() const {
+  static std::atomic<bool> said{false};
+  if (said.exchange(true)) return;
+  std::fprintf(stderr,
+               "yamanote: user thread '%s' blocks while it holds a std::mutex "
+               "or another lock of the process; a task that wants the lock "
+               "then stops its whole core. Use yamanote::Mutex, or unlock "
+               "first.\n",
+               current_ == nullptr ? "" : current_->name);
+}
+
 // ---- What a user thread calls -----------------------------------------------
 
 void Worker::Yield(Worker* worker, Wake why) {

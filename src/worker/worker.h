@@ -155,6 +155,8 @@ class alignas(base::kNoSharing) Worker {
   static void GiveWay(Worker* worker, Wake why);
   Carried TakeCarried();
   void PutCarried(const Carried& carried);
+  // Says, once, that the current task blocks with a lock of the process held.
+  void WarnOfHeldLock() const;
   void TakeIds();
 
   // One pass; returns a task to run or nullptr.

@@ -136,7 +136,7 @@ std::string CpuQuota() {
   for (std::string line; std::getline(self, line);) {
     if (!line.starts_with("0::")) continue;
     for (std::string path = line.substr(3);; path.resize(path.rfind('/'))) {
-      const std::string quota = FirstLine("/sys/fs/cgroup" + path + "/cpu.max");
+      std::string quota = FirstLine("/sys/fs/cgroup" + path + "/cpu.max");
       if (!quota.empty() && !quota.starts_with("max")) return quota;
       if (path.find('/') == std::string::npos || path.empty()) return "";
     }

@@ -196,7 +196,7 @@ std::string FakeServer::Answer(std::string_view request) {
     uint64_t service_ns = 0;
     for (int i = 7; i >= 0; --i) {
       service_ns = service_ns << 8 |
-                   static_cast<uint8_t>(request[static_cast<size_t>(8 + i)]);
+                   static_cast<uint8_t>(request[8 + static_cast<size_t>(i)]);
     }
     const Instant end =
         Clock::now() + Duration(static_cast<int64_t>(service_ns));

@@ -1,0 +1,173 @@
+// locks_test.cc - what a held lock of the process does to preemption.
+
+#include <dlfcn.h>
+#include <gtest/gtest.h>
+
+#include <atomic>
+#include <chrono>
+#include <mutex>
+#include <shared_mutex>
+#include <stdexcept>
+#include <thread>
+
+#include "preempt/flag.h"
+#include "preempt/probe.h"
+#include "yamanote/preempt.h"
+
+namespace yamanote::preempt {
+namespace {
+
+using namespace std::chrono_literals;
+
+uint32_t Held() { return OwnState().disabled / kOneLock; }
+
+// On a thread of its own, whose lock it is; so that try_lock() fails here.
+template <typename Lock>
+class HeldElsewhere {
+ public:
+  explicit HeldElsewhere(Lock& lock)
+      : thread_([this, &lock] {
+          lock.lock();
+          locked_ = true;
+          while (!release_) std::this_thread::yield();
+          lock.unlock();
+        }) {
+    while (!locked_) std::this_thread::yield();
+  }
+  ~HeldElsewhere() {
+    release_ = true;
+    thread_.join();
+  }
+
+ private:
+  std::atomic<bool> locked_{false};
+  std::atomic<bool> release_{false};
+  std::thread thread_;
+};
+
+TEST(LocksTest, AHeldMutexCountsUntilItIsUnlocked) {
+  std::mutex outer, inner;
+  {
+    const std::lock_guard a(outer);
+    EXPECT_EQ(Held(), 1U);
+    {
+      const std::scoped_lock b(inner);
+      EXPECT_EQ(Held(), 2U);
+    }
+    EXPECT_EQ(Held(), 1U);
+  }
+  EXPECT_EQ(Held(), 0U);
+}
+
+TEST(LocksTest, ARecursiveMutexCountsEachTime) {
+  std::recursive_mutex mutex;
+  const std::lock_guard a(mutex);
+  const std::lock_guard b(mutex);
+  EXPECT_EQ(Held(), 2U);
+}
+
+TEST(LocksTest, ALockThatIsNotTakenDoesNotCount) {
+  std::mutex mutex;
+  std::timed_mutex timed;
+  std::shared_mutex shared;
+  const HeldElsewhere a(mutex);
+  const HeldElsewhere b(timed);
+  const HeldElsewhere c(shared);
+  EXPECT_FALSE(mutex.try_lock());
+  EXPECT_FALSE(timed.try_lock_for(1ms));
+  EXPECT_FALSE(timed.try_lock_until(std::chrono::system_clock::now()));
+  EXPECT_FALSE(shared.try_lock());
+  EXPECT_FALSE(shared.try_lock_shared());
+  EXPECT_EQ(Held(), 0U);
+}
+
+TEST(LocksTest, ReadersAndWritersCount) {
+  std::shared_mutex mutex;
+  {
+    const std::shared_lock reader(mutex);
+    EXPECT_EQ(Held(), 1U);
+  }
+  {
+    const std::unique_lock writer(mutex);
+    EXPECT_EQ(Held(), 1U);
+  }
+  std::shared_timed_mutex timed;
+  ASSERT_TRUE(timed.try_lock_shared_for(1s));
+  EXPECT_EQ(Held(), 1U);
+  timed.unlock_shared();
+  EXPECT_EQ(Held(), 0U);
+}
+
+TEST(LocksTest, ProbesWaitForTheUnlock) {
+  static int hits;
+  hits = 0;
+  SetHandler([] {
+    Answer(OwnState());
+    ++hits;
+  });
+  std::mutex mutex;
+  Ask(OwnState(), {});
+  {
+    const std::lock_guard lock(mutex);
+    Probe();
+    EXPECT_EQ(hits, 0);
+  }
+  EXPECT_EQ(hits, 0) << "unlocking may happen in a library: it is no probe";
+  Probe();
+  EXPECT_EQ(hits, 1);
+  SetHandler(nullptr);
+}
+
+TEST(LocksTest, TheInitialiserOfALocalStaticIsNotInterrupted) {
+  struct Counts {
+    Counts() : held(Held()) {}
+    uint32_t held;
+  };
+  static Counts counts;
+  EXPECT_EQ(counts.held, 1U);
+  EXPECT_EQ(Held(), 0U);
+}
+
+TEST(LocksTest, AnInitialiserThatThrowsGivesTheGuardBack) {
+  const auto make = [] {
+    struct Throws {
+      Throws() { throw std::runtime_error("no"); }
+    };
+    static Throws throws;
+  };
+  EXPECT_THROW(make(), std::runtime_error);
+  EXPECT_THROW(make(), std::runtime_error);
+  EXPECT_EQ(Held(), 0U);
+}
+
+TEST(LocksTest, CallOnceIsNotInterruptedAndMayThrow) {
+  std::once_flag once;
+  uint32_t held = 0;
+  EXPECT_THROW(std::call_once(once, [] { throw std::runtime_error("no"); }),
+               std::runtime_error);
+  EXPECT_EQ(Held(), 0U);
+  std::call_once(once, [&] { held = Held(); });
+  EXPECT_EQ(held, 1U);
+  EXPECT_EQ(Held(), 0U);
+}
+
+TEST(LocksTest, LoadingALibraryWorks) {
+  void* const library = dlopen("libm.so.6", RTLD_NOW);
+  ASSERT_NE(library, nullptr);
+  EXPECT_EQ(dlclose(library), 0);
+  EXPECT_EQ(Held(), 0U);
+}
+
+// Legal for none of them, but programs do it; it must not count below zero.
+TEST(LocksTest, AnUnlockByAnotherThreadDoesNotUnderflow) {
+  std::mutex mutex;
+  mutex.lock();
+  std::thread([&] {
+    mutex.unlock();
+    EXPECT_EQ(OwnState().disabled, 0U);
+  }).join();
+  OwnState().disabled = 0;
+}
+
+}  // namespace
+}  // namespace yamanote::preempt
