@@ -1,0 +1,299 @@
+// works_language.cc - what the language keeps per thread or on the stack:
+// exceptions, thread_local, floating point, vectors, coroutines, recursion.
+
+#include <alloca.h>
+#include <setjmp.h>
+#include <signal.h>
+
+#include <array>
+#include <cmath>
+#include <coroutine>
+#include <cstdint>
+#include <cstring>
+#include <exception>
+#include <stdexcept>
+#include <string>
+#include <vector>
+
+#include "tests/preempt/works.h"
+#include "yamanote/preempt.h"
+
+namespace yamanote::tests {
+namespace {
+
+struct Counts {
+  explicit Counts(int& n) : count(n) { ++count; }
+  ~Counts() {
+    for (volatile int i = 0; i < 20; i = i + 1) {
+    }
+    --count;
+  }
+  int& count;
+};
+
+// NOLINTNEXTLINE(misc-no-recursion)
+int Throw(int depth, int& alive) {
+  const Counts counts(alive);
+  if (depth == 0) throw std::runtime_error("bottom");
+  try {
+    return Throw(depth - 1, alive) + 1;
+  } catch (const std::runtime_error& error) {
+    for (volatile int i = 0; i < 20; i = i + 1) {
+    }
+    if (depth % 3 == 0) throw std::runtime_error(error.what());
+    if (depth % 3 == 1) throw;
+    return depth;
+  }
+}
+
+// Preempted while exceptions are thrown, caught, and in flight.
+bool Exceptions(unsigned task, unsigned) {
+  int alive = 0;
+  bool right = true;
+  for (int depth = 1; depth < 7; ++depth) {
+    try {
+      right = Throw(depth, alive) >= 2 && right;
+    } catch (const std::runtime_error& error) {
+      right = right && std::string(error.what()) == "bottom" &&
+              std::uncaught_exceptions() == 0;
+      try {
+        throw task;
+      } catch (unsigned number) {
+        for (volatile int i = 0; i < 20; i = i + 1) {
+        }
+        right = right && number == task;
+      }
+      // The outer one is still the current exception of this task.
+      const std::exception_ptr current = std::current_exception();
+      right = right && current != nullptr;
+    }
+  }
+  return right && alive == 0 && std::current_exception() == nullptr;
+}
+
+// Two halves that must agree: a task that was preempted between their updates
+// would let another see them differ.
+struct Pair {
+  uint64_t first = 0;
+  uint64_t second = 0;
+};
+thread_local Pair t_pair;
+
+[[gnu::noinline]] bool BumpPair() {
+  bool right = true;
+  for (int i = 0; i < 50; ++i) {
+    right = right && t_pair.first == t_pair.second;
+    t_pair.first += 1;
+    for (volatile int spin = 0; spin < 5; spin = spin + 1) {
+    }
+    t_pair.second += 1;
+  }
+  return right;
+}
+
+bool ThreadLocal(unsigned, unsigned) { return BumpPair(); }
+
+YAMANOTE_NO_PREEMPT [[gnu::noinline]] bool Excluded(const void*& where) {
+  // All in one go: on one kernel thread, which nobody else had meanwhile.
+  static thread_local const void* t_visitor = nullptr;
+  t_visitor = &where;
+  for (volatile int i = 0; i < 100; i = i + 1) {
+  }
+  where = nullptr;
+  return t_visitor == &where;
+}
+
+bool Attribute(unsigned, unsigned) {
+  const void* where = nullptr;
+  return Excluded(where);
+}
+
+bool Guards(unsigned task, unsigned) {
+  bool right = true;
+  for (int i = 0; i < 20; ++i) {
+    const NoPreempt outer;
+    // Nobody else of this core may come here meanwhile. Which core that is may
+    // not change either.
+    const std::thread::id here = std::this_thread::get_id();
+    CallSafe([&] {
+      for (volatile int spin = 0; spin < 30; spin = spin + 1) {
+      }
+    });
+    right = right && here == std::this_thread::get_id();
+    (void)task;
+  }
+  return right;
+}
+
+bool Floats(unsigned task, unsigned round) {
+  const auto sum = [&] {
+    double total = 0;
+    for (int i = 1; i < 300; ++i)
+      total += std::sin(i * 0.1 + task) * std::sqrt(i + round % 7);
+    return total;
+  };
+  const double once = sum();
+  return once == sum();
+}
+
+bool LongDoubles(unsigned task, unsigned) {
+  const auto sum = [&] {
+    long double total = 1;
+    for (int i = 1; i < 200; ++i) total = total * 1.0001L + (i ^ task) / 3.0L;
+    return total;
+  };
+  const long double once = sum();
+  return once == sum();
+}
+
+// Vector registers are live across the loop's probes.
+template <typename Vector>
+bool Vectors(unsigned task) {
+  constexpr size_t kLanes = sizeof(Vector) / sizeof(uint32_t);
+  const auto run = [task] {
+    Vector a{};
+    Vector b{};
+    for (size_t i = 0; i < kLanes; ++i) {
+      a[i] = static_cast<uint32_t>(i * 2654435761U + task);
+      b[i] = static_cast<uint32_t>(i + 1);
+    }
+    for (int i = 0; i < 300; ++i) {
+      a = a * 1664525U + b;
+      b = b ^ (a >> 3);
+    }
+    uint32_t folded = 0;
+    for (size_t i = 0; i < kLanes; ++i) folded = folded * 31 + a[i] + b[i];
+    return folded;
+  };
+  const uint32_t once = run();
+  return once == run();
+}
+
+typedef uint32_t Sse [[gnu::vector_size(16)]];
+typedef uint32_t Avx [[gnu::vector_size(32)]];
+typedef uint32_t Avx512 [[gnu::vector_size(64)]];
+
+bool SseVectors(unsigned task, unsigned) { return Vectors<Sse>(task); }
+
+[[gnu::target("avx2")]] uint32_t AvxSum(unsigned task) {
+  Avx a{};
+  for (int i = 0; i < 8; ++i) a[i] = task + static_cast<uint32_t>(i);
+  for (int i = 0; i < 300; ++i) a = a * 1664525U + 1013904223U;
+  uint32_t folded = 0;
+  for (int i = 0; i < 8; ++i) folded = folded * 31 + a[i];
+  return folded;
+}
+
+bool AvxVectors(unsigned task, unsigned) {
+  if (!__builtin_cpu_supports("avx2")) return true;
+  const uint32_t once = AvxSum(task);
+  return once == AvxSum(task);
+}
+
+[[gnu::target("avx512f,prefer-vector-width=512")]] uint32_t Avx512Sum(
+    unsigned task) {
+  Avx512 a{};
+  for (int i = 0; i < 16; ++i) a[i] = task + static_cast<uint32_t>(i);
+  for (int i = 0; i < 300; ++i) a = a * 1664525U + 1013904223U;
+  uint32_t folded = 0;
+  for (int i = 0; i < 16; ++i) folded = folded * 31 + a[i];
+  return folded;
+}
+
+bool Avx512Vectors(unsigned task, unsigned) {
+  if (!__builtin_cpu_supports("avx512f")) return true;
+  const uint32_t once = Avx512Sum(task);
+  return once == Avx512Sum(task);
+}
+
+// NOLINTNEXTLINE(misc-no-recursion)
+uint64_t Fibonacci(unsigned n) {
+  return n < 2 ? n : Fibonacci(n - 1) + Fibonacci(n - 2);
+}
+
+bool Recursion(unsigned, unsigned) { return Fibonacci(13) == 233; }
+
+bool Alloca(unsigned task, unsigned round) {
+  const size_t size = 16 + (task * 37 + round) % 500;
+  auto* const bytes = static_cast<unsigned char*>(alloca(size));
+  for (size_t i = 0; i < size; ++i) bytes[i] = static_cast<unsigned char>(i);
+  for (size_t i = 0; i < size; ++i) {
+    if (bytes[i] != static_cast<unsigned char>(i)) return false;
+  }
+  return true;
+}
+
+struct Generator {
+  struct promise_type {
+    unsigned value = 0;
+    Generator get_return_object() {
+      return {std::coroutine_handle<promise_type>::from_promise(*this)};
+    }
+    std::suspend_always initial_suspend() { return {}; }
+    std::suspend_always final_suspend() noexcept { return {}; }
+    std::suspend_always yield_value(unsigned v) {
+      value = v;
+      return {};
+    }
+    void return_void() {}
+    void unhandled_exception() { std::terminate(); }
+  };
+  std::coroutine_handle<promise_type> handle;
+};
+
+Generator CountTo(unsigned n) {
+  for (unsigned i = 0; i < n; ++i) co_yield i;
+}
+
+bool Coroutines(unsigned, unsigned) {
+  const Generator generator = CountTo(40);
+  unsigned expected = 0;
+  bool right = true;
+  for (generator.handle.resume(); !generator.handle.done();
+       generator.handle.resume())
+    right = right && generator.handle.promise().value == expected++;
+  generator.handle.destroy();
+  return right && expected == 40;
+}
+
+// A handler of the application's own, in the middle of anything.
+std::atomic<unsigned> g_signals{0};
+
+void OnSignal(int) {
+  for (volatile int i = 0; i < 50; i = i + 1) {
+  }
+  g_signals.fetch_add(1);
+}
+
+bool Signals(unsigned, unsigned round) {
+  if (round == 0) signal(SIGUSR1, &OnSignal);
+  const unsigned before = g_signals.load();
+  raise(SIGUSR1);
+  return g_signals.load() > before;
+}
+
+bool Longjmp(unsigned task, unsigned) {
+  jmp_buf out;
+  volatile unsigned steps = 0;
+  if (setjmp(out) == 0) {
+    for (;;) {
+      if (steps == 30 + task) longjmp(out, 1);
+      steps = steps + 1;
+    }
+  }
+  return steps == 30 + task;
+}
+
+}  // namespace
+
+std::vector<NamedWork> LanguageWorks() {
+  return {{"exceptions", &Exceptions}, {"thread_local", &ThreadLocal},
+          {"attribute", &Attribute},   {"guards", &Guards},
+          {"floats", &Floats},         {"long_double", &LongDoubles},
+          {"sse", &SseVectors},        {"avx", &AvxVectors},
+          {"avx512", &Avx512Vectors},  {"recursion", &Recursion},
+          {"alloca", &Alloca},         {"coroutines", &Coroutines},
+          {"signals", &Signals},       {"longjmp", &Longjmp}};
+}
+
+}  // namespace yamanote::tests
