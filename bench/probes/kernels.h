@@ -29,10 +29,10 @@ struct Kernel {
 };
 
 inline constexpr Kernel kKernels[] = {
-    {"fill", kernel_fill, 4000}, {"hash", kernel_hash, 1000},
+    {"fill", kernel_fill, 4000},   {"hash", kernel_hash, 1000},
     {"chase", kernel_chase, 2500}, {"matmul", kernel_matmul, 40},
-    {"map", kernel_map, 16000}, {"json", kernel_json, 1000},
-    {"sort", kernel_sort, 120}, {"fib", kernel_fib, 4000},
+    {"map", kernel_map, 16000},    {"json", kernel_json, 1000},
+    {"sort", kernel_sort, 120},    {"fib", kernel_fib, 4000},
 };
 
 }  // namespace yamanote::bench

@@ -15,9 +15,9 @@ tree guard_declaration = NULL_TREE;
 tree GuardDeclaration(TlsModel model) {
   if (guard_declaration != NULL_TREE) return guard_declaration;
   tree name = get_identifier("yamanote_preempt_guard");
-  tree declaration = build_decl(BUILTINS_LOCATION, VAR_DECL, name,
-                                build_qualified_type(pointer_sized_int_node,
-                                                     TYPE_QUAL_VOLATILE));
+  tree declaration = build_decl(
+      BUILTINS_LOCATION, VAR_DECL, name,
+      build_qualified_type(pointer_sized_int_node, TYPE_QUAL_VOLATILE));
   DECL_EXTERNAL(declaration) = 1;
   TREE_PUBLIC(declaration) = 1;
   TREE_USED(declaration) = 1;
@@ -195,15 +195,14 @@ tree HandleAttribute(tree* node, tree name, tree, int, bool* no_add) {
   }
   DECL_UNINLINABLE(*node) = 1;
   for (const char* also : {"noinline", "noclone", "no_icf"}) {
-    DECL_ATTRIBUTES(*node) = tree_cons(get_identifier(also), NULL_TREE,
-                                       DECL_ATTRIBUTES(*node));
+    DECL_ATTRIBUTES(*node) =
+        tree_cons(get_identifier(also), NULL_TREE, DECL_ATTRIBUTES(*node));
   }
   return NULL_TREE;
 }
 
 const attribute_spec kAttributeSpec = {
-    kAttribute, 0,     0,     true,            false,
-    false,      false, HandleAttribute, nullptr,
+    kAttribute, 0, 0, true, false, false, false, HandleAttribute, nullptr,
 };
 
 }  // namespace

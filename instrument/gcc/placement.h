@@ -8,6 +8,7 @@
 #ifndef YAMANOTE_INSTRUMENT_GCC_PLACEMENT_H_
 #define YAMANOTE_INSTRUMENT_GCC_PLACEMENT_H_
 
+#include <functional>
 #include <vector>
 
 #include "instrument/gcc/facts.h"
@@ -15,19 +16,20 @@
 namespace yamanote::instrument {
 
 struct Placement {
-  // One alternative cut: a probe in each of these blocks.
   using Blocks = std::vector<basic_block>;
 
-  // For each loop the cuts that serve it, the cheapest first.
-  std::vector<std::vector<Blocks>> loops;
-  // For the calls; empty if they need none, or have them in their loops.
-  std::vector<Blocks> entry;
+  Blocks loops;  // Blocks that cut the loops.
+  Blocks entry;  // Blocks that cut the ways to calls and not loops.
   unsigned short_loops = 0;
+  unsigned uncut_loops = 0;  // Have no block with a place for a probe.
   bool has_calls = false;
+  bool calls_itself = false;
 };
 
-// Places probes in the function that is being compiled. Requires dominators.
-Placement PlaceProbes(function* fun, const Unit& unit);
+// Places probes in the function that is being compiled. `has_place` says
+// whether a block has a place for one. Requires dominators.
+Placement PlaceProbes(function* fun, const Unit& unit,
+                      const std::function<bool(basic_block)>& has_place);
 
 }  // namespace yamanote::instrument
 

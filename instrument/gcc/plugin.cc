@@ -39,19 +39,21 @@ bool ParseOption(const plugin_argument& argument, Options* options) {
       options->tls = TlsModel::kInitialExec;
       return true;
     }
-    error("%<-fplugin-arg-yamanote_gcc-tls%> is %qs; "
-          "it must be %qs or %qs",
-          value, "local-exec", "initial-exec");
+    error(
+        "%<-fplugin-arg-yamanote_gcc-tls%> is %qs; "
+        "it must be %qs or %qs",
+        value, "local-exec", "initial-exec");
     return false;
   }
   if (strcmp(argument.key, "report") == 0 && *value == '\0') {
     options->report = true;
     return true;
   }
-  error("%<-fplugin-arg-yamanote_gcc-%s%s%s%> is no option of this plug-in; "
-        "the options are %<tls=local-exec%>, %<tls=initial-exec%> and "
-        "%<report%>",
-        argument.key, *value == '\0' ? "" : "=", value);
+  error(
+      "%<-fplugin-arg-yamanote_gcc-%s%s%s%> is no option of this plug-in; "
+      "the options are %<tls=local-exec%>, %<tls=initial-exec%> and "
+      "%<report%>",
+      argument.key, *value == '\0' ? "" : "=", value);
   return false;
 }
 
@@ -67,10 +69,11 @@ void AddPass(const char* plugin_name, opt_pass* pass, const char* reference,
 int plugin_init(plugin_name_args* arguments, plugin_gcc_version* compiler) {
   using namespace yamanote::instrument;
   if (!plugin_default_version_check(compiler, &gcc_version)) {
-    error("%qs was built for GCC %s (%s) and cannot work in GCC %s (%s); "
-          "build it again with this compiler and its plug-in headers",
-          arguments->full_name, gcc_version.basever, gcc_version.datestamp,
-          compiler->basever, compiler->datestamp);
+    error(
+        "%qs was built for GCC %s (%s) and cannot work in GCC %s (%s); "
+        "build it again with this compiler and its plug-in headers",
+        arguments->full_name, gcc_version.basever, gcc_version.datestamp,
+        compiler->basever, compiler->datestamp);
     return 1;
   }
   for (int i = 0; i < arguments->argc; ++i) {

@@ -2,10 +2,9 @@
 
 #include "instrument/gcc/probes.h"
 
-#include <algorithm>
+#include <set>
 #include <string>
-#include <unordered_set>
-#include <vector>
+#include <unordered_map>
 
 #include "instrument/gcc/placement.h"
 
@@ -19,8 +18,8 @@ struct Scratch {
   const char* name;
 };
 constexpr Scratch kScratch[] = {
-    {AX_REG, "%rax"}, {CX_REG, "%rcx"}, {DX_REG, "%rdx"},
-    {SI_REG, "%rsi"}, {DI_REG, "%rdi"}, {R8_REG, "%r8"},
+    {AX_REG, "%rax"}, {CX_REG, "%rcx"},  {DX_REG, "%rdx"},
+    {SI_REG, "%rsi"}, {DI_REG, "%rdi"},  {R8_REG, "%r8"},
     {R9_REG, "%r9"},  {R10_REG, "%r10"}, {R11_REG, "%r11"},
 };
 
@@ -111,75 +110,62 @@ class ProbesPass final : public rtl_opt_pass {
     // The text of a probe says nothing of the registers it leaves alone.
     df_analyze();
     calculate_dominance_info(CDI_DOMINATORS);
-    const Placement placement = PlaceProbes(fun, *unit_);
+    places_.clear();
+    const Placement placement = PlaceProbes(
+        fun, *unit_, [this](basic_block block) { return HasPlace(block); });
     free_dominance_info(CDI_DOMINATORS);
-
-    probed_.clear();
-    std::vector<Place> places;
-    for (const auto& cuts : placement.loops) Choose(fun, cuts, &places);
-    const size_t in_loops = places.size();
-    if (!placement.entry.empty()) Choose(fun, placement.entry, &places);
-    for (const Place& place : places) Emit(place);
+    if (placement.uncut_loops != 0) {
+      warning_at(DECL_SOURCE_LOCATION(fun->decl), 0,
+                 "%u loops of %qD have no place for a preemption probe: the "
+                 "arithmetic flags are in use all around them",
+                 placement.uncut_loops, fun->decl);
+    }
+    std::set<basic_block> probed(placement.loops.begin(),
+                                 placement.loops.end());
+    probed.insert(placement.entry.begin(), placement.entry.end());
+    for (basic_block block : probed) {
+      if (HasPlace(block)) Emit(places_[block]);
+    }
 
     FunctionFacts& facts = unit_->functions[DECL_UID(fun->decl)];
-    facts.leaf = !placement.has_calls && places.empty();
+    facts.leaf = !placement.has_calls && probed.empty();
     facts.always_probes =
-        probed_.count(single_succ(ENTRY_BLOCK_PTR_FOR_FN(fun))) != 0;
+        probed.count(single_succ(ENTRY_BLOCK_PTR_FOR_FN(fun))) != 0;
     if (unit_->options.report) {
       fprintf(stderr,
-              "yamanote: %s: %zu probes (%zu in loops, %zu for calls), %u "
-              "short loops without\n",
-              IDENTIFIER_POINTER(DECL_ASSEMBLER_NAME(fun->decl)),
-              places.size(), in_loops, places.size() - in_loops,
-              placement.short_loops);
+              "yamanote: %s: %zu probes (%zu in loops), %u short loops "
+              "without\n",
+              IDENTIFIER_POINTER(DECL_ASSEMBLER_NAME(fun->decl)), probed.size(),
+              placement.loops.size(), placement.short_loops);
     }
     return 0;
   }
 
  private:
-  // Takes the first of the `cuts` all of whose blocks have a place.
-  void Choose(function* fun, const std::vector<Placement::Blocks>& cuts,
-              std::vector<Place>* places) {
-    const bool wants_scratch = unit_->options.tls == TlsModel::kInitialExec;
-    for (const Placement::Blocks& cut : cuts) {
-      std::vector<Place> found;
-      for (basic_block block : cut) {
-        Place place;
-        if (probed_.count(block) != 0) continue;
-        if (!FindPlace(block, wants_scratch, &place)) break;
-        found.push_back(place);
-      }
-      const auto missing =
-          std::count_if(cut.begin(), cut.end(), [&](basic_block block) {
-            return probed_.count(block) == 0;
-          });
-      if (found.size() != static_cast<size_t>(missing)) continue;
-      for (const Place& place : found) {
-        probed_.insert(place.block);
-        places->push_back(place);
-      }
-      return;
+  // Looks before the first probe is there: a probe would not change the answer.
+  bool HasPlace(basic_block block) {
+    const auto [at, added] = places_.try_emplace(block);
+    Place& place = at->second;
+    if (added && !FindPlace(block, unit_->options.tls == TlsModel::kInitialExec,
+                            &place)) {
+      place.block = nullptr;
     }
-    warning_at(DECL_SOURCE_LOCATION(fun->decl), 0,
-               "a loop of %qD has no place for a preemption probe: the "
-               "arithmetic flags are in use all around it",
-               fun->decl);
+    return place.block != nullptr;
   }
 
   void Emit(const Place& place) const {
     const std::string text = ProbeText(unit_->options.tls, place.scratch);
-    rtx assembly = gen_rtx_ASM_OPERANDS(
-        VOIDmode, ggc_strdup(text.c_str()), "", 0, rtvec_alloc(0),
-        rtvec_alloc(0), rtvec_alloc(0), UNKNOWN_LOCATION);
+    rtx assembly = gen_rtx_ASM_OPERANDS(VOIDmode, ggc_strdup(text.c_str()), "",
+                                        0, rtvec_alloc(0), rtvec_alloc(0),
+                                        rtvec_alloc(0), UNKNOWN_LOCATION);
     MEM_VOLATILE_P(assembly) = 1;
-    rtx flags =
-        gen_rtx_CLOBBER(VOIDmode, gen_rtx_REG(CCmode, FLAGS_REG));
+    rtx flags = gen_rtx_CLOBBER(VOIDmode, gen_rtx_REG(CCmode, FLAGS_REG));
     rtvec parts;
     if (place.scratch == nullptr) {
       parts = gen_rtvec(2, assembly, flags);
     } else {
-      rtx scratch = gen_rtx_CLOBBER(
-          VOIDmode, gen_rtx_REG(DImode, place.scratch->number));
+      rtx scratch =
+          gen_rtx_CLOBBER(VOIDmode, gen_rtx_REG(DImode, place.scratch->number));
       parts = gen_rtvec(3, assembly, flags, scratch);
     }
     rtx probe = gen_rtx_PARALLEL(VOIDmode, parts);
@@ -191,7 +177,7 @@ class ProbesPass final : public rtl_opt_pass {
   }
 
   Unit* unit_;
-  std::unordered_set<basic_block> probed_;
+  std::unordered_map<basic_block, Place> places_;
 };
 
 }  // namespace

@@ -6,8 +6,8 @@ namespace yamanote::instrument {
 namespace {
 
 // The most instructions that all rounds of a loop together may have without a
-// probe: some 100 ns, less than the time between two probes elsewhere.
-constexpr HOST_WIDE_INT kShort = 256;
+// probe: some 100 to 200 ns, less than the time between two probes elsewhere.
+constexpr HOST_WIDE_INT kShort = 512;
 
 // Stands for more than kShort, or not known.
 constexpr HOST_WIDE_INT kLong = kShort + 1;
