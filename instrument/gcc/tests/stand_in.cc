@@ -82,7 +82,12 @@ extern "C" void stand_in_hit(uintptr_t stack_pointer, uintptr_t where) {
     until_walk = 1 + walks / 8;
     CheckBacktrace(where);
   }
-  if (stand_in_observer != nullptr) stand_in_observer(where);
+  // The observer has probes as well.
+  if (void (*observer)(uintptr_t) = stand_in_observer; observer != nullptr) {
+    stand_in_observer = nullptr;
+    observer(where);
+    stand_in_observer = observer;
+  }
 }
 
 extern "C" void stand_in_expect(int true_in_preemptible, const char* what) {

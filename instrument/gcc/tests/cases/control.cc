@@ -178,25 +178,23 @@ _Unwind_Reason_Code Match(_Unwind_Context* context, void* data) {
   return _URC_NO_REASON;
 }
 
-[[gnu::noinline]] uint64_t Inner(uint64_t n) {
+[[gnu::noipa]] uint64_t Inner(uint64_t n) {
   uint64_t value = n;
   for (uint64_t i = 0; i < n; ++i) value = value * 3 + (value >> 2);
   return value;
 }
-[[gnu::noinline]] uint64_t Middle(uint64_t n) { return Inner(n) + 1; }
-[[gnu::noinline]] uint64_t Outer(uint64_t n) { return Middle(n + 1) * 2; }
+[[gnu::noipa]] uint64_t Middle(uint64_t n) { return Inner(n) + 1; }
+[[gnu::noipa]] uint64_t Outer(uint64_t n) { return Middle(n + 1) * 2; }
 
-uint64_t matched = 0;
+volatile uint64_t matched = 0;
 
 void Observe(uintptr_t) {
   Frames frames = {{reinterpret_cast<uintptr_t>(&Inner),
                     reinterpret_cast<uintptr_t>(&Middle),
                     reinterpret_cast<uintptr_t>(&Outer)},
                    0};
-  stand_in_observer = nullptr;  // This file has probes as well.
   _Unwind_Backtrace(Match, &frames);
-  if (frames.found == 3) ++matched;
-  stand_in_observer = Observe;
+  if (frames.found == 3) matched = matched + 1;
 }
 
 }  // namespace
