@@ -12,7 +12,7 @@
 set -euo pipefail
 # What a release build needs.
 build=(
-  g++ make cmake ninja-build ccache git pkg-config
+  g++ gcc-12-plugin-dev make cmake ninja-build ccache git pkg-config
   libexpected-dev libfmt-dev libspdlog-dev libhwloc-dev libtomlplusplus-dev
   libcli11-dev nlohmann-json3-dev libxxhash-dev
 )

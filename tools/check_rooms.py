@@ -35,6 +35,7 @@ ABOVE = {
     "bench": {"apps", "bench", "tools"},
     "tests": {"apps", "tests", "tools"},
     "packaging": set(),
+    "instrument": {"bench", "instrument"},
 }
 FORBIDDEN_FOLDERS = {"utils", "util", "common", "misc", "helpers"}
 README_LINES = 20

@@ -1,0 +1,73 @@
+// facts.cc - which calls are leaves, and which give thread-locals away.
+
+#include "instrument/gcc/facts.h"
+
+#include <string_view>
+
+namespace yamanote::instrument {
+namespace {
+
+std::string_view AssemblerName(tree function) {
+  if (!HAS_DECL_ASSEMBLER_NAME_P(function)) return {};
+  std::string_view name = IDENTIFIER_POINTER(DECL_ASSEMBLER_NAME(function));
+  // A name that is not to be decorated further begins with a star.
+  if (name.starts_with('*')) name.remove_prefix(1);
+  return name;
+}
+
+// A program may bring its own allocator, and instrument it.
+bool MayBeReplaced(tree builtin) {
+  switch (DECL_FUNCTION_CODE(builtin)) {
+    case BUILT_IN_MALLOC:
+    case BUILT_IN_CALLOC:
+    case BUILT_IN_REALLOC:
+    case BUILT_IN_FREE:
+    case BUILT_IN_ALIGNED_ALLOC:
+    case BUILT_IN_POSIX_MEMALIGN:
+      return true;
+    default:
+      return false;
+  }
+}
+
+}  // namespace
+
+bool IsRuntimeFunction(tree function) {
+  return AssemblerName(function).starts_with("yamanote_preempt_");
+}
+
+bool GivesThreadLocal(tree callee) {
+  if (callee == NULL_TREE) return false;
+  const std::string_view name = AssemblerName(callee);
+  return name == "__errno_location" || name == "__h_errno_location" ||
+         name == "__tls_get_addr" || name.starts_with("_ZTW") ||
+         name.starts_with("_ZTH") || name.starts_with("__emutls");
+}
+
+bool IsLeafCall(const Unit& unit, tree callee) {
+  if (callee == NULL_TREE) return false;
+  const int flags = flags_from_decl_or_type(callee);
+  if (fndecl_built_in_p(callee)) {
+    if (!fndecl_built_in_p(callee, BUILT_IN_NORMAL)) return true;
+    return (flags & ECF_LEAF) != 0 && !MayBeReplaced(callee);
+  }
+  const std::string_view name = AssemblerName(callee);
+  if (name == "__errno_location" || name == "__h_errno_location" ||
+      name == "__tls_get_addr") {
+    return true;
+  }
+  const auto known = unit.functions.find(DECL_UID(callee));
+  // Another copy of an inline function does the same; a function that the
+  // loader may replace need not.
+  return known != unit.functions.end() && known->second.leaf &&
+         !decl_replaceable_p(callee, flag_semantic_interposition != 0);
+}
+
+bool AlwaysProbes(const Unit& unit, tree callee) {
+  if (callee == NULL_TREE) return false;
+  const auto known = unit.functions.find(DECL_UID(callee));
+  return known != unit.functions.end() && known->second.always_probes &&
+         decl_binds_to_current_def_p(callee);
+}
+
+}  // namespace yamanote::instrument

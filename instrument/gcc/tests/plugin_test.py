@@ -1,0 +1,305 @@
+#!/usr/bin/env python3
+# plugin_test.py - tests the GCC plug-in: what it inserts, and that results stay.
+#
+#   plugin_test.py COMPILER PLUGIN
+#
+# Compiles the cases without the plug-in and, at every level of optimisation, with
+# it; the stand-in runtime takes every probe, and the results must be the same.
+
+import concurrent.futures
+import pathlib
+import re
+import subprocess
+import sys
+import tempfile
+import unittest
+
+TESTS = pathlib.Path(__file__).resolve().parent
+ROOT = TESTS.parents[2]
+COMPILER = ""
+PLUGIN = ""
+# Nested functions put code on the stack.
+EXECUTABLE_STACK = ["-Wl,-z,execstack"]
+
+
+def command(*arguments):
+    """Runs a command; returns what it did."""
+    return subprocess.run([str(a) for a in arguments], capture_output=True,
+                          text=True, check=False, cwd=ROOT)
+
+
+def must(*arguments):
+    """Runs a command that must succeed; returns its standard output."""
+    done = command(*arguments)
+    if done.returncode != 0:
+        raise AssertionError(
+            f"{' '.join(map(str, arguments))}: status {done.returncode}\n"
+            f"{done.stderr}")
+    return done.stdout
+
+
+def plugged(**options):
+    """The flags that load the plug-in."""
+    return [f"-fplugin={PLUGIN}"] + [
+        f"-fplugin-arg-yamanote_gcc-{key}" + (f"={value}" if value else "")
+        for key, value in options.items()]
+
+
+def language(path):
+    """The flags of a source file's language."""
+    return ["-x", "c"] if path.suffix == ".c" else ["-std=c++20"]
+
+
+class Results(unittest.TestCase):
+    """The cases' results are those of a build without probes."""
+
+    @classmethod
+    def setUpClass(cls):
+        cls.folder = tempfile.TemporaryDirectory()
+        cls.sources = (sorted((ROOT / "bench/probes/kernels").glob("*.cc")) +
+                       sorted((TESTS / "cases").glob("*.c*")))
+        cls.runtime = []
+        for name in ("stand_in.cc", "stand_in_probe.S"):
+            target = pathlib.Path(cls.folder.name) / (name + ".o")
+            must(COMPILER, "-std=c++20", "-O1", "-g", "-I.", "-c", TESTS / name,
+                 "-o", target)
+            cls.runtime.append(target)
+        cls.expected = cls.outcome("plain", ["-O1"], [])
+
+    @classmethod
+    def tearDownClass(cls):
+        cls.folder.cleanup()
+
+    @classmethod
+    def outcome(cls, name, flags, arguments, link=()):
+        folder = pathlib.Path(cls.folder.name) / name
+        folder.mkdir()
+
+        def build(source):
+            target = folder / (source.name + ".o")
+            must(COMPILER, *language(source), *flags, "-I.", "-c", source, "-o",
+                 target)
+            return target
+
+        with concurrent.futures.ThreadPoolExecutor(2) as pool:
+            objects = list(pool.map(build, cls.sources))
+        program = folder / "program"
+        must(COMPILER, *cls.runtime, *objects, *EXECUTABLE_STACK, *link, "-o", program)
+        return must("timeout", "120", program, *arguments)
+
+    def check(self, name, flags, link=(), **options):
+        with_probes = flags + plugged(**options) + ["-DYAMANOTE_PREEMPTIBLE=1"]
+        self.assertEqual(
+            self.outcome(name, with_probes, ["preemptible"], link),
+            self.expected)
+
+    def test_O0(self):
+        self.check("O0", ["-O0", "-g"])
+
+    def test_O1(self):
+        self.check("O1", ["-O1", "-g"])
+
+    def test_O2(self):
+        self.check("O2", ["-O2", "-g"])
+
+    def test_O3_in_sections(self):
+        self.check("O3", ["-O3", "-g", "-ffunction-sections", "-fPIE"])
+
+    def test_O2_initial_exec_without_frame_pointers(self):
+        self.check("ie", ["-O2", "-fPIC", "-fomit-frame-pointer",
+                          "-funroll-loops"], tls="initial-exec")
+
+
+class Code(unittest.TestCase):
+    """The probes and guards of small functions."""
+
+    def assembly(self, text, *flags, **options):
+        with tempfile.TemporaryDirectory() as folder:
+            source = pathlib.Path(folder) / "input.cc"
+            source.write_text(text)
+            return must(COMPILER, "-std=c++20", *(flags or ("-O2",)),
+                        *plugged(**options), "-S", source, "-o", "-")
+
+    def body(self, text, *flags, **options):
+        """The assembly of function f, which is extern "C"."""
+        found = re.search(r"^f:\n(.*?)^\t\.size\tf,",
+                          self.assembly(text, *flags, **options), re.S | re.M)
+        self.assertIsNotNone(found)
+        return found.group(1)
+
+    def probes(self, text, *flags):
+        return self.body(text, *flags).count("call\tyamanote_preempt_probe")
+
+    def test_a_leaf_has_none(self):
+        self.assertEqual(
+            self.probes('extern "C" int f(int a) { return a * 3; }'), 0)
+
+    def test_a_loop_has_one(self):
+        self.assertEqual(self.probes(
+            'extern "C" int f(int* a, int n) { int s = 1; '
+            'for (int i = 0; i < n; ++i) s = s * 3 + a[i]; return s; }'), 1)
+
+    def test_nested_loops_of_which_the_inner_one_always_runs_have_one(self):
+        self.assertEqual(self.probes(
+            'extern "C" long f(long* a, long n) { long s = 1, i = 0; do { '
+            'long k = n; do s = s * 3 + a[k]; while (--k); } while (++i < n); '
+            'return s; }'), 1)
+
+    def test_a_short_loop_has_none(self):
+        self.assertEqual(self.probes(
+            'extern "C" int f(int* a) { int s = 1; '
+            'for (int i = 0; i < 40; ++i) s = s * 3 + a[i]; return s; }'), 0)
+
+    def test_a_long_counted_loop_has_one(self):
+        self.assertEqual(self.probes(
+            'extern "C" int f(int* a) { int s = 1; '
+            'for (int i = 0; i < 4000; ++i) s = s * 3 + a[i]; return s; }'), 1)
+
+    def test_a_call_has_one_at_the_entry(self):
+        body = self.body('int g(int); extern "C" int f(int a) '
+                         '{ return g(a) + g(a + 1); }')
+        self.assertEqual(body.count("call\tyamanote_preempt_probe"), 1)
+        self.assertLess(body.index("yamanote_preempt_flag"), body.index("_Z1gi"))
+
+    def test_a_call_that_is_seldom_made_has_it_there(self):
+        body = self.body('int g(int); extern "C" int f(int a) '
+                         '{ if (__builtin_expect(a > 9, 0)) return g(a) + 2; '
+                         'return a; }')
+        self.assertEqual(body.count("call\tyamanote_preempt_probe"), 1)
+        self.assertLess(body.index("$9"), body.index("yamanote_preempt_flag"))
+
+    def test_a_tail_call_has_one(self):
+        self.assertEqual(self.probes(
+            'int g(int); extern "C" int f(int a) { return g(a); }'), 1)
+
+    def test_a_loop_with_a_call_has_one(self):
+        self.assertEqual(self.probes(
+            'void g(int); extern "C" void f(int n) '
+            '{ do g(n); while (--n); }'), 1)
+
+    def test_a_call_of_a_leaf_has_none(self):
+        self.assertEqual(self.probes(
+            '[[gnu::noinline]] static int g(int a) { return a * 5; } '
+            'extern "C" int f(int a) { return g(a) + g(a + 1); }'), 0)
+
+    def test_a_call_of_a_builtin_has_none(self):
+        self.assertEqual(self.probes(
+            'extern "C" void f(char* a, char* b, unsigned long n) '
+            '{ __builtin_memcpy(a, b, n); a[0] = 1; }'), 0)
+
+    def test_a_call_that_never_comes_back_has_none(self):
+        self.assertEqual(self.probes(
+            '[[noreturn]] void g(int); extern "C" int f(int a) '
+            '{ if (a < 0) g(a); return a * 3; }'), 0)
+
+    def test_recursion_has_one(self):
+        self.assertGreaterEqual(self.probes(
+            'extern "C" int f(int a) { return a < 2 ? a : f(a - 1) * f(a - 2); }',
+            "-O1"), 1)
+
+    def test_every_loop_has_one_without_optimisation(self):
+        self.assertEqual(self.probes(
+            'extern "C" int f(int n) { int s = 0; for (int i = 0; i < n; ++i) '
+            's += i; while (s > n) --s; return s; }', "-O0"), 2)
+
+    def test_a_naked_function_has_none(self):
+        self.assertEqual(self.probes(
+            'extern "C" __attribute__((naked)) void f() '
+            '{ asm("1: dec %rdi; jnz 1b; ret"); }'), 0)
+
+    def test_the_runtime_has_none(self):
+        self.assertNotIn("yamanote_preempt_probe", self.assembly(
+            'void g(int); extern "C" void yamanote_preempt_f(int n) '
+            '{ while (--n) g(n); }'))
+
+    def test_a_guarded_function_has_a_guard_only(self):
+        for marked in ("thread_local int v; void g(); "
+                       'extern "C" int f(int n) {',
+                       "static int v; void g(); extern \"C\" "
+                       "__attribute__((yamanote_no_preempt)) int f(int n) {",
+                       "#include <cerrno>\n#define v errno\nvoid g(); "
+                       'extern "C" int f(int n) {'):
+            body = self.body(marked + "if (n < 0) return 1; do { g(); ++v; } "
+                             "while (--n); return v; }")
+            self.assertNotIn("yamanote_preempt_flag", body)
+            # Read and raised on entry, restored before the return.
+            self.assertGreaterEqual(
+                body.count("%fs:yamanote_preempt_guard@tpoff"), 3)
+
+    def test_a_guarded_leaf_has_nothing(self):
+        self.assertNotIn("yamanote", self.body(
+            'thread_local int v; extern "C" int f(int n) '
+            '{ do v += n; while (--n); return v; }'))
+
+    def test_text_of_a_probe(self):
+        body = self.body('extern "C" int f(int* a, int n) { int s = 1; '
+                         'for (int i = 0; i < n; ++i) s = s * 3 + a[i]; '
+                         'return s; }')
+        self.assertRegex(
+            body, r"cmpb\t\$0, %fs:yamanote_preempt_flag@tpoff\s+jne\t1f\s+2:"
+            r"\s+\.subsection 1\s+1:\s+leaq\t-128\(%rsp\), %rsp"
+            r"\s+call\tyamanote_preempt_probe\s+\.long\t2b - \.\s+\.previous")
+
+    def test_initial_exec(self):
+        text = self.assembly(
+            'thread_local int v; void g(); void h() { g(); ++v; } '
+            'extern "C" int f(int* a, int n) { int s = 1; '
+            'for (int i = 0; i < n; ++i) s = s * 3 + a[i]; return s; }',
+            "-O2", "-fPIC", tls="initial-exec")
+        self.assertRegex(text, r"movq\tyamanote_preempt_flag@gottpoff\(%rip\)")
+        self.assertRegex(text, r"movq\tyamanote_preempt_guard@gottpoff\(%rip\)")
+        self.assertNotRegex(text, r"yamanote_preempt_\w+@tpoff")
+
+    def test_intel_syntax_and_attributes_of_c(self):
+        with tempfile.TemporaryDirectory() as folder:
+            source = pathlib.Path(folder) / "input.c"
+            source.write_text("int g(int); int f(int n) "
+                              "{ while (n) n -= g(n); return 0; }")
+            must(COMPILER, "-x", "c", "-O2", "-masm=intel", *plugged(), "-c",
+                 source, "-o", pathlib.Path(folder) / "output.o")
+
+
+class Options(unittest.TestCase):
+    """Wrong options and compilers are refused with a reason."""
+
+    def refusal(self, *flags):
+        done = command(COMPILER, "-x", "c++", "-c", "/dev/null", "-o",
+                       "/dev/null", *flags)
+        self.assertNotEqual(done.returncode, 0)
+        return done.stderr
+
+    def test_unknown_value(self):
+        message = self.refusal(*plugged(tls="global"))
+        self.assertIn("'global'; it must be 'local-exec' or 'initial-exec'",
+                      message.replace("‘", "'").replace("’", "'"))
+
+    def test_unknown_key(self):
+        self.assertIn("the options are", self.refusal(*plugged(speed="9")))
+
+    def test_other_compiler(self):
+        version = must(COMPILER, "-dumpfullversion").strip()
+        other = version[:-1] + ("9" if version[-1] != "9" else "8")
+        with tempfile.TemporaryDirectory() as folder:
+            copy = pathlib.Path(folder) / "yamanote_gcc.so"
+            copy.write_bytes(pathlib.Path(PLUGIN).read_bytes().replace(
+                version.encode() + b"\0", other.encode() + b"\0"))
+            message = self.refusal(f"-fplugin={copy}")
+        self.assertIn(f"was built for GCC {other}", message)
+        self.assertIn(f"cannot work in GCC {version}", message)
+
+    def test_report(self):
+        with tempfile.TemporaryDirectory() as folder:
+            source = pathlib.Path(folder) / "input.cc"
+            source.write_text('void g(); extern "C" void f() { g(); g(); } '
+                              'thread_local int v; extern "C" int h() '
+                              '{ g(); return v; }')
+            done = command(COMPILER, "-O2", *plugged(report=""), "-S", source,
+                           "-o", "/dev/null")
+        self.assertIn("yamanote: f: 1 probes", done.stderr)
+        self.assertIn("yamanote: h: no probes (thread_local), guarded",
+                      done.stderr)
+
+
+if __name__ == "__main__":
+    COMPILER, PLUGIN = sys.argv[1:3]
+    unittest.main(argv=sys.argv[:1] + sys.argv[3:], verbosity=2)

@@ -1,0 +1,96 @@
+# stand_in_probe.S - yamanote_preempt_probe for tests of the plug-in.
+#
+# Does what docs/probes.md promises and no more: the arithmetic flags and every
+# byte below the red zone come back changed, all registers as they were.
+
+        .text
+        .globl  yamanote_preempt_probe
+        .type   yamanote_preempt_probe, @function
+yamanote_preempt_probe:
+        .cfi_startproc
+        # The probe has skipped the red zone, the call has pushed one word.
+        .cfi_def_cfa %rsp, 136
+        .cfi_offset %rip, -136
+        pushq   %rax
+        .cfi_adjust_cfa_offset 8
+        pushq   %rcx
+        .cfi_adjust_cfa_offset 8
+        # The word behind the call says where the function goes on.
+        movq    16(%rsp), %rax
+        movslq  (%rax), %rcx
+        addq    %rcx, %rax
+        movq    %rax, 16(%rsp)
+        pushfq
+        .cfi_adjust_cfa_offset 8
+        pushq   %rbx
+        .cfi_adjust_cfa_offset 8
+        .cfi_rel_offset %rbx, 0
+        pushq   %rdx
+        .cfi_adjust_cfa_offset 8
+        pushq   %rsi
+        .cfi_adjust_cfa_offset 8
+        pushq   %rdi
+        .cfi_adjust_cfa_offset 8
+        pushq   %r8
+        .cfi_adjust_cfa_offset 8
+        pushq   %r9
+        .cfi_adjust_cfa_offset 8
+        pushq   %r10
+        .cfi_adjust_cfa_offset 8
+        pushq   %r11
+        .cfi_adjust_cfa_offset 8
+        movq    %rsp, %rbx
+        .cfi_def_cfa_register %rbx
+        subq    $512, %rsp
+        andq    $-64, %rsp
+        fxsave64 (%rsp)
+        fninit
+        cld
+        leaq    224(%rbx), %rdi          # The interrupted stack pointer.
+        movq    88(%rbx), %rsi           # Where it goes on.
+        call    stand_in_hit
+        # Whatever is not restored below is wrong now.
+        pcmpeqd %xmm0, %xmm0
+        movdqa  %xmm0, %xmm1
+        movdqa  %xmm0, %xmm2
+        movdqa  %xmm0, %xmm3
+        movdqa  %xmm0, %xmm7
+        movdqa  %xmm0, %xmm15
+        fxrstor64 (%rsp)
+        movq    %rbx, %rsp
+        .cfi_def_cfa_register %rsp
+        popq    %r11
+        .cfi_adjust_cfa_offset -8
+        popq    %r10
+        .cfi_adjust_cfa_offset -8
+        popq    %r9
+        .cfi_adjust_cfa_offset -8
+        popq    %r8
+        .cfi_adjust_cfa_offset -8
+        popq    %rdi
+        .cfi_adjust_cfa_offset -8
+        popq    %rsi
+        .cfi_adjust_cfa_offset -8
+        popq    %rdx
+        .cfi_adjust_cfa_offset -8
+        popq    %rbx
+        .cfi_adjust_cfa_offset -8
+        .cfi_restore %rbx
+        popfq
+        .cfi_adjust_cfa_offset -8
+        # Carry, zero, sign, overflow and parity in turn, on and off.
+        addq    $0x4b, stand_in_noise(%rip)
+        movq    stand_in_noise(%rip), %rcx
+        rorb    $3, %cl
+        cmpb    $0x5a, %cl
+        popq    %rcx
+        .cfi_adjust_cfa_offset -8
+        popq    %rax
+        .cfi_adjust_cfa_offset -8
+        ret     $128
+        .cfi_endproc
+        .size   yamanote_preempt_probe, . - yamanote_preempt_probe
+
+        .local  stand_in_noise
+        .comm   stand_in_noise, 8, 8
+        .section .note.GNU-stack, "", @progbits
