@@ -33,6 +33,8 @@ function(yamanote_preemptible target)
                       -fplugin-arg-yamanote_gcc-tls=${tls}>)
   target_compile_definitions(${target}
                              PRIVATE $<$<COMPILE_LANGUAGE:C,CXX>:YAMANOTE_PREEMPTIBLE=1>)
+  # Holds preemption off while a lock of the process is held.
+  target_link_libraries(${target} PUBLIC yamanote::locks)
   get_target_property(sources ${target} SOURCES)
   foreach(source IN LISTS sources)
     if(source MATCHES "\\.(c|cc|cpp|cxx)$")

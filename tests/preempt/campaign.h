@@ -37,9 +37,10 @@ struct Outcome {
 // Runs `work` on `tasks` user threads until the scheduler has preempted them
 // `preemptions` times, and each has done a round. The calling kernel thread keeps
 // time, by instants that it makes up.
-inline Outcome Run(const Campaign& campaign, const Work& work) {
+inline Outcome RunCampaign(const Campaign& campaign, const Work& work) {
   using namespace std::chrono_literals;
   constexpr Duration kSlice = 5us;
+  constexpr unsigned kMostRounds = 20'000'000;
   RuntimeOptions options;
   options.cores = campaign.cores;
   options.pin = false;
@@ -60,7 +61,8 @@ inline Outcome Run(const Campaign& campaign, const Work& work) {
           do {
             if (!work(task, round++)) ++wrong;
             ++rounds;
-          } while (runtime->stats().preemptions < campaign.preemptions);
+          } while (runtime->stats().preemptions < campaign.preemptions &&
+                   round < kMostRounds);
         });
       }
       for (Thread& thread : threads) thread.join();

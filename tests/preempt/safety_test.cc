@@ -20,29 +20,33 @@ std::vector<NamedWork> AllWorks() {
   return all;
 }
 
+constexpr uint64_t kPreemptions = 150;
+
 class SafetyTest : public testing::TestWithParam<NamedWork> {};
 
 TEST_P(SafetyTest, ComputesTheSameWhilePreempted) {
   const NamedWork& work = GetParam();
   for (const unsigned cores : {1u, 2u}) {
     const Outcome outcome =
-        Run({.cores = cores, .preemptions = 300}, work.work);
+        RunCampaign({.cores = cores, .preemptions = kPreemptions}, work.work);
     EXPECT_EQ(outcome.wrong, 0U)
         << work.name << " on " << cores << " core(s), " << outcome.rounds
         << " rounds, " << outcome.preemptions << " preemptions";
+    EXPECT_GE(outcome.preemptions, kPreemptions)
+        << work.name << " has no probes";
   }
 }
 
 INSTANTIATE_TEST_SUITE_P(Works, SafetyTest, testing::ValuesIn(AllWorks()),
-                         [](const auto& info) {
-                           return std::string(info.param.name);
+                         [](const auto& work) {
+                           return std::string(work.param.name);
                          });
 
 TEST(SafetyMixTest, AllWorksBesideEachOther) {
   const std::vector<NamedWork> works = AllWorks();
   for (const char* preset : {"yamanote", "tq", "shinjuku"}) {
     for (const unsigned cores : {1u, 2u}) {
-      const Outcome outcome = Run(
+      const Outcome outcome = RunCampaign(
           {.preset = preset, .cores = cores, .tasks = 20, .preemptions = 2000},
           [&](unsigned task, unsigned round) {
             return works[(task + round * 7) % works.size()].work(task, round);

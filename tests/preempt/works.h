@@ -15,6 +15,18 @@ struct NamedWork {
   bool (*work)(unsigned task, unsigned round);
 };
 
+// `n`, which the compiler does not know: a loop that it knows to be short has no
+// probes.
+inline int Unknown(int n) {
+  asm volatile("" : "+r"(n));
+  return n;
+}
+
+// Does nothing, with a probe each time: where a task is likely to be preempted.
+inline void Linger(int times) {
+  for (int i = Unknown(times); i > 0; --i) asm volatile("");
+}
+
 std::vector<NamedWork> LibraryWorks();   // works_library.cc
 std::vector<NamedWork> LanguageWorks();  // works_language.cc
 std::vector<NamedWork> LockWorks();      // works_locks.cc

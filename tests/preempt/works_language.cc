@@ -24,8 +24,7 @@ namespace {
 struct Counts {
   explicit Counts(int& n) : count(n) { ++count; }
   ~Counts() {
-    for (volatile int i = 0; i < 20; i = i + 1) {
-    }
+    Linger(20);
     --count;
   }
   int& count;
@@ -38,8 +37,7 @@ int Throw(int depth, int& alive) {
   try {
     return Throw(depth - 1, alive) + 1;
   } catch (const std::runtime_error& error) {
-    for (volatile int i = 0; i < 20; i = i + 1) {
-    }
+    Linger(20);
     if (depth % 3 == 0) throw std::runtime_error(error.what());
     if (depth % 3 == 1) throw;
     return depth;
@@ -59,8 +57,7 @@ bool Exceptions(unsigned task, unsigned) {
       try {
         throw task;
       } catch (unsigned number) {
-        for (volatile int i = 0; i < 20; i = i + 1) {
-        }
+        Linger(20);
         right = right && number == task;
       }
       // The outer one is still the current exception of this task.
@@ -84,28 +81,32 @@ thread_local Pair t_pair;
   for (int i = 0; i < 50; ++i) {
     right = right && t_pair.first == t_pair.second;
     t_pair.first += 1;
-    for (volatile int spin = 0; spin < 5; spin = spin + 1) {
-    }
+    Linger(5);
     t_pair.second += 1;
   }
   return right;
 }
 
-bool ThreadLocal(unsigned, unsigned) { return BumpPair(); }
+bool ThreadLocal(unsigned, unsigned) {
+  const bool right = BumpPair();
+  Linger(20);
+  return right;
+}
 
 YAMANOTE_NO_PREEMPT [[gnu::noinline]] bool Excluded(const void*& where) {
   // All in one go: on one kernel thread, which nobody else had meanwhile.
   static thread_local const void* t_visitor = nullptr;
   t_visitor = &where;
-  for (volatile int i = 0; i < 100; i = i + 1) {
-  }
+  Linger(100);
   where = nullptr;
   return t_visitor == &where;
 }
 
 bool Attribute(unsigned, unsigned) {
   const void* where = nullptr;
-  return Excluded(where);
+  const bool right = Excluded(where);
+  Linger(20);
+  return right;
 }
 
 bool Guards(unsigned task, unsigned) {
@@ -115,10 +116,7 @@ bool Guards(unsigned task, unsigned) {
     // Nobody else of this core may come here meanwhile. Which core that is may
     // not change either.
     const std::thread::id here = std::this_thread::get_id();
-    CallSafe([&] {
-      for (volatile int spin = 0; spin < 30; spin = spin + 1) {
-      }
-    });
+    CallSafe([&] { Linger(30); });
     right = right && here == std::this_thread::get_id();
     (void)task;
   }
@@ -157,7 +155,7 @@ bool Vectors(unsigned task) {
       a[i] = static_cast<uint32_t>(i * 2654435761U + task);
       b[i] = static_cast<uint32_t>(i + 1);
     }
-    for (int i = 0; i < 300; ++i) {
+    for (int i = Unknown(300); i > 0; --i) {
       a = a * 1664525U + b;
       b = b ^ (a >> 3);
     }
@@ -178,7 +176,7 @@ bool SseVectors(unsigned task, unsigned) { return Vectors<Sse>(task); }
 [[gnu::target("avx2")]] uint32_t AvxSum(unsigned task) {
   Avx a{};
   for (int i = 0; i < 8; ++i) a[i] = task + static_cast<uint32_t>(i);
-  for (int i = 0; i < 300; ++i) a = a * 1664525U + 1013904223U;
+  for (int i = Unknown(300); i > 0; --i) a = a * 1664525U + 1013904223U;
   uint32_t folded = 0;
   for (int i = 0; i < 8; ++i) folded = folded * 31 + a[i];
   return folded;
@@ -194,7 +192,7 @@ bool AvxVectors(unsigned task, unsigned) {
     unsigned task) {
   Avx512 a{};
   for (int i = 0; i < 16; ++i) a[i] = task + static_cast<uint32_t>(i);
-  for (int i = 0; i < 300; ++i) a = a * 1664525U + 1013904223U;
+  for (int i = Unknown(300); i > 0; --i) a = a * 1664525U + 1013904223U;
   uint32_t folded = 0;
   for (int i = 0; i < 16; ++i) folded = folded * 31 + a[i];
   return folded;
@@ -260,13 +258,12 @@ bool Coroutines(unsigned, unsigned) {
 std::atomic<unsigned> g_signals{0};
 
 void OnSignal(int) {
-  for (volatile int i = 0; i < 50; i = i + 1) {
-  }
+  Linger(50);
   g_signals.fetch_add(1);
 }
 
-bool Signals(unsigned, unsigned round) {
-  if (round == 0) signal(SIGUSR1, &OnSignal);
+bool Signals(unsigned, unsigned) {
+  signal(SIGUSR1, &OnSignal);
   const unsigned before = g_signals.load();
   raise(SIGUSR1);
   return g_signals.load() > before;

@@ -155,8 +155,7 @@ bool Qsort(unsigned task, unsigned round) {
                unsigned x = 0, y = 0;
                std::memcpy(&x, a, sizeof x);
                std::memcpy(&y, b, sizeof y);
-               for (volatile int spin = 0; spin < 3; spin = spin + 1) {
-               }
+               Linger(3);
                return x < y ? -1 : x > y ? 1 : 0;
              });
   std::sort(expected.begin(), expected.end());
@@ -182,19 +181,21 @@ bool Regex(unsigned task, unsigned) {
          match[2] == std::to_string(task);
 }
 
+// A function that uses errno is not preempted; its callers are, between the calls.
+[[gnu::noinline]] void SetErrno(int value) { errno = value; }
+[[gnu::noinline]] int ReadErrno() { return errno; }
+
 // errno is the task's: others set it meanwhile, and it may go on elsewhere.
 bool Errno(unsigned task, unsigned round) {
   const int mine = 1 + static_cast<int>((task + round) % 30);
-  errno = mine;
-  for (volatile int i = 0; i < 200; i = i + 1) {
-  }
-  if (errno != mine) return false;
+  SetErrno(mine);
+  Linger(200);
+  if (ReadErrno() != mine) return false;
   char* end = nullptr;
-  errno = 0;
+  SetErrno(0);
   std::strtol("99999999999999999999", &end, 10);
-  for (volatile int i = 0; i < 50; i = i + 1) {
-  }
-  return errno == ERANGE;
+  Linger(50);
+  return ReadErrno() == ERANGE;
 }
 
 }  // namespace
