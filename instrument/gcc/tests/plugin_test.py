@@ -248,6 +248,8 @@ class Code(unittest.TestCase):
             "-O2", "-fPIC", tls="initial-exec")
         self.assertRegex(text, r"movq\tyamanote_preempt_flag@gottpoff\(%rip\)")
         self.assertRegex(text, r"movq\tyamanote_preempt_guard@gottpoff\(%rip\)")
+        self.assertRegex(text,
+                         r"call\t\*yamanote_preempt_probe@GOTPCREL\(%rip\)")
         self.assertNotRegex(text, r"yamanote_preempt_\w+@tpoff")
 
     def test_intel_syntax_and_attributes_of_c(self):
