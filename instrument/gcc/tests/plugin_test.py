@@ -107,7 +107,7 @@ class Results(unittest.TestCase):
 
     def test_O2_initial_exec_without_frame_pointers(self):
         self.check("ie", ["-O2", "-fPIC", "-fomit-frame-pointer",
-                          "-funroll-loops"], tls="initial-exec")
+                          "-frename-registers"], tls="initial-exec")
 
 
 class Code(unittest.TestCase):
