@@ -1,4 +1,4 @@
-# gaps_probe.S - a probe that notes the time since the one before.
+// gaps_probe.S - a probe that notes the time since the one before.
 
         .text
         .globl  yamanote_preempt_probe
