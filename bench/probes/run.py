@@ -10,6 +10,7 @@
 # geometric mean over the layouts. Exit status: 1 if results differ.
 
 import argparse
+import datetime
 import json
 import math
 import platform
@@ -75,7 +76,8 @@ def main():
               f", worst {worst} {100 * (ratios[worst] - 1):+.1f}%")
     if options.json:
         with open(options.json, "w", encoding="utf-8") as file:
-            json.dump({"machine": platform.uname()._asdict(), "unit": "ns",
+            json.dump({"machine": f"{platform.machine()}, {platform.release()}",
+                       "date": f"{datetime.date.today()}", "unit": "ns",
                        "base": options.base, "samples": samples}, file)
             file.write("\n")
 
