@@ -1,14 +1,16 @@
 #!/usr/bin/env python3
-# run.py - compares builds of the kernels: what do probes cost?
+# run.py - what do probes cost? Compares builds of the kernels.
 #
-#   bench/probes/run.py BASE BUILD... [--rounds N] [--kernels a,b] [--json FILE]
+#   bench/probes/run.py [--folder DIR] [--base NAME] [--builds A,B] [--rounds N]
+#                       [--kernels a,b] [--json FILE]
 #
-# BASE and BUILDs are programs made of run.cc and the kernels with different
-# flags. Every round runs each of them once, in turn, per kernel; what is printed
-# is the median over the rounds of BUILD's time to BASE's, their geometric mean
-# and the worst. Exit status: 1 if results differ.
+# A build is four programs, DIR/NAME_0, _16, _32 and _48: run.cc and the kernels
+# in four layouts. Every round runs each of them once, in turn. Printed is, per
+# kernel, the median over the rounds of a build's time to the base's, as the
+# geometric mean over the layouts. Exit status: 1 if results differ.
 
 import argparse
+import datetime
 import json
 import math
 import platform
@@ -17,6 +19,7 @@ import subprocess
 import sys
 
 KERNELS = ["fill", "hash", "chase", "matmul", "map", "json", "sort", "fib"]
+LAYOUTS = ["0", "16", "32", "48"]
 
 
 def run(program, kernel):
@@ -26,44 +29,56 @@ def run(program, kernel):
     return int(line[1]), line[2]
 
 
+def compare(base, build, samples):
+    """Returns kernel -> the ratio of `build` to `base`, over all layouts."""
+    return {kernel: geometric_mean([
+        statistics.median(b / a for a, b in zip(layouts[base][at],
+                                                layouts[build][at]))
+        for at in LAYOUTS]) for kernel, layouts in samples.items()}
+
+
+def geometric_mean(ratios):
+    return math.exp(statistics.fmean(math.log(ratio) for ratio in ratios))
+
+
 def main():
     parser = argparse.ArgumentParser()
-    parser.add_argument("base")
-    parser.add_argument("builds", nargs="+")
+    parser.add_argument("--folder", default="build/bench/bin")
+    parser.add_argument("--base", default="bench_probes_plain")
+    parser.add_argument("--builds", default="bench_probes")
     parser.add_argument("--rounds", type=int, default=11)
     parser.add_argument("--kernels", default=",".join(KERNELS))
     parser.add_argument("--json", help="file for the raw samples")
     options = parser.parse_args()
 
-    kernels = options.kernels.split(",")
-    programs = [options.base] + options.builds
-    samples = {p: {k: [] for k in kernels} for p in programs}
-    for kernel in kernels:
+    builds = options.builds.split(",")
+    samples = {}
+    for kernel in options.kernels.split(","):
+        samples[kernel] = {name: {at: [] for at in LAYOUTS}
+                           for name in [options.base] + builds}
+        results = set()
         for _ in range(options.rounds):
-            results = set()
-            for program in programs:
-                took, result = run(program, kernel)
-                samples[program][kernel].append(took)
-                results.add(result)
-            if len(results) != 1:
-                sys.exit(f"run.py: {kernel}: results differ: {results}")
+            for at in LAYOUTS:
+                for name in [options.base] + builds:
+                    took, result = run(f"{options.folder}/{name}_{at}", kernel)
+                    samples[kernel][name][at].append(took)
+                    results.add(result)
+        if len(results) != 1:
+            sys.exit(f"run.py: {kernel}: results differ: {results}")
 
-    for build in options.builds:
-        ratios = {
-            k: statistics.median(
-                b / a for a, b in zip(samples[options.base][k], samples[build][k]))
-            for k in kernels}
-        mean = math.exp(statistics.fmean(math.log(r) for r in ratios.values()))
-        worst = max(ratios, key=ratios.get)
-        print(build)
+    for build in builds:
+        ratios = compare(options.base, build, samples)
+        print(f"{build} to {options.base}")
         for kernel, ratio in ratios.items():
             print(f"  {kernel:8} {100 * (ratio - 1):+6.1f}%")
-        print(f"  geometric mean {100 * (mean - 1):+.1f}%, "
-              f"worst {worst} {100 * (ratios[worst] - 1):+.1f}%")
+        worst = max(ratios, key=ratios.get)
+        print(f"  geometric mean {100 * (geometric_mean(ratios.values()) - 1):+.1f}%"
+              f", worst {worst} {100 * (ratios[worst] - 1):+.1f}%")
     if options.json:
         with open(options.json, "w", encoding="utf-8") as file:
-            json.dump({"machine": platform.uname()._asdict(),
-                       "base": options.base, "samples": samples}, file, indent=1)
+            json.dump({"machine": f"{platform.machine()}, {platform.release()}",
+                       "date": f"{datetime.date.today()}", "unit": "ns",
+                       "base": options.base, "samples": samples}, file)
             file.write("\n")
 
 

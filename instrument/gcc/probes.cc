@@ -44,11 +44,14 @@ bool FindPlace(basic_block block, bool wants_scratch, Place* place) {
   auto consider = [&](rtx_insn* before) {
     if (bitmap_bit_p(live, FLAGS_REG)) return;
     const Scratch* scratch = wants_scratch ? FreeRegister(live) : nullptr;
-    // The first place, unless it lacks a register and another one does not.
-    if (found && wants_scratch && scratch == nullptr) return;
+    // The first place, unless it lacks a register and another one does not;
+    // but not behind a call, which the probe may be for.
+    const bool behind_call = before != nullptr && CALL_P(before);
+    if (found && wants_scratch && scratch == nullptr && !behind_call) return;
     *place = {before, block, scratch};
     found = true;
   };
+  bitmap_copy(live, DF_LR_OUT(block));
   df_simulate_initialize_backwards(block, live);
   bool empty = true;
   rtx_insn* insn;
@@ -80,10 +83,14 @@ std::string ProbeText(TlsModel tls, const Scratch* scratch) {
         "movq\tyamanote_preempt_flag@gottpoff(%%rip), %%rax\n\t"
         "cmpb\t$0, %%fs:(%%rax)\n\tpopq\t%%rax\n\tleaq\t128(%%rsp), %%rsp";
   }
-  text +=
-      "\n\tjne\t1f\n2:\n\t.subsection 1\n"
-      "1:\tleaq\t-128(%%rsp), %%rsp\n\tcall\tyamanote_preempt_probe\n\t"
-      ".long\t2b - .\n\t.previous";
+  // Not by way of a procedure linkage table: what binds a function at its first
+  // call changes registers that a caller does not count on, and this one does.
+  const char* target = tls == TlsModel::kLocalExec
+                           ? "yamanote_preempt_probe"
+                           : "*yamanote_preempt_probe@GOTPCREL(%%rip)";
+  text += std::string("\n\tjne\t1f\n2:\n\t.subsection 1\n") +
+          "1:\tleaq\t-128(%%rsp), %%rsp\n\tcall\t" + target +
+          "\n\t.long\t2b - .\n\t.previous";
   if (intel) text += "\n\t.intel_syntax noprefix";
   return text;
 }
@@ -91,7 +98,8 @@ std::string ProbeText(TlsModel tls, const Scratch* scratch) {
 class ProbesPass final : public rtl_opt_pass {
  public:
   static constexpr pass_data kData = {
-      RTL_PASS, "yamanote_probes", OPTGROUP_NONE, TV_NONE, 0, 0, 0, 0, 0};
+      RTL_PASS, "yamanote_probes", OPTGROUP_NONE, TV_NONE, 0, 0, 0,
+      0,        TODO_df_finish};
 
   ProbesPass(gcc::context* context, Unit* unit)
       : rtl_opt_pass(kData, context), unit_(unit) {}

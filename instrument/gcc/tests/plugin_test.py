@@ -107,7 +107,7 @@ class Results(unittest.TestCase):
 
     def test_O2_initial_exec_without_frame_pointers(self):
         self.check("ie", ["-O2", "-fPIC", "-fomit-frame-pointer",
-                          "-funroll-loops"], tls="initial-exec")
+                          "-frename-registers"], tls="initial-exec")
 
 
 class Code(unittest.TestCase):
@@ -248,6 +248,8 @@ class Code(unittest.TestCase):
             "-O2", "-fPIC", tls="initial-exec")
         self.assertRegex(text, r"movq\tyamanote_preempt_flag@gottpoff\(%rip\)")
         self.assertRegex(text, r"movq\tyamanote_preempt_guard@gottpoff\(%rip\)")
+        self.assertRegex(text,
+                         r"call\t\*yamanote_preempt_probe@GOTPCREL\(%rip\)")
         self.assertNotRegex(text, r"yamanote_preempt_\w+@tpoff")
 
     def test_intel_syntax_and_attributes_of_c(self):

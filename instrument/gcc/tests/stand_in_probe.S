@@ -1,21 +1,21 @@
-# stand_in_probe.S - yamanote_preempt_probe for tests of the plug-in.
-#
-# Does what docs/probes.md promises and no more: the arithmetic flags and every
-# byte below the red zone come back changed, all registers as they were.
+// stand_in_probe.S - yamanote_preempt_probe for tests of the plug-in.
+//
+// Does what docs/probes.md promises and no more: the arithmetic flags and every
+// byte below the red zone come back changed, all registers as they were.
 
         .text
         .globl  yamanote_preempt_probe
         .type   yamanote_preempt_probe, @function
 yamanote_preempt_probe:
         .cfi_startproc
-        # The probe has skipped the red zone, the call has pushed one word.
+        // The probe has skipped the red zone, the call has pushed one word.
         .cfi_def_cfa %rsp, 136
         .cfi_offset %rip, -136
         pushq   %rax
         .cfi_adjust_cfa_offset 8
         pushq   %rcx
         .cfi_adjust_cfa_offset 8
-        # The word behind the call says where the function goes on.
+        // The word behind the call says where the function goes on.
         movq    16(%rsp), %rax
         movslq  (%rax), %rcx
         addq    %rcx, %rax
@@ -46,10 +46,10 @@ yamanote_preempt_probe:
         fxsave64 (%rsp)
         fninit
         cld
-        leaq    224(%rbx), %rdi          # The interrupted stack pointer.
-        movq    88(%rbx), %rsi           # Where it goes on.
+        leaq    224(%rbx), %rdi          // The interrupted stack pointer.
+        movq    88(%rbx), %rsi           // Where it goes on.
         call    stand_in_hit
-        # Whatever is not restored below is wrong now.
+        // Whatever is not restored below is wrong now.
         pcmpeqd %xmm0, %xmm0
         movdqa  %xmm0, %xmm1
         movdqa  %xmm0, %xmm2
@@ -78,7 +78,7 @@ yamanote_preempt_probe:
         .cfi_restore %rbx
         popfq
         .cfi_adjust_cfa_offset -8
-        # Carry, zero, sign, overflow and parity in turn, on and off.
+        // Carry, zero, sign, overflow and parity in turn, on and off.
         addq    $0x4b, stand_in_noise(%rip)
         movq    stand_in_noise(%rip), %rcx
         rorb    $3, %cl
