@@ -1,36 +1,53 @@
-// service.cc - burns the time in slices of a microsecond.
+// service.cc - burns the time that a request asks for.
 //
-// Between slices it asks whether it must give way. Time that others ran in
-// between is not counted as burned: a jump of the clock across CheckPreempt() is
-// left out.
+// Compiled with probes it may be preempted at every turn of the loop; without, it
+// asks every microsecond whether it must give way. Time that others ran in between
+// is not counted as burned.
 
 #include "apps/spin/service.h"
 
-#include <algorithm>
-
 #include "base/cpu.h"
+#include "worker/spawn.h"
 #include "yamanote/thread.h"
 
 namespace yamanote::apps {
 namespace {
 
-constexpr Duration kSlice = std::chrono::microseconds(1);
+#if !defined(YAMANOTE_PREEMPTIBLE)
+constexpr Duration kBetweenChecks = std::chrono::microseconds(1);
+#endif
 
-// Burns `time` by the clock.
 void Burn(Duration time) {
-  Instant now = Clock::now();
-  Duration left = time;
-  while (left > Duration::zero()) {
-    const Instant until = now + std::min(left, kSlice);
-    const Instant begin = now;
-    while ((now = Clock::now()) < until) base::Pause();
-    left -= now - begin;
-    if (left <= Duration::zero()) return;
-    if (CheckPreempt()) now = Clock::now();
+  Instant last = Clock::now();
+  uint64_t stint = worker::CurrentStint();
+#if !defined(YAMANOTE_PREEMPTIBLE)
+  Instant check = last + kBetweenChecks;
+#endif
+  while (time > Duration::zero()) {
+    base::Pause();
+    const Instant now = Clock::now();
+    const uint64_t current = worker::CurrentStint();
+    if (current == stint) time -= now - last;
+    stint = current;
+    last = now;
+#if !defined(YAMANOTE_PREEMPTIBLE)
+    if (now >= check) {
+      CheckPreempt();
+      check = now + kBetweenChecks;
+    }
+#endif
   }
 }
 
 }  // namespace
+
+bool SpinService::HasProbes() {
+#if defined(YAMANOTE_PREEMPTIBLE)
+  return true;
+#else
+  return false;
+#endif
+}
 
 void SpinService::Handle(const Request& request, Reply& reply) {
   const auto message = net::DecodeSpin(request.bytes);

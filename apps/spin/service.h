@@ -1,9 +1,9 @@
 // service.h - the spin service: burns a core for as long as each request asks.
 //
 // Use it to measure a scheduler: the service time is known, so slowdown is too.
-// The time is wall time on the core, so a request that gives way to others, or
-// whose core the hypervisor takes away, has burned less than it asked for; the
-// generator's samples show it as latency either way.
+// The time is wall time on the core: what others run while a request is preempted
+// is not counted, what the kernel or the hypervisor takes is. The generator's
+// samples show both as latency.
 
 #pragma once
 
@@ -15,6 +15,9 @@ namespace yamanote::apps {
 class SpinService final : public Service {
  public:
   void Handle(const Request& request, Reply& reply) override;
+
+  // Whether its loop was compiled with probes.
+  static bool HasProbes();
 };
 
 }  // namespace yamanote::apps

@@ -34,6 +34,10 @@ Result<void> Spawn(const SpawnOptions& options, void (*entry)(void*),
 // answer of a user thread is stale after its next scheduling point.
 CoreId CurrentCore();
 
+// A number that stays the same while the caller, a user thread, is on its core
+// without a break; 0 on a plain kernel thread.
+uint64_t CurrentStint();
+
 // The poller of `core`, where descriptors that it serves are added; it lives as
 // long as the runtime. Any thread of a process with a runtime.
 io::Poller& PollerOf(CoreId core);

@@ -221,6 +221,14 @@ io::Poller& PollerOf(CoreId core) {
   return Engine::Current()->parking().poller(core);
 }
 
+uint64_t CurrentStint() {
+  const Worker* const worker = Worker::This();
+  if (worker == nullptr) return 0;
+  // A core's progress only grows, so equal sums of two cores are no worry within
+  // the few years that the upper bits last.
+  return (worker->reschedules() << 8) + worker->core() + 1;
+}
+
 void CheckPreempt() { Worker::CheckPreempt(); }
 
 }  // namespace worker

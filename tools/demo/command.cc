@@ -91,8 +91,8 @@ std::string SliceNote(const demo::DemoOptions& options) {
   }
   if (sliced.empty()) return "";
   return fmt::format(
-      "{}: the slice is enforced only at voluntary points "
-      "until preemption lands",
+      "{}: the kv service has no probes yet, so the slice ends where it calls "
+      "CheckPreempt()",
       fmt::join(sliced, ", "));
 }
 

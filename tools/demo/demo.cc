@@ -331,8 +331,8 @@ std::vector<std::string> Comparison::Notes() const {
   }
   if (!sliced.empty()) {
     notes.push_back(
-        fmt::format("{}: the slice is enforced only at voluntary points of the "
-                    "server's code until preemption lands.",
+        fmt::format("{}: the kv service has no probes yet, so the slice ends "
+                    "where it calls CheckPreempt().",
                     fmt::join(sliced, ", ")));
   }
   notes.push_back(

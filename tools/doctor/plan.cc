@@ -51,10 +51,10 @@ FactSection Plan(const base::Topology& topology,
   section.facts.push_back(
       {"scheduler", "scheduler", SchedulerText(runtime.scheduling),
        FactState::kPlain, "--preset chooses another; see `yamanote policies`"});
-  section.facts.push_back({"preemption", "preemption", "at voluntary points",
-                           FactState::kPlain,
-                           "a slice ends when the task next blocks, yields or "
-                           "calls CheckPreempt()"});
+  section.facts.push_back(
+      {"preemption", "preemption", "at probes", FactState::kPlain,
+       "in code compiled with them (docs/probes.md); elsewhere a slice ends "
+       "when the task blocks, yields or calls CheckPreempt()"});
   const bool tsc = IsGood(found, "invariant_tsc");
   section.facts.push_back(
       {"clock", "clock", tsc ? "time-stamp counter" : "CLOCK_MONOTONIC",

@@ -240,11 +240,12 @@ void Serve(const ServiceInfo& info, const ServeFlags& flags) {
     Fail(error.message, wrong_value ? kUsage : kFailed);
   }
   served->attach(**server);
-  if (config->runtime.scheduling.slice != kNoPreemption) {
-    fmt::print(
-        stderr,
-        "yamanote: note: slices end at voluntary points only (a handler that "
-        "blocks, yields or calls CheckPreempt)\n");
+  if (config->runtime.scheduling.slice != kNoPreemption &&
+      !served->has_probes) {
+    fmt::print(stderr,
+               "yamanote: note: {} was compiled without probes, so slices end "
+               "where it blocks, yields or calls CheckPreempt() only\n",
+               info.name);
   }
   Serving serving(flags, *config, **server, **runtime, signals);
   Print(fmt::format("ready {}{} {}\n", info.name, Addresses(**server),

@@ -105,6 +105,7 @@ Result<Served> MakeSpin(const Config& config) {
   served.protocol = std::make_unique<net::SpinProtocol>(std::move(options));
   served.service = std::make_unique<apps::SpinService>();
   served.attach = [](const Server&) {};
+  served.has_probes = apps::SpinService::HasProbes();
   return served;
 }
 

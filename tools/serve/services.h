@@ -20,6 +20,8 @@ struct Served {
   // Tells the service about its server, for what it reports to clients. Called
   // after the start; the server outlives the last request.
   std::function<void(const Server&)> attach;
+  // Its code was compiled with probes: slices end anywhere in it.
+  bool has_probes = false;
 };
 
 struct ServiceInfo {
