@@ -9,4 +9,6 @@ set(YAMANOTE_POLICIES
     slo-ratio
     edf
     las
-    lifo)
+    lifo
+    cfs
+    eevdf)
