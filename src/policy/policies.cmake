@@ -11,4 +11,5 @@ set(YAMANOTE_POLICIES
     las
     lifo
     cfs
-    eevdf)
+    eevdf
+    darc)
