@@ -52,8 +52,10 @@ struct ClassOptions {
 struct PolicyOptions {
   Duration slice = kNoPreemption;
   Rejoin rejoin = Rejoin::kTail;
-  // Cores that the domain serves. >= 1.
+  // Cores that the domain serves, >= 1: first_core, first_core + 1, ... Another
+  // may ask now and then: a thief, or a dispatcher that lends a hand.
   unsigned cores = 1;
+  CoreId first_core = 0;
   // By ClassId. A task whose class is beyond the end belongs to class 0. Never
   // empty when it comes from the configuration; an empty one means one class.
   std::vector<ClassOptions> classes = {};
@@ -70,6 +72,10 @@ class Policy {
   // Returns the task `core` runs next; nullptr idles the core. A policy that
   // idles a core while work waits says so in its PolicyInfo.
   virtual Task* PickNext(CoreId core, Instant now) = 0;
+
+  // True if PickNext(core) would return a task. Asked, while tasks wait, only if
+  // the policy is not work-conserving. Default: it would.
+  virtual bool HasWork(CoreId /*core*/) const { return true; }
 
   // As PickNext(), for `thief`, a core of another domain, which enqueues the
   // task there. Default: what its own cores would run next.

@@ -4,8 +4,14 @@
 // dispatching. From about four cores on the lock's cache line is what everybody
 // waits for: use a dedicated dispatcher (dedicated.cc) or a domain per core.
 //
+// An order that keeps tasks back (not work-conserving) alone knows which core may
+// run one. So every new task wakes all idle cores, and those that it is not for
+// sleep on; a core that was at work and gets nothing more though tasks wait wakes
+// the others once, for what it may have run before may be theirs now.
+//
 // Invariant: a task is either in the domain or with one core.
 
+#include <atomic>
 #include <memory>
 
 #include "dispatch/domain.h"
@@ -19,6 +25,7 @@ class Central final : public Placement {
   Central(const PolicyInfo& order, const PolicyOptions& options, unsigned cores)
       : Placement(order, options),
         observes_stops_(order.observes_stops),
+        keeps_back_(!order.work_conserving),
         domain_(order, options, /*shared=*/true),
         cores_(std::make_unique<Core[]>(cores)) {}
 
@@ -26,6 +33,7 @@ class Central final : public Placement {
                  Instant now) override {
     const CoreId last_core = task.last_core;  // The task is others' after this.
     domain_.Enqueue(task, why, now);
+    if (keeps_back_) return {.notify = Notify::kEveryone, .core = kNoCore};
     if (from != kNoCore && TakesItItself(from, why)) return {};
     return {.notify = Notify::kAnyone, .core = last_core};
   }
@@ -33,16 +41,23 @@ class Central final : public Placement {
   Task* PickNext(CoreId core, Instant now) override {
     Task* const task = domain_.PickNext(core, now);
     cores_[core].busy = task != nullptr;
+    if (keeps_back_) Note(core, task);
     return task;
   }
 
   Task* Exchange(Task& current, Wake why, CoreId core, Instant now) override {
-    return domain_.Exchange(current, why, core, now);
+    Task* const task = domain_.Exchange(current, why, core, now);
+    if (keeps_back_) Note(core, task);
+    return task;
   }
 
   void Leave(CoreId core) override { cores_[core].busy = false; }
 
-  bool HasWork(CoreId) const override { return domain_.Waiting() != 0; }
+  bool HasWork(CoreId core) const override {
+    if (!keeps_back_) return domain_.Waiting() != 0;
+    return cores_[core].wake_others.load(std::memory_order_relaxed) ||
+           domain_.HasWork(core);
+  }
   bool SharesWork() const override { return true; }
 
   void OnStop(Task& task, CoreId core, Stop why, Duration ran) override {
@@ -54,11 +69,33 @@ class Central final : public Placement {
     return domain_.Slice(task);
   }
 
+  Placed Dispatch(CoreId core, Instant) override {
+    std::atomic<bool>& wake_others = cores_[core].wake_others;
+    if (!wake_others.load(std::memory_order_relaxed)) return {};
+    wake_others.store(false, std::memory_order_relaxed);
+    return {.notify = Notify::kEveryone, .core = kNoCore};
+  }
+
  private:
-  // Written and read by the core itself only.
+  // Written by the core itself only.
   struct alignas(base::kNoSharing) Core {
     bool busy = false;  // It runs a task.
+    // Only if the order keeps tasks back:
+    bool worked = false;  // It had a task since it last woke the others.
+    // It has to. Others may read it too, as a hint: relaxed.
+    std::atomic<bool> wake_others{false};
   };
+
+  // `core` got `task`, or nothing.
+  void Note(CoreId core, const Task* task) {
+    Core& self = cores_[core];
+    if (task != nullptr) {
+      self.worked = true;
+    } else if (self.worked && domain_.Waiting() != 0) {
+      self.worked = false;
+      self.wake_others.store(true, std::memory_order_relaxed);
+    }
+  }
 
   // True if `from` comes back for the task before it runs anything else.
   bool TakesItItself(CoreId from, Wake why) const {
@@ -67,7 +104,8 @@ class Central final : public Placement {
   }
 
   const bool observes_stops_;
-  Domain domain_;
+  const bool keeps_back_;  // The order may.
+  mutable Domain domain_;
   const std::unique_ptr<Core[]> cores_;
 };
 

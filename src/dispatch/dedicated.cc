@@ -159,10 +159,17 @@ class Dedicated final : public Placement {
     if (core != kDispatcher) return {};
     DrainInbox(now);
     if (domain_.Waiting() == 0) return {};
-    const CoreId worker = WorkerWithRoom();
+    CoreId worker = WorkerWithRoom();
     if (worker == kNoCore) return {};
-    Task* const task = domain_.PickNext(worker, now);
-    if (task == nullptr) return {};  // The order keeps it back.
+    Task* task = domain_.PickNext(worker, now);
+    // The order keeps back from that one what waits; perhaps not from another.
+    for (CoreId other = kDispatcher + 1; task == nullptr && other < cores_;
+         ++other) {
+      if (other == worker || Outstanding(workers_[other]) >= slots_) continue;
+      task = domain_.PickNext(other, now);
+      if (task != nullptr) worker = other;
+    }
+    if (task == nullptr) return {};
     Send(workers_[worker], *task);
     return {.notify = Notify::kCore, .core = worker};
   }

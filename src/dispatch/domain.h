@@ -44,6 +44,14 @@ class alignas(base::kNoSharing) Domain {
     return task;
   }
 
+  // True if PickNext(core) would return a task. For an order that may keep tasks
+  // back; for others Waiting() says so without the lock.
+  bool HasWork(CoreId core) {
+    if (Waiting() == 0) return false;
+    const Guard guard(*this);
+    return policy_->HasWork(core);
+  }
+
   // Returns what `thief`, a core of another domain, takes. Gives up instead of
   // waiting for the lock.
   Task* TrySteal(CoreId thief, Instant now) {

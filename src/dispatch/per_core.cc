@@ -112,7 +112,9 @@ class PerCore final : public Placement {
         observes_stops_(order.observes_stops),
         lanes_(std::make_unique<std::unique_ptr<Lane>[]>(cores)) {
     for (CoreId core = 0; core < cores; ++core) {
-      lanes_[core] = std::make_unique<Lane>(order, options, shared_, core);
+      PolicyOptions own = options;
+      own.first_core = core;
+      lanes_[core] = std::make_unique<Lane>(order, own, shared_, core);
     }
   }
 

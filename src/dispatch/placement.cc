@@ -31,8 +31,12 @@ std::unique_ptr<Placement> MakePlacement(const Scheduling& scheduling,
           scheduling.dispatcher == DispatcherKind::kDedicated ||
           (scheduling.dispatcher == DispatcherKind::kAuto &&
            cores >= kAutoDedicatedCores);
-      if (dedicated)
+      if (dedicated) {
+        // The dispatcher lends a hand only when all workers are full.
+        options.cores = cores - 1;
+        options.first_core = 1;
         return MakeDedicated(*order, options, scheduling.slots, cores);
+      }
       return MakeCentral(*order, options, cores);
     }
     case PlacementKind::kPartitioned:

@@ -32,9 +32,10 @@ namespace yamanote::dispatch {
 
 // Whom the engine must make sure is awake after an Enqueue().
 enum class Notify : uint8_t {
-  kNobody,  // The calling core takes the task at its next scheduling point.
-  kCore,    // Exactly `core`: nobody else can take the task.
-  kAnyone,  // One idle core, whichever; `core` is the best one or kNoCore.
+  kNobody,    // The calling core takes the task at its next scheduling point.
+  kCore,      // Exactly `core`: nobody else can take the task.
+  kAnyone,    // One idle core, whichever; `core` is the best one or kNoCore.
+  kEveryone,  // All idle cores: the order knows which of them may run the task.
 };
 
 struct Placed {
@@ -110,7 +111,8 @@ class Placement {
   // Does the dispatcher's own work if `core` is the dedicated dispatcher: all
   // arrivals into the policy, at most one pick into a worker's slot. Returns
   // that worker ({kCore, worker}: it must be awake), kNobody when there is no
-  // more to do. Called until then, before PickNext(). Default: no dispatcher.
+  // more to do. Another core may have to wake those for which its order keeps
+  // work. Called until kNobody, before PickNext(). Default: nothing to do.
   virtual Placed Dispatch(CoreId /*core*/, Instant /*now*/) { return {}; }
 
   // How long `core` may run tasks that wait for it without a look at timers,

@@ -40,6 +40,9 @@ class Machine {
       jobs_.push_back(std::make_unique<Job>());
       jobs_.back()->task.id = i;
       jobs_.back()->steps_left = steps;
+      // For orders that look at classes and lengths.
+      jobs_.back()->task.request_class = i % 2;
+      jobs_.back()->task.attained = Duration(i % 2 == 0 ? 1'000 : 100'000);
     }
   }
 
@@ -76,6 +79,10 @@ class Machine {
 
   void Notified(Placed placed) {
     if (placed.notify == Notify::kNobody) return;
+    if (placed.notify == Notify::kEveryone) {
+      for (CoreId core = 0; core < cores_; ++core) WakeCore(core);
+      return;
+    }
     if (placed.core != kNoCore && WakeCore(placed.core)) return;
     if (placed.notify == Notify::kCore) return;
     for (CoreId core = 0; core < cores_; ++core) {
@@ -130,19 +137,28 @@ class Machine {
     const bool finished = --job.steps_left == 0;
     job.running.store(false);
     if (finished) {
+      Stopped(job, core, Stop::kFinished);
       unfinished_.fetch_sub(1);
       return nullptr;
     }
     switch (random() % 4) {
       case 0:  // Blocked, and woken at once by this core.
+        Stopped(job, core, Stop::kBlocked);
         Enqueue(job, Wake::kWakeup, core);
         return placement_->PickNext(core, {});
       case 1:  // Yields by way of the main loop.
+        Stopped(job, core, Stop::kYielded);
         Enqueue(job, Wake::kYield, core);
         return nullptr;
       default:
+        Stopped(job, core, Stop::kPreempted);
         return placement_->Exchange(job.task, Wake::kPreempted, core, {});
     }
+  }
+
+  void Stopped(Job& job, CoreId core, Stop why) {
+    if (placement_->ObservesStops())
+      placement_->OnStop(job.task, core, why, Duration(1'000));
   }
 
   const std::unique_ptr<Placement> placement_;
@@ -154,7 +170,8 @@ class Machine {
 };
 
 void Stress(Scheduling scheduling, unsigned cores) {
-  for (const char* const order : {"fifo", "slo-ratio", "edf"}) {
+  for (const char* const order :
+       {"fifo", "slo-ratio", "edf", "cfs", "eevdf", "darc"}) {
     SCOPED_TRACE(std::string(scheduling.preset) + " " + order + " cores " +
                  std::to_string(cores));
     scheduling.order = order;
@@ -182,6 +199,21 @@ TEST(PlacementStressTest, DedicatedDispatcherWithAnyNumberOfSlotsLosesNothing) {
                           .dispatcher = DispatcherKind::kDedicated,
                           .slots = slots};
     for (const unsigned cores : {2u, 3u}) Stress(scheduling, cores);
+  }
+}
+
+// It keeps tasks back from idle cores: whoever may run one must be awake. Enough
+// jobs for two profiles, the first of which reserves a core for class 0.
+TEST(PlacementStressTest, ReservedCoresLoseNothing) {
+  for (const unsigned cores : {2u, 3u, 4u}) {
+    for (const int steps : {1, 3}) {
+      Machine machine({.order = "darc",
+                       .placement = PlacementKind::kCentral,
+                       .classes = {{.name = "short"}, {.name = "long"}}},
+                      cores, 25'000, steps);
+      machine.Run(/*outsiders=*/2);
+      EXPECT_EQ(machine.ran(), 25'000u * static_cast<uint64_t>(steps));
+    }
   }
 }
 

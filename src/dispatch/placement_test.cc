@@ -134,6 +134,77 @@ TEST(PlacementTest, CentralQueueGivesTheNextTaskToWhoeverIsFree) {
   }
 }
 
+// DARC keeps long tasks back from core 0 (with a dispatcher: from worker 1). That
+// must not keep them from the other two, whichever of them sleep, and a short task
+// runs at once whatever waits.
+TEST(PlacementTest, AnOrderThatKeepsTasksBackFindsTheCoresThatMayRunThem) {
+  for (const DispatcherKind dispatcher :
+       {DispatcherKind::kShared, DispatcherKind::kDedicated}) {
+    SCOPED_TRACE(ToString(dispatcher));
+    TestEngine engine({.order = "darc",
+                       .placement = PlacementKind::kCentral,
+                       .dispatcher = dispatcher,
+                       .classes = {{.name = "short"}, {.name = "long"}}},
+                      dispatcher == DispatcherKind::kShared ? 3 : 4);
+    Duration at = 0us;
+    // A profile is 10,000 tasks; these are one at a time.
+    for (int i = 0; i < 10'000; ++i) {
+      engine.Arrive(at, {.service = i % 2 == 0 ? 1us : 100us,
+                         .request_class = static_cast<ClassId>(i % 2)});
+      at += 200us;
+    }
+    engine.RunUntilIdle();
+    std::vector<size_t> large;
+    for (int i = 0; i < 5; ++i)
+      large.push_back(
+          engine.Arrive(at, {.service = 100us, .request_class = 1}));
+    const size_t small = engine.Arrive(at + 1us, {.service = 1us});
+    engine.RunUntil(at + 50us);
+    EXPECT_EQ(engine.Sojourn(small), 1us);
+    // A dispatcher stays awake while anything waits.
+    if (dispatcher == DispatcherKind::kShared) {
+      EXPECT_EQ(engine.IdleWithWork(), 0u);
+    }
+    engine.RunUntilIdle();
+    // Two at a time. A dispatcher lends a hand while the short one runs too, for
+    // then all workers are busy.
+    EXPECT_EQ(engine.Sojourn(large[0]), 100us);
+    EXPECT_EQ(engine.Sojourn(large[1]), 100us);
+    EXPECT_EQ(engine.Sojourn(large[3]), 200us);
+    EXPECT_EQ(engine.Sojourn(large[4]),
+              dispatcher == DispatcherKind::kShared ? 300us : 200us);
+  }
+}
+
+// The long task began before there was a profile, on the core that is the short
+// ones' now. When it gives way, only the other core may go on with it, and sleeps.
+TEST(PlacementTest, ACoreThatMayNotGoOnWithATaskWakesTheOthersOnce) {
+  const auto placement =
+      MakePlacement({.order = "darc",
+                     .placement = PlacementKind::kCentral,
+                     .classes = {{.name = "short"}, {.name = "long"}}},
+                    2);
+  Task large;
+  large.request_class = 1;
+  placement->Enqueue(large, Wake::kArrival, 0, kNoCore, {});
+  ASSERT_EQ(placement->PickNext(0, {}), &large);
+  Task finished;
+  for (int i = 0; i < 10'000; ++i) {
+    finished.request_class = static_cast<ClassId>(i % 2);
+    finished.attained = i % 2 == 0 ? 1us : 100us;
+    placement->OnStop(finished, 1, Stop::kFinished, 1us);
+  }
+  EXPECT_EQ(placement->Exchange(large, Wake::kYield, 0, {}), nullptr);
+  EXPECT_TRUE(placement->HasWork(0));  // It has to wake the other.
+  EXPECT_EQ(placement->Dispatch(0, {}).notify, Notify::kEveryone);
+  EXPECT_EQ(placement->Dispatch(0, {}).notify, Notify::kNobody);
+  EXPECT_EQ(placement->PickNext(0, {}), nullptr);
+  EXPECT_EQ(placement->Dispatch(0, {}).notify, Notify::kNobody);
+  EXPECT_FALSE(placement->HasWork(0));
+  EXPECT_TRUE(placement->HasWork(1));
+  EXPECT_EQ(placement->PickNext(1, {}), &large);
+}
+
 TEST(PlacementTest, PartitionedWorkStaysWhereItsFlowLives) {
   TestEngine engine({.placement = PlacementKind::kPartitioned}, 4);
   std::set<CoreId> used;

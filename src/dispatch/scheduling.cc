@@ -53,6 +53,37 @@ std::vector<PresetInfo> MakePresets() {
       {"shenango",
        "a queue per core, idle cores steal; static cores (Shenango, NSDI 2019)",
        {.preset = "shenango", .placement = PlacementKind::kStealing}},
+      // The slices are those of the code published with it; where it balances
+      // cores, a thief does.
+      {"skyloft-rr",
+       "least-loaded core, idle cores steal, round robin of 50us "
+       "(Skyloft, SOSP 2024)",
+       {.preset = "skyloft-rr",
+        .order = "rr",
+        .slice = 50us,
+        .placement = PlacementKind::kTwoLevel,
+        .steal = true}},
+      {"skyloft-cfs",
+       "as skyloft-rr, fair by weight, all run once in 50us",
+       {.preset = "skyloft-cfs",
+        .order = "cfs",
+        .slice = 50us,
+        .placement = PlacementKind::kTwoLevel,
+        .steal = true}},
+      {"skyloft-eevdf",
+       "as skyloft-rr, earliest eligible deadline, requests of 12.5us",
+       {.preset = "skyloft-eevdf",
+        .order = "eevdf",
+        .slice = 12'500ns,
+        .placement = PlacementKind::kTwoLevel,
+        .steal = true}},
+      {"persephone",
+       "one queue, cores reserved for short classes, no slices "
+       "(Persephone, SOSP 2021)",
+       {.preset = "persephone",
+        .order = "darc",
+        .placement = PlacementKind::kCentral,
+        .slots = 1}},
       // The least-loaded core is the best guess when a task comes, stealing mends
       // it when it was wrong, and a slice bounds what a long task does to the
       // short ones behind it; 20us costs little even with signals.

@@ -192,6 +192,10 @@ class TestEngine {
 
   void Notify(Placed placed) {
     if (placed.notify == dispatch::Notify::kNobody) return;
+    if (placed.notify == dispatch::Notify::kEveryone) {
+      for (CoreId c = 0; c < cores_.size(); ++c) Look(c);
+      return;
+    }
     if (placed.core != kNoCore && cores_[placed.core].running == nullptr) {
       Look(placed.core);
       return;

@@ -137,7 +137,8 @@ TEST_P(SharingPresetTest, ATaskThatHoldsItsCoreDelaysNobody) {
 
 INSTANTIATE_TEST_SUITE_P(Presets, SharingPresetTest,
                          testing::Values("zygos", "shenango", "yamanote",
-                                         "shinjuku", "concord"));
+                                         "shinjuku", "concord", "skyloft-cfs",
+                                         "skyloft-eevdf", "persephone"));
 
 // ---- Start and stop ---------------------------------------------------------
 

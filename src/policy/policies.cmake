@@ -9,4 +9,7 @@ set(YAMANOTE_POLICIES
     slo-ratio
     edf
     las
-    lifo)
+    lifo
+    cfs
+    eevdf
+    darc)

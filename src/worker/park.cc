@@ -48,6 +48,10 @@ void Parking::NotifySomebody(dispatch::Placed placed) {
     TryWake(placed.core);
     return;
   }
+  if (placed.notify == dispatch::Notify::kEveryone) {
+    for (CoreId core = 0; core < cores_; ++core) TryWake(core);
+    return;
+  }
   if (parked_.load(std::memory_order_relaxed) == 0) return;
   if (spinning_.load(std::memory_order_relaxed) != 0) return;  // E3
   const CoreId first = placed.core == kNoCore ? 0 : placed.core;

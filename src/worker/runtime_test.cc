@@ -317,7 +317,8 @@ INSTANTIATE_TEST_SUITE_P(Presets, RuntimeTest, testing::ValuesIn(Setups()),
 // every sleeper that could run one of them must have been woken.
 TEST(RuntimeParallelTest, ABurstReachesEverySleepingCore) {
   constexpr unsigned kCores = 4;
-  for (const char* preset : {"zygos", "shenango", "yamanote"}) {
+  for (const char* preset :
+       {"zygos", "shenango", "skyloft-eevdf", "yamanote"}) {
     const auto runtime = Make(preset, kCores);
     for (int round = 0; round < 100; ++round) {
       std::atomic<unsigned> arrived{0};

@@ -120,22 +120,22 @@ void PrintJson() {
 void PrintText() {
   fmt::print("Orders: which task runs next within one domain (--order)\n");
   for (const PolicyInfo* order : Policies()) {
-    fmt::print("  {:<12} {}\n", order->name, order->summary);
-    fmt::print("  {:<12}   good at: {}\n", "", order->good_at);
-    fmt::print("  {:<12}   bad at:  {}\n", "", order->bad_at);
-    fmt::print("  {:<12}   source:  {}\n", "", order->source);
+    fmt::print("  {:<14} {}\n", order->name, order->summary);
+    fmt::print("  {:<14}   good at: {}\n", "", order->good_at);
+    fmt::print("  {:<14}   bad at:  {}\n", "", order->bad_at);
+    fmt::print("  {:<14}   source:  {}\n", "", order->source);
   }
   fmt::print("\nPlacements: which cores share a queue (--placement)\n");
   for (const PlacementInfo& placement : kPlacements) {
-    fmt::print("  {:<12} {}\n", yamanote::ToString(placement.kind),
+    fmt::print("  {:<14} {}\n", yamanote::ToString(placement.kind),
                placement.summary);
   }
   fmt::print("\nPresets: published combinations (--preset)\n");
   for (const PresetInfo& preset : Presets()) {
     const Scheduling& s = preset.scheduling;
-    fmt::print("  {:<12} {}\n", preset.name, preset.summary);
+    fmt::print("  {:<14} {}\n", preset.name, preset.summary);
     fmt::print(
-        "  {:<12}   order {}, slice {}, placement {}, dispatcher {}, slots {}, "
+        "  {:<14}   order {}, slice {}, placement {}, dispatcher {}, slots {}, "
         "replies {}{}\n",
         "", s.order, SliceText(s.slice), yamanote::ToString(s.placement),
         yamanote::ToString(s.dispatcher), s.slots,
@@ -144,7 +144,7 @@ void PrintText() {
   fmt::print("\nOptions that override a preset's parts\n");
   for (const OptionSpec& option : Options()) {
     if (option.section != "scheduling") continue;
-    fmt::print("  {:<12} {} [{}]\n", option.flag, option.help, option.limits);
+    fmt::print("  {:<14} {} [{}]\n", option.flag, option.help, option.limits);
   }
 }
 
