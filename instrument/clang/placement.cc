@@ -23,7 +23,7 @@ namespace {
 
 // A loop that ends after this many instructions, all rounds together, needs no
 // probe: about the distance between probes of a larger loop's body.
-constexpr uint64_t kShortLoop = 200;
+constexpr uint64_t kShortLoop = 400;
 
 bool StartsWith(llvm::StringRef text, const char* prefix) {
   return text.substr(0, llvm::StringRef(prefix).size()) == prefix;
