@@ -40,8 +40,9 @@ NOINLINE uint64_t Mix(uint64_t seed, uint64_t n) {
 // A scope whose probes must be (1) or must not be (0) guarded.
 class Expect {
  public:
-  explicit Expect(int guarded)
-      : before_(std::exchange(g_stand_in.expect_guarded, guarded)) {}
+  explicit Expect(int guarded) : before_(g_stand_in.expect_guarded) {
+    g_stand_in.expect_guarded = guarded;
+  }
   ~Expect() { g_stand_in.expect_guarded = before_; }
   Expect(const Expect&) = delete;
   Expect& operator=(const Expect&) = delete;

@@ -17,14 +17,15 @@ extern "C" {
 #include <stdint.h>
 #endif
 
+// Volatile is what the interrupted program sets: to it, a probe touches no memory.
 struct StandIn {
   uint64_t hits;          // All.
   uint64_t guarded_hits;  // Those below the guard.
   // A hit must be guarded (1), must not (0), may be either (-1). Else: abort.
-  int expect_guarded;
-  void (*on_turn)(void);
+  volatile int expect_guarded;
+  void (*volatile on_turn)(void);
   // Functions that the next hits' backtraces must name, innermost first.
-  const char* const* expect_frames;
+  const char* const* volatile expect_frames;
   uint64_t walks;  // Backtraces that were checked.
 };
 extern struct StandIn g_stand_in;
