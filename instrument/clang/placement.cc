@@ -93,9 +93,9 @@ const char* WhyGuarded(const llvm::Function& function) {
       return "thread pointer";
     }
     const llvm::StringRef name = callee->getName();
-    if (ReturnsThreadLocal(name) || StartsWith(name, "_ZTW") ||
-        StartsWith(name, "_ZTH")) {
-      return "thread_local of a library";
+    if (ReturnsThreadLocal(name)) return "thread_local of a library";
+    if (StartsWith(name, "_ZTW") || StartsWith(name, "_ZTH")) {
+      return "wrapper of a thread_local";
     }
   }
   return nullptr;

@@ -1,0 +1,70 @@
+# yamanote_preemptible(TARGET): lets Yamanote preempt TARGET's code inside a slice.
+#
+# Compiles the target's C and C++ sources with the plug-in that inserts probes and
+# with -DYAMANOTE_PREEMPTIBLE=1. Executables, static and object libraries are meant
+# for executables; shared libraries and modules find the flag another way. Call it
+# after the target's last source. YAMANOTE_CLANG_PLUGIN is the plug-in's file: the
+# build sets it, and so does the installed package.
+
+function(yamanote_preemptible target)
+  if(NOT TARGET ${target})
+    message(FATAL_ERROR "yamanote_preemptible: there is no target '${target}'")
+  endif()
+  get_target_property(type ${target} TYPE)
+  if(type MATCHES "^(SHARED|MODULE)_LIBRARY$")
+    set(tls initial-exec)
+  elseif(type MATCHES "^(EXECUTABLE|(STATIC|OBJECT)_LIBRARY)$")
+    set(tls local-exec)
+  else()
+    message(FATAL_ERROR "yamanote_preemptible: '${target}' compiles nothing (${type})")
+  endif()
+
+  if(CMAKE_CXX_COMPILER_ID STREQUAL "Clang")
+    set(id Clang)
+    set(plugin "${YAMANOTE_CLANG_PLUGIN}")
+    set(builder yamanote_clang)
+    # -fplugin before -mllvm is parsed: it declares the option.
+    set(flags "-fplugin=${plugin} -fpass-plugin=${plugin} -mllvm -yamanote-tls=${tls}")
+  else()
+    message(FATAL_ERROR "yamanote_preemptible: there is no plug-in for ${CMAKE_CXX_COMPILER_ID}")
+  endif()
+  if(NOT plugin)
+    message(FATAL_ERROR "yamanote_preemptible: the plug-in for ${CMAKE_CXX_COMPILER_ID} was not "
+                        "built; configure with -DYAMANOTE_PROBES=ON")
+  endif()
+
+  foreach(language CXX C)
+    if(language STREQUAL C AND NOT CMAKE_C_COMPILER_LOADED)
+      continue()
+    endif()
+    if(NOT CMAKE_${language}_COMPILER_ID STREQUAL id OR
+       NOT CMAKE_${language}_COMPILER_VERSION VERSION_EQUAL CMAKE_CXX_COMPILER_VERSION)
+      message(WARNING "yamanote_preemptible: ${target}'s ${language} sources get no probes: their "
+                      "compiler is another one (${CMAKE_${language}_COMPILER})")
+      continue()
+    endif()
+    target_compile_options(
+      ${target} PRIVATE "SHELL:$<$<COMPILE_LANGUAGE:${language}>:${flags}>")
+    target_compile_definitions(
+      ${target} PRIVATE "$<$<COMPILE_LANGUAGE:${language}>:YAMANOTE_PREEMPTIBLE=1>")
+    # ccache knows nothing of -fpass-plugin=: another plug-in is another object.
+    get_target_property(launcher ${target} ${language}_COMPILER_LAUNCHER)
+    if(launcher MATCHES "ccache")
+      set_target_properties(
+        ${target} PROPERTIES ${language}_COMPILER_LAUNCHER
+        "${CMAKE_COMMAND};-E;env;CCACHE_EXTRAFILES=${plugin};${launcher}")
+    endif()
+  endforeach()
+
+  # A new plug-in compiles the target anew.
+  if(TARGET ${builder})
+    add_dependencies(${target} ${builder})
+  endif()
+  get_target_property(sources ${target} SOURCES)
+  foreach(source IN LISTS sources)
+    if(source MATCHES "\\.(c|cc|cpp|cxx)$" AND NOT source MATCHES "[$]<")
+      set_property(SOURCE ${source} TARGET_DIRECTORY ${target} APPEND
+                   PROPERTY OBJECT_DEPENDS ${plugin})
+    endif()
+  endforeach()
+endfunction()
