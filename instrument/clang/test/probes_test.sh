@@ -108,7 +108,8 @@ guards=$(grep -c '^yamanote: .*: guarded' "$work/report")
 # An inline function in a section group takes its probes along.
 cc -c -O2 -ffunction-sections "${load[@]}" -std=c++20 $test/shapes.cc -o "$work/shapes.o"
 cc -O2 -Rpass=yamanote -Wno-error "${load[@]}" -std=c++20 -c $test/shapes.cc -o /dev/null \
-  2>&1 | grep -q 'remark: leaf: entry 0, loops 0' || fail "-Rpass=yamanote says nothing"
+  2>"$work/remarks"
+grep -q 'remark: leaf: entry 0, loops 0' "$work/remarks" || fail "-Rpass=yamanote says nothing"
 
 # ---- mistakes -------------------------------------------------------------------------
 ! cc "${load[@]}" -mllvm -yamanote-tls=wrong -c $test/shapes.cc -o /dev/null 2>"$work/said" ||
