@@ -8,7 +8,7 @@ struct Node {
   Node* next;
   uint64_t value;
 };
-Node g_nodes[kNodes];
+alignas(64) Node g_nodes[kNodes];
 }  // namespace
 
 extern "C" uint64_t kernel_chase(uint64_t n) {

@@ -4,7 +4,7 @@
 
 namespace {
 constexpr uint64_t kBytes = 4096;
-unsigned char g_bytes[kBytes];
+alignas(64) unsigned char g_bytes[kBytes];
 }  // namespace
 
 extern "C" uint64_t kernel_hash(uint64_t n) {

@@ -4,9 +4,9 @@
 
 namespace {
 constexpr uint64_t kSize = 64;
-double g_left[kSize][kSize];
-double g_right[kSize][kSize];
-double g_product[kSize][kSize];
+alignas(64) double g_left[kSize][kSize];
+alignas(64) double g_right[kSize][kSize];
+alignas(64) double g_product[kSize][kSize];
 }  // namespace
 
 extern "C" uint64_t kernel_matmul(uint64_t n) {
