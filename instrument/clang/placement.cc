@@ -274,6 +274,14 @@ Placement Placer::Place(llvm::Function& function,
         loop != nullptr && loop->getHeader() == to && loop->contains(from);
     if (natural && Cost(*loop, loops, evolution) <= kShortLoop) continue;
     if (!seen.insert(from).second) continue;
+    if (natural && loop->isInnermost()) {
+      const auto strip =
+          FindStrip(*loops.getLoopFor(to), evolution, kShortLoop);
+      if (strip.has_value()) {
+        placement.strips.push_back(*strip);
+        continue;
+      }
+    }
     placement.latches.push_back(
         const_cast<llvm::BasicBlock*>(from)->getTerminator());
   }

@@ -20,6 +20,8 @@
 #include <llvm/IR/InstrTypes.h>
 #include <llvm/IR/Module.h>
 
+#include "instrument/clang/strip.h"
+
 namespace yamanote::instrument {
 
 // Marks a function that must not be preempted. The annotation becomes this
@@ -32,8 +34,9 @@ inline constexpr char kDone[] = "yamanote-probed";
 struct Placement {
   llvm::Instruction* entry = nullptr;  // A probe before it; nullptr: none.
   llvm::SmallVector<llvm::Instruction*, 8> latches;  // A probe before each.
-  const char* guarded = nullptr;  // Why; nullptr: not guarded.
-  bool calls = false;             // A guard without calls guards nothing.
+  llvm::SmallVector<Strip, 4> strips;  // Each to be cut, with a probe.
+  const char* guarded = nullptr;       // Why; nullptr: not guarded.
+  bool calls = false;                  // A guard without calls guards nothing.
 };
 
 // The functions of `module` that carry the annotation or its attribute.

@@ -243,6 +243,7 @@ struct ProbePass : llvm::PassInfoMixin<ProbePass> {
           manager.getResult<llvm::TargetLibraryAnalysis>(function));
       if (placement.entry != nullptr) inserter.Probe(*placement.entry);
       for (llvm::Instruction* latch : placement.latches) inserter.Probe(*latch);
+      for (const Strip& strip : placement.strips) inserter.Probe(*Cut(strip));
       if (placement.guarded != nullptr) {
         if (placement.calls) inserter.Guard(function);
         KeepOut(function);
@@ -271,7 +272,7 @@ struct ProbePass : llvm::PassInfoMixin<ProbePass> {
            << placement.guarded << ")";
     } else {
       text << "entry " << (placement.entry != nullptr ? 1 : 0) << ", loops "
-           << placement.latches.size();
+           << placement.latches.size() + placement.strips.size();
     }
     text.flush();
     if (g_options->report) llvm::errs() << "yamanote: " << line << '\n';

@@ -157,3 +157,34 @@ uint64_t case_musttail(uint64_t n) {
   g_stand_in.expect_guarded = -1;
   return mixed;
 }
+
+// Loops that are cut into strips: any length, up, down, and round the end.
+#define COUNT(name, type, step, value)                       \
+  static NOINLINE uint64_t name(type from, type to) {        \
+    uint64_t sum = 1;                                        \
+    do {                                                     \
+      sum = sum * 31 + (uint64_t)(value);                    \
+      __asm__ volatile("" : "+r"(sum));                      \
+      from += (step);                                        \
+    } while (from != to);                                    \
+    return sum;                                              \
+  }
+COUNT(CountUp, uint32_t, 1, from)
+COUNT(CountDown, uint64_t, -1, from)
+COUNT(CountFives, uint32_t, 5, from)
+COUNT(CountPointers, const char*, 3, *from)
+COUNT(CountPointersDown, const char*, -1, *from)
+
+uint64_t case_strips(uint64_t n) {
+  static const char kArray[4096];
+  uint64_t sum = 0;
+  for (uint32_t i = 1; i < n; ++i) {
+    const uint32_t high = UINT32_MAX - 50;
+    sum = sum * 7 + CountUp(3, 3 + i) + CountUp(high, high + i);
+    sum = sum * 7 + CountDown(i + 5, 5) + CountDown(i / 2, (uint64_t)i / 2 - i);
+    sum = sum * 7 + CountFives(high, high + 5 * i);
+    sum = sum * 7 + CountPointers(kArray, kArray + 3 * i);
+    sum = sum * 7 + CountPointersDown(kArray + i, kArray);
+  }
+  return sum;
+}

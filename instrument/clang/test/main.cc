@@ -32,6 +32,7 @@ uint64_t case_alloca(uint64_t);
 uint64_t case_switch(uint64_t);
 uint64_t case_x87(uint64_t);
 uint64_t case_musttail(uint64_t);
+uint64_t case_strips(uint64_t);
 }
 
 namespace {
@@ -69,6 +70,7 @@ constexpr Case kCases[] = {
     {"switch", case_switch, 500},
     {"x87", case_x87, 200},
     {"musttail", case_musttail, 500},
+    {"strips", case_strips, 300},
 };
 
 }  // namespace

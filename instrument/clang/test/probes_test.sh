@@ -28,7 +28,7 @@ cc() { "$cxx" -I. -Wall -Wextra -Werror -Wno-unused-command-line-argument "$@"; 
 if [ -z "$plugin" ]; then
   plugin=$work/yamanote_clang.so
   cc -std=c++20 -O1 -fPIC -shared -fno-rtti -fno-exceptions \
-    -isystem "$("llvm-config-$major" --includedir)" instrument/clang/p*.cc -o "$plugin"
+    -isystem "$("llvm-config-$major" --includedir)" instrument/clang/*.cc -o "$plugin"
 fi
 load=(-fplugin="$plugin" -fpass-plugin="$plugin")
 kernels=()
