@@ -1,15 +1,17 @@
 #!/usr/bin/env python3
 # compare.py - what probes cost: two builds of run.cc, run in turn.
 #
-#   compare.py BASE PROBED [--turns N] [--rounds N]
+#   compare.py BASE PROBED [--turns N] [--rounds N] [--record FILE]
 #
 # Each turn runs both programs, in changing order; a turn's figure of a kernel is
-# its least time of `rounds`. Prints per kernel the median of both and of the
-# turns' ratios, then the ratios' geometric mean and the worst. Exit status 1
-# when the two compute different results.
+# its least processor time of `rounds`. Prints per kernel the median of both and of the
+# turns' ratios, then the ratios' geometric mean and the worst; FILE gets every
+# sample as JSON. Exit status 1 when the two compute different results.
 
 import argparse
+import json
 import math
+import pathlib
 import statistics
 import subprocess
 import sys
@@ -28,6 +30,7 @@ def main():
     parser.add_argument("probed")
     parser.add_argument("--turns", type=int, default=15)
     parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--record", type=pathlib.Path)
     options = parser.parse_args()
 
     base, probed = [], []
@@ -35,6 +38,11 @@ def main():
         pair = [(base, options.base), (probed, options.probed)]
         for runs, program in pair if turn % 2 == 0 else reversed(pair):
             runs.append(run(program, options.rounds))
+
+    if options.record:
+        samples = {name: {"base_ns": [b[name][1] for b in base],
+                          "probed_ns": [p[name][1] for p in probed]} for name in base[0]}
+        options.record.write_text(json.dumps(samples) + "\n")
 
     ratios = {}
     print(f"{'kernel':8} {'base ms':>8} {'probed ms':>9} {'overhead':>9} {'of least':>9}")
