@@ -18,7 +18,7 @@ build=(
 )
 # What `make test` and `make lint` need beside it.
 test=(
-  clang-19 clang-tidy-19 clang-format-19 libclang-rt-19-dev lld-19
+  clang-19 clang-tidy-19 clang-format-19 libclang-rt-19-dev llvm-19-dev lld-19
   libgtest-dev libgmock-dev
   memcached libmemcached-tools python3 python3-pymemcache chromium
   util-linux zsh fish

@@ -33,6 +33,7 @@ ABOVE = {
     "apps": {"apps"},
     "tools": {"apps", "tools"},
     "bench": {"apps", "bench", "tools"},
+    "instrument": {"bench", "instrument"},
     "tests": {"apps", "tests", "tools"},
     "packaging": set(),
     "instrument": {"bench", "instrument"},

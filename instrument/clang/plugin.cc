@@ -1,0 +1,305 @@
+// plugin.cc - the plug-in that clang loads: inserts what placement.cc decides.
+//
+// Two passes. The first runs before inlining and keeps annotated functions out
+// of their callers; the second runs when optimisation has ended, so that
+// vectorisation and the like see no probe. Sanitizers instrument after it.
+//
+// Link-time optimisation: probes are inserted before the bitcode is written,
+// each function is done once, and guarded functions are not inlined later.
+//
+// docs/probes.md has the probe, the guard and the options.
+
+#include <llvm/Analysis/OptimizationRemarkEmitter.h>
+#include <llvm/Analysis/TargetLibraryInfo.h>
+#include <llvm/Config/llvm-config.h>
+#include <llvm/IR/DebugInfoMetadata.h>
+#include <llvm/IR/IRBuilder.h>
+#include <llvm/IR/InlineAsm.h>
+#include <llvm/IR/IntrinsicInst.h>
+#include <llvm/IR/PassManager.h>
+#include <llvm/Passes/PassBuilder.h>
+#include <llvm/Passes/PassPlugin.h>
+#include <llvm/Support/CommandLine.h>
+#include <llvm/Support/raw_ostream.h>
+
+#if LLVM_VERSION_MAJOR >= 17
+#include <llvm/TargetParser/Triple.h>
+#else
+#include <llvm/ADT/Triple.h>
+#endif
+
+#include <cstdint>
+#include <cstdio>
+#include <cstdlib>
+#include <string>
+
+#include "instrument/clang/placement.h"
+
+#if LLVM_VERSION_MAJOR < 14
+#error "The probes' plug-in needs LLVM 14 or later"
+#endif
+
+// From LLVM 16 on; the host's, if it has it.
+extern "C" void LLVMGetVersion(unsigned* major, unsigned* minor,
+                               unsigned* patch) __attribute__((weak));
+
+namespace yamanote::instrument {
+namespace {
+
+enum class Tls : std::uint8_t { kLocalExec, kInitialExec };
+
+struct Options {
+  llvm::cl::opt<Tls> tls{
+      "yamanote-tls", llvm::cl::desc("How probes find yamanote_preempt_flag"),
+      llvm::cl::values(
+          clEnumValN(Tls::kLocalExec, "local-exec", "for executables"),
+          clEnumValN(Tls::kInitialExec, "initial-exec", "for shared objects")),
+      llvm::cl::init(Tls::kLocalExec)};
+  llvm::cl::opt<bool> report{
+      "yamanote-report",
+      llvm::cl::desc("Print each function's number of probes"),
+      llvm::cl::init(false)};
+};
+
+Options* g_options = nullptr;
+
+// Not a static object: with another LLVM's layout of cl::opt, its constructor
+// would crash before anything could be said.
+__attribute__((constructor)) void RegisterOptions() {
+  unsigned major = 0;
+  unsigned minor = 0;
+  unsigned patch = 0;
+  if (LLVMGetVersion != nullptr) LLVMGetVersion(&major, &minor, &patch);
+  const bool same = LLVM_VERSION_MAJOR >= 16 ? major == LLVM_VERSION_MAJOR
+                                             : LLVMGetVersion == nullptr;
+  if (!same) {
+    std::fprintf(
+        stderr,
+        "yamanote: this plug-in is for LLVM %d, the compiler has %s%u; "
+        "build the plug-in with the compiler that loads it\n",
+        LLVM_VERSION_MAJOR, major == 0 ? "an older one than 16, not " : "LLVM ",
+        major == 0 ? LLVM_VERSION_MAJOR : major);
+    std::exit(1);
+  }
+  static Options options;
+  g_options = &options;
+}
+
+bool IsTarget(const llvm::Module& module) {
+  const llvm::Triple triple(module.getTargetTriple());
+  return triple.getArch() == llvm::Triple::x86_64 &&
+         triple.isOSBinFormatELF() &&
+         module.getDataLayout().getPointerSizeInBits() == 64;
+}
+
+// Inserts probes and guards into one module's functions.
+class Inserter {
+ public:
+  explicit Inserter(llvm::Module& module)
+      : module_(module), context_(module.getContext()) {
+    const bool shared = g_options->tls == Tls::kInitialExec;
+    // The call in a shared object goes through the table without the lazy
+    // resolver, which would lose registers.
+    const std::string cold =
+        std::string(
+            "jne 1f\n2:\n\t.subsection 1\n"
+            "1:\tleaq -128(%rsp), %rsp\n\t") +
+        (shared ? "call *yamanote_preempt_probe@GOTPCREL(%rip)"
+                : "call yamanote_preempt_probe") +
+        "\n\t.long 2b - .\n\t.subsection 0";
+    llvm::Type* result = shared ? llvm::Type::getInt64Ty(context_)
+                                : llvm::Type::getVoidTy(context_);
+    probe_ = llvm::InlineAsm::get(
+        llvm::FunctionType::get(result, false),
+        (shared ? "movq yamanote_preempt_flag@gottpoff(%rip), $0\n\t"
+                  "cmpb $$0, %fs:($0)\n\t"
+                : "cmpb $$0, %fs:yamanote_preempt_flag@tpoff\n\t") +
+            cold,
+        shared ? "=&r,~{flags}" : "~{flags}", /*hasSideEffects=*/true);
+  }
+
+  void Probe(llvm::Instruction& before) {
+    llvm::IRBuilder<> builder(&before);
+    SetLine(builder, before);
+    llvm::CallInst* call = builder.CreateCall(probe_);
+    call->setDoesNotThrow();
+    call->setOnlyAccessesInaccessibleMemory();
+    Unsanitized(*call);
+  }
+
+  void Guard(llvm::Function& function) {
+    llvm::Instruction* place = &*function.getEntryBlock().getFirstInsertionPt();
+    while (llvm::isa<llvm::AllocaInst>(place) || place->isDebugOrPseudoInst()) {
+      place = place->getNextNode();
+    }
+    llvm::IRBuilder<> builder(place);
+    SetLine(builder, *place);
+    llvm::Type* word = builder.getInt64Ty();
+    llvm::Constant* guard = GuardVariable();
+    // The frame's last byte: above all of its own stack pointers, also if what
+    // it calls is inlined later, and below all of its caller's.
+    llvm::Function* intrinsic = llvm::Intrinsic::getDeclaration(
+        &module_, llvm::Intrinsic::addressofreturnaddress,
+        {builder.getInt8Ty()->getPointerTo()});
+    llvm::Value* own = builder.CreateAdd(
+        builder.CreatePtrToInt(builder.CreateCall(intrinsic), word),
+        builder.getInt64(sizeof(void*) - 1));
+    llvm::LoadInst* saved = builder.CreateAlignedLoad(
+        word, guard, llvm::Align(8), /*isVolatile=*/true);
+    Unsanitized(*saved);
+    llvm::Value* most =
+        builder.CreateSelect(builder.CreateICmpULT(saved, own), own, saved);
+    Unsanitized(*builder.CreateAlignedStore(most, guard, llvm::Align(8), true));
+    for (llvm::BasicBlock& block : function) {
+      if (!llvm::isa<llvm::ReturnInst>(block.getTerminator())) continue;
+      llvm::Instruction* before = block.getTerminatingMustTailCall();
+      if (before == nullptr) before = block.getTerminator();
+      builder.SetInsertPoint(before);
+      SetLine(builder, *before);
+      Unsanitized(
+          *builder.CreateAlignedStore(saved, guard, llvm::Align(8), true));
+    }
+  }
+
+ private:
+  llvm::Constant* GuardVariable() {
+    llvm::Type* word = llvm::Type::getInt64Ty(context_);
+    llvm::Constant* found =
+        module_.getOrInsertGlobal("yamanote_preempt_guard", word, [this, word] {
+          const bool shared = g_options->tls == Tls::kInitialExec;
+          auto* guard = new llvm::GlobalVariable(
+              module_, word, /*isConstant=*/false,
+              llvm::GlobalValue::ExternalLinkage, nullptr,
+              "yamanote_preempt_guard", nullptr,
+              shared ? llvm::GlobalValue::InitialExecTLSModel
+                     : llvm::GlobalValue::LocalExecTLSModel);
+          guard->setDSOLocal(!shared);
+          return guard;
+        });
+    return found;
+  }
+
+  void Unsanitized(llvm::Instruction& instruction) {
+    instruction.setMetadata("nosanitize", llvm::MDNode::get(context_, {}));
+  }
+
+  // So that a backtrace out of a probe names the line.
+  void SetLine(llvm::IRBuilder<>& builder, const llvm::Instruction& before) {
+    llvm::DISubprogram* program = before.getFunction()->getSubprogram();
+    if (program == nullptr) return;
+    if (before.getDebugLoc()) {
+      builder.SetCurrentDebugLocation(before.getDebugLoc());
+    } else {
+      builder.SetCurrentDebugLocation(
+          llvm::DILocation::get(context_, program->getScopeLine(), 0, program));
+    }
+  }
+
+  llvm::Module& module_;
+  llvm::LLVMContext& context_;
+  llvm::InlineAsm* probe_;
+};
+
+// Before inlining: keeps annotated functions out of their callers.
+struct MarkPass : llvm::PassInfoMixin<MarkPass> {
+  static bool isRequired() { return true; }
+  llvm::PreservedAnalyses run(llvm::Module& module,
+                              llvm::ModuleAnalysisManager& /*analyses*/) {
+    for (const llvm::Function* found : NotPreempted(module)) {
+      auto* function = const_cast<llvm::Function*>(found);
+      function->addFnAttr(kNoPreempt);
+      function->removeFnAttr(llvm::Attribute::AlwaysInline);
+      function->addFnAttr(llvm::Attribute::NoInline);
+    }
+    return llvm::PreservedAnalyses::all();
+  }
+};
+
+// After optimisation: probes and guards.
+struct ProbePass : llvm::PassInfoMixin<ProbePass> {
+  static bool isRequired() { return true; }
+  llvm::PreservedAnalyses run(llvm::Module& module,
+                              llvm::ModuleAnalysisManager& analyses) {
+    if (!IsTarget(module)) {
+      module.getContext().emitError(
+          "yamanote: probes are for x86-64 ELF, not " +
+          module.getTargetTriple());
+      return llvm::PreservedAnalyses::all();
+    }
+    llvm::FunctionAnalysisManager& manager =
+        analyses.getResult<llvm::FunctionAnalysisManagerModuleProxy>(module)
+            .getManager();
+    // All decisions come before the first change: a probe makes no call, but
+    // assembly that uses %fs.
+    const Placer placer(module);
+    Inserter inserter(module);
+    bool changed = false;
+    for (llvm::Function& function : module) {
+      if (Placer::IsSkipped(function)) continue;
+      const Placement placement = placer.Place(
+          function, manager.getResult<llvm::DominatorTreeAnalysis>(function),
+          manager.getResult<llvm::LoopAnalysis>(function),
+          manager.getResult<llvm::ScalarEvolutionAnalysis>(function),
+          manager.getResult<llvm::TargetLibraryAnalysis>(function));
+      if (placement.entry != nullptr) inserter.Probe(*placement.entry);
+      for (llvm::Instruction* latch : placement.latches) inserter.Probe(*latch);
+      for (const Strip& strip : placement.strips) inserter.Probe(*Cut(strip));
+      if (placement.guarded != nullptr) {
+        if (placement.calls) inserter.Guard(function);
+        KeepOut(function);
+      }
+      function.addFnAttr(kDone);
+      Report(function, placement);
+      changed = true;
+    }
+    return changed ? llvm::PreservedAnalyses::none()
+                   : llvm::PreservedAnalyses::all();
+  }
+
+ private:
+  // At link time it must not become part of a function that has probes.
+  static void KeepOut(llvm::Function& function) {
+    function.removeFnAttr(llvm::Attribute::AlwaysInline);
+    function.addFnAttr(llvm::Attribute::NoInline);
+  }
+
+  static void Report(llvm::Function& function, const Placement& placement) {
+    std::string line;
+    llvm::raw_string_ostream text(line);
+    text << function.getName() << ": ";
+    if (placement.guarded != nullptr) {
+      text << (placement.calls ? "guarded (" : "no probes (")
+           << placement.guarded << ")";
+    } else {
+      text << "entry " << (placement.entry != nullptr ? 1 : 0) << ", loops "
+           << placement.latches.size() + placement.strips.size();
+    }
+    text.flush();
+    if (g_options->report) llvm::errs() << "yamanote: " << line << '\n';
+    llvm::OptimizationRemarkEmitter emitter(&function);
+    emitter.emit([&] {
+      return llvm::OptimizationRemark("yamanote", "Probes", &function) << line;
+    });
+  }
+};
+
+}  // namespace
+}  // namespace yamanote::instrument
+
+extern "C" LLVM_ATTRIBUTE_WEAK
+    __attribute__((visibility("default"))) llvm::PassPluginLibraryInfo
+    llvmGetPassPluginInfo() {
+  using yamanote::instrument::MarkPass;
+  using yamanote::instrument::ProbePass;
+  return {LLVM_PLUGIN_API_VERSION, "yamanote", LLVM_VERSION_STRING,
+          [](llvm::PassBuilder& builder) {
+            builder.registerPipelineStartEPCallback(
+                [](llvm::ModulePassManager& passes, auto...) {
+                  passes.addPass(MarkPass());
+                });
+            builder.registerOptimizerLastEPCallback(
+                [](llvm::ModulePassManager& passes, auto...) {
+                  passes.addPass(ProbePass());
+                });
+          }};
+}

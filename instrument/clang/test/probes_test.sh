@@ -1,0 +1,134 @@
+#!/bin/bash
+# probes_test.sh - does what the plug-in inserts leave programs as they are?
+#
+#   probes_test.sh CLANG++ [PLUGIN] [--quick]
+#
+# Compiles the cases with probes in many ways and runs them with the flag set, so
+# that every probe comes by the stand-in runtime; their results must be those of
+# the build without. Without PLUGIN (or with an empty one), builds one for that
+# compiler first. --quick leaves out -O1, -O3, static, AVX, sanitizers and link-time
+# optimisation. Exit status: 0 all is well.
+
+set -euo pipefail
+cxx=$1
+plugin=${2:-}
+quick=${3:-}
+cd "$(dirname "$0")/../../.."
+work=$(mktemp -d)
+trap 'rm -rf "$work"' EXIT
+test=instrument/clang/test
+version=$("$cxx" -dumpversion)
+major=${version%%.*}
+
+fail() {
+  echo "probes_test: $cxx: $1" >&2
+  exit 1
+}
+
+cc() { "$cxx" -I. -Wall -Wextra -Werror -Wno-unused-command-line-argument "$@"; }
+
+if [ -z "$plugin" ]; then
+  plugin=$work/yamanote_clang.so
+  cc -std=c++20 -O1 -fPIC -shared -fno-rtti -fno-exceptions \
+    -isystem "$("llvm-config-$major" --includedir)" instrument/clang/*.cc -o "$plugin"
+fi
+load=(-fplugin="$plugin" -fpass-plugin="$plugin")
+kernels=()
+for kernel in bench/probes/kernels/*.cc; do kernels+=(-include "$kernel"); done
+
+# objects NAME FLAG...: compiles all that may have probes to $work/NAME-*.o.
+objects() {
+  local name=$1
+  shift
+  cc -std=c++20 "$@" -c $test/cases.cc -o "$work/$name-1.o"
+  cc -std=c++20 "$@" -c -x c++ "${kernels[@]}" /dev/null -o "$work/$name-2.o"
+  cc -x c -std=gnu11 "$@" -c $test/cases_c.c -o "$work/$name-3.o"
+}
+
+# check NAME FLAG...: links $work/NAME-*.o, runs, and compares with the base.
+check() {
+  local name=$1
+  shift
+  cc "$@" -rdynamic "$work/main.o" "$work"/stand_in*.o "$work/$name"-*.o -o "$work/$name"
+  "$work/$name" --hits >"$work/$name.out" 2>"$work/$name.hits" || {
+    tail -n 5 "$work/$name.hits" >&2
+    fail "$name crashed"
+  }
+  diff "$work/base.out" "$work/$name.out" >&2 || fail "$name computes something else"
+  if [ "$name" != base ] && grep ' 0$' "$work/$name.hits" >&2; then
+    fail "$name: what is named above came by no probe"
+  fi
+  echo "probes_test: $name: $(awk '{n += $2} END {print n}' "$work/$name.hits") hits"
+}
+
+cc -std=c++20 -O2 -fPIC -c $test/main.cc -o "$work/main.o"
+cc -std=c++20 -O2 -fPIC -c $test/stand_in.cc -o "$work/stand_in.o"
+cc -c $test/stand_in.S -o "$work/stand_in_probe.o"
+objects base -O2
+check base
+
+# ---- every level ---------------------------------------------------------------
+levels=(0 1 2 3)
+[ -z "$quick" ] || levels=(0 2)
+for level in "${levels[@]}"; do
+  objects "O$level" "-O$level" "${load[@]}"
+  check "O$level"
+done
+
+# ---- other ways to compile and link ----------------------------------------------
+objects shared -O2 "${load[@]}" -mllvm -yamanote-tls=initial-exec -fPIC
+cc -shared "$work"/shared-*.o -o "$work/libcases.so"
+rm "$work"/shared-*.o
+cp "$work/libcases.so" "$work/shared-all.o"  # The linker looks inside.
+check shared -Wl,-rpath,"$work"
+if [ -z "$quick" ]; then
+  objects static -O2 "${load[@]}" -fno-pie -g -ffunction-sections -fno-omit-frame-pointer
+  check static -no-pie -Wl,--gc-sections
+  objects avx -O3 "${load[@]}" -march=x86-64-v3 -g
+  check avx
+  objects asan -O1 "${load[@]}" -fsanitize=address,undefined -fno-sanitize=unsigned-integer-overflow
+  check asan -fsanitize=address,undefined
+  objects tsan -O1 "${load[@]}" -fsanitize=thread
+  check tsan -fsanitize=thread
+  if command -v "ld.lld-$major" >/dev/null; then
+    for lto in thin full; do
+      objects "lto-$lto" -O2 "${load[@]}" -flto=$lto
+      check "lto-$lto" -flto=$lto -O2 "-fuse-ld=lld-$major"
+    done
+  fi
+fi
+
+# ---- how many probes, and where -----------------------------------------------------
+cc -std=c++20 -O2 "${load[@]}" -mllvm -yamanote-report -S $test/shapes.cc -o "$work/shapes.s" \
+  2>"$work/report"
+sed -n 's|^// EXPECT: |yamanote: |p' $test/shapes.cc | sort >"$work/expected"
+[ "$(wc -l <"$work/expected")" -gt 15 ] || fail "shapes.cc expects too little"
+grep -v '_ZTW' "$work/report" | sort | diff "$work/expected" - >&2 ||
+  fail "shapes.cc got other probes than it expects (<)"
+reported=$(awk '/entry/ {gsub(",", ""); n += $4 + $6} END {print n}' "$work/report")
+inserted=$(grep -c 'call.*yamanote_preempt_probe' "$work/shapes.s")
+[ "$reported" = "$inserted" ] || fail "$reported probes are reported, $inserted are there"
+guards=$(grep -c '^yamanote: .*: guarded' "$work/report")
+[ "$(grep -c 'mov.*, %fs:yamanote_preempt_guard@TPOFF' "$work/shapes.s")" = $((2 * guards)) ] ||
+  fail "not every guarded function sets and restores the guard"
+# An inline function in a section group takes its probes along.
+cc -c -O2 -ffunction-sections "${load[@]}" -std=c++20 $test/shapes.cc -o "$work/shapes.o"
+cc -O2 -Rpass=yamanote -Wno-error "${load[@]}" -std=c++20 -c $test/shapes.cc -o /dev/null \
+  2>"$work/remarks"
+grep -q 'remark: leaf: entry 0, loops 0' "$work/remarks" || fail "-Rpass=yamanote says nothing"
+
+# ---- mistakes -------------------------------------------------------------------------
+! cc "${load[@]}" -mllvm -yamanote-tls=wrong -c $test/shapes.cc -o /dev/null 2>"$work/said" ||
+  fail "a wrong -yamanote-tls is accepted"
+grep -q "Cannot find option named 'wrong'" "$work/said" || fail "a wrong -yamanote-tls: $(<"$work/said")"
+! cc "${load[@]}" --target=aarch64-linux-gnu -ffreestanding -xc -c /dev/null -o /dev/null \
+  2>"$work/said" || fail "another processor is accepted"
+grep -q 'x86-64 ELF' "$work/said" || fail "another processor: $(<"$work/said")"
+for other in 14 19; do
+  if [ "$other" != "$major" ] && command -v "clang-$other" >/dev/null; then
+    ! "clang-$other" "${load[@]}" -xc -c /dev/null -o /dev/null 2>"$work/said" ||
+      fail "clang $other loads a plug-in for $major"
+    grep -q "this plug-in is for LLVM $major" "$work/said" || fail "clang $other: $(<"$work/said")"
+  fi
+done
+echo "probes_test: $cxx: all is well"
