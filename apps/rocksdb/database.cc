@@ -24,11 +24,10 @@ Slice AsSlice(std::string_view text) { return {text.data(), text.size()}; }
 // Tables that are read where they lie in memory: no block cache, hence none of
 // its locks, no copies, no decompression.
 void SetReading(::rocksdb::Options& options) {
-  ::rocksdb::PlainTableOptions table;
-  table.user_key_len = ::rocksdb::kPlainTableVariableLength;
-  table.bloom_bits_per_key = 0;  // These two: keys in order, not hashed, so
-  table.hash_table_ratio = 0;    // that iterators see all of them.
-  options.table_factory.reset(::rocksdb::NewPlainTableFactory(table));
+  ::rocksdb::BlockBasedTableOptions table;
+  table.no_block_cache = true;
+  table.checksum = ::rocksdb::kXXH3;
+  options.table_factory.reset(::rocksdb::NewBlockBasedTableFactory(table));
   options.allow_mmap_reads = true;
   options.compression = ::rocksdb::kNoCompression;
   options.max_open_files = -1;  // No cache of open tables either.
@@ -132,6 +131,7 @@ Result<void> Database::OpenFiles() {
   write_.disableWAL = options_.path.empty();
   options.avoid_flush_during_shutdown = write_.disableWAL;
   write_.no_slowdown = true;
+  read_.verify_checksums = !options_.path.empty();  // Memory needs none.
 
   ::rocksdb::DB* db = nullptr;
   const Status opened = ::rocksdb::DB::Open(options, path_, &db);
@@ -182,7 +182,7 @@ Database::~Database() {
 
 Status Database::Get(std::string_view key,
                      ::rocksdb::PinnableSlice& value) const {
-  return db_->Get({}, db_->DefaultColumnFamily(), AsSlice(key), &value);
+  return db_->Get(read_, db_->DefaultColumnFamily(), AsSlice(key), &value);
 }
 
 Status Database::Put(std::string_view key, std::string_view value) {
@@ -195,7 +195,7 @@ Status Database::Delete(std::string_view key) {
 }
 
 std::unique_ptr<::rocksdb::Iterator> Database::NewIterator() const {
-  return std::unique_ptr<::rocksdb::Iterator>(db_->NewIterator({}));
+  return std::unique_ptr<::rocksdb::Iterator>(db_->NewIterator(read_));
 }
 
 uint64_t Database::EstimatedKeys() const {

@@ -85,6 +85,7 @@ class Database {
   std::string path_;
   std::shared_ptr<::rocksdb::SstFileManager> files_;
   ::rocksdb::WriteOptions write_;
+  ::rocksdb::ReadOptions read_;
   std::unique_ptr<::rocksdb::DB> db_;  // Closed before its directory goes.
 };
 

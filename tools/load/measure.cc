@@ -31,7 +31,7 @@ constexpr unsigned kFloorSamples = 200;
 constexpr Duration kFloorTime = milliseconds(300);
 constexpr unsigned kPreloadWindow = 16;
 constexpr int kPreloadRounds = 4;
-constexpr double kGuessedScanNanos = 300;  // For each key.
+constexpr double kGuessedScanNanos = 1000;  // For each key, its way included.
 
 // Joins on every way out.
 class Threads {
