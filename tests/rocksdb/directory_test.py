@@ -6,9 +6,11 @@
 import os
 import resource
 import signal
+import socket
 import subprocess
 import sys
 import tempfile
+import time
 
 from servers import PATIENCE_S, Failure, Server, command, exchange, require
 
@@ -31,6 +33,7 @@ def check_private(yamanote):
             path = private_directory(server)
             require(server.end(number) == 0, f"exit status after {number}")
             require(not os.path.exists(path), f"{path} is still there after {number}")
+    check_second_signal(yamanote)
     with Server(yamanote, *SMALL) as server:
         left = private_directory(server)
         server.end(signal.SIGKILL)
@@ -40,6 +43,21 @@ def check_private(yamanote):
         other = private_directory(server)
         with Server(yamanote, *SMALL):
             require(os.path.exists(other), "a running server's directory was removed")
+
+
+def check_second_signal(yamanote):
+    """It ends the server although a client takes no answers; the directory goes too."""
+    with Server(yamanote, *SMALL, "--drain-timeout", "60s") as server:
+        path = private_directory(server)
+        with socket.create_connection(("127.0.0.1", server.port), timeout=PATIENCE_S) as client:
+            client.sendall(command("RANGE", "", 100) * 3000)
+            client.recv(1)
+            server.process.send_signal(signal.SIGTERM)
+            while "ending" not in server.process.stderr.readline():
+                require(server.process.poll() is None, "the first signal ended it")
+            time.sleep(0.2)  # Within 100 ms the second signal counts as the first.
+            require(server.end(signal.SIGTERM) == 1, "exit status after a second signal")
+        require(not os.path.exists(path), f"{path} is still there after a second signal")
 
 
 def check_interrupted(yamanote):
