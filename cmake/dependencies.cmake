@@ -9,6 +9,18 @@ find_package(CLI11 REQUIRED)
 find_package(PkgConfig REQUIRED)
 pkg_check_modules(hwloc REQUIRED IMPORTED_TARGET hwloc)
 pkg_check_modules(tomlplusplus REQUIRED IMPORTED_TARGET tomlplusplus)
+if(YAMANOTE_ROCKSDB)
+  # Not its own CMake package, which looks for everything RocksDB was built from.
+  find_path(ROCKSDB_INCLUDE_DIR rocksdb/db.h)
+  find_library(ROCKSDB_LIBRARY rocksdb)
+  if(NOT ROCKSDB_INCLUDE_DIR OR NOT ROCKSDB_LIBRARY)
+    message(FATAL_ERROR "RocksDB was not found; install Debian's librocksdb-dev, or configure "
+                        "with -DYAMANOTE_ROCKSDB=OFF to build without `yamanote serve rocksdb`")
+  endif()
+  add_library(RocksDB::rocksdb SHARED IMPORTED)
+  set_target_properties(RocksDB::rocksdb PROPERTIES IMPORTED_LOCATION ${ROCKSDB_LIBRARY}
+                        INTERFACE_INCLUDE_DIRECTORIES ${ROCKSDB_INCLUDE_DIR})
+endif()
 if(YAMANOTE_BUILD_TESTS)
   find_package(GTest REQUIRED)
 endif()

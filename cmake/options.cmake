@@ -3,6 +3,7 @@
 option(YAMANOTE_BUILD_TESTS "Build the tests" ON)
 option(YAMANOTE_BUILD_COMMAND "Build the `yamanote` command, and the tests that run it" ON)
 option(YAMANOTE_BUILD_BENCHMARKS "Build bench/ (needs the peers' packages)" OFF)
+option(YAMANOTE_ROCKSDB "Build `yamanote serve rocksdb` (needs librocksdb-dev)" ON)
 option(YAMANOTE_BUILD_FUZZERS "Build the libFuzzer targets (clang only)" OFF)
 set(YAMANOTE_SANITIZE "" CACHE STRING "Sanitizer: empty, address or thread")
 set_property(CACHE YAMANOTE_SANITIZE PROPERTY STRINGS "" address thread)
@@ -43,6 +44,10 @@ elseif(YAMANOTE_SANITIZE STREQUAL "thread")
 elseif(NOT YAMANOTE_SANITIZE STREQUAL "")
   message(FATAL_ERROR "YAMANOTE_SANITIZE is '${YAMANOTE_SANITIZE}'; "
                       "it must be empty, 'address' or 'thread'")
+endif()
+if(YAMANOTE_SANITIZE STREQUAL "thread")
+  # apps/rocksdb/CMakeLists.txt says why.
+  set(YAMANOTE_ROCKSDB OFF)
 endif()
 if(sanitize_flags)
   add_compile_options(${sanitize_flags})

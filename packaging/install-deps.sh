@@ -14,13 +14,13 @@ set -euo pipefail
 build=(
   g++ gcc-12-plugin-dev make cmake ninja-build ccache git pkg-config
   libexpected-dev libfmt-dev libspdlog-dev libhwloc-dev libtomlplusplus-dev
-  libcli11-dev nlohmann-json3-dev libxxhash-dev
+  libcli11-dev nlohmann-json3-dev libxxhash-dev librocksdb-dev
 )
 # What `make test` and `make lint` need beside it.
 test=(
   clang-19 clang-tidy-19 clang-format-19 libclang-rt-19-dev llvm-19-dev lld-19
   libgtest-dev libgmock-dev
-  memcached libmemcached-tools python3 python3-pymemcache chromium
+  memcached libmemcached-tools redis-tools python3 python3-pymemcache chromium
   util-linux zsh fish
 )
 # What bench/ measures Yamanote against.

@@ -75,7 +75,7 @@ std::array<std::byte, kUdpHeaderBytes> MakeUdpHeader(const UdpHeader& header) {
   const auto low = [](uint16_t value) { return std::byte(value & 0xff); };
   return {high(header.request), low(header.request), high(header.sequence),
           low(header.sequence), high(header.total),  low(header.total),
-          std::byte{0},         std::byte{0}};
+          high(header.last),    low(header.last)};
 }
 
 // Whether `line` asks for no answer. Retrievals have no such word, and the meta
@@ -260,18 +260,19 @@ std::vector<ClassOptions> MemcachedProtocol::Classes() const {
 std::optional<UdpHeader> ReadUdpHeader(Bytes datagram) {
   if (datagram.size() < kUdpHeaderBytes) return std::nullopt;
   return UdpHeader{ReadBigEndian16(datagram, 0), ReadBigEndian16(datagram, 2),
-                   ReadBigEndian16(datagram, 4)};
+                   ReadBigEndian16(datagram, 4), ReadBigEndian16(datagram, 6)};
 }
 
-bool AppendDatagrams(uint16_t request, Bytes body, Reply& reply) {
+bool AppendDatagrams(uint16_t request, Bytes body, Reply& reply,
+                     uint16_t last) {
   constexpr size_t kBodyBytes = kMaxDatagramBytes - kUdpHeaderBytes;
   const size_t total = (body.size() + kBodyBytes - 1) / kBodyBytes;
   if (total > std::numeric_limits<uint16_t>::max()) return false;
   std::vector<std::byte> framed;
   framed.reserve(body.size() + total * kUdpHeaderBytes);
   for (size_t i = 0; i < total; ++i) {
-    const auto header = MakeUdpHeader(
-        {request, static_cast<uint16_t>(i), static_cast<uint16_t>(total)});
+    const auto header = MakeUdpHeader({request, static_cast<uint16_t>(i),
+                                       static_cast<uint16_t>(total), last});
     const size_t from = i * kBodyBytes;
     const Bytes part =
         body.subspan(from, std::min(kBodyBytes, body.size() - from));

@@ -162,15 +162,17 @@ struct UdpHeader {
   uint16_t request = 0;   // The client's number for the request; echoed.
   uint16_t sequence = 0;  // Of this datagram within the message, from 0.
   uint16_t total = 0;     // Datagrams of the message.
+  uint16_t last = 0;      // Reserved in memcached; other protocols use it.
 };
 
 // Returns the header at the start of `datagram`, nothing if it is too short.
 std::optional<UdpHeader> ReadUdpHeader(Bytes datagram);
 
-// Appends `body` to `reply` as the datagrams of the answer to `request`. An
-// empty body appends nothing. Returns false, with nothing appended, if it does
-// not fit in the reply.
-bool AppendDatagrams(uint16_t request, Bytes body, Reply& reply);
+// Appends `body` to `reply` as the datagrams of the answer to `request`; `last`
+// goes into each header. An empty body appends nothing. Returns false, with
+// nothing appended, if it does not fit in the reply.
+bool AppendDatagrams(uint16_t request, Bytes body, Reply& reply,
+                     uint16_t last = 0);
 
 // The same bytes, as text and back.
 inline std::string_view AsText(Bytes bytes) {

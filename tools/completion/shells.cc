@@ -48,7 +48,7 @@ std::vector<std::string> Words(const CommandNode& node) {
 }
 
 bool IsFile(const FlagNode& flag) {
-  return flag.value.find("FILE") != std::string::npos;
+  return flag.value.find("FILE") != std::string::npos || flag.value == "PATH";
 }
 
 std::string ZshAction(const FlagNode& flag) {

@@ -58,6 +58,15 @@ struct KvSettings {
   uint64_t long_get_keys = 32;
 };
 
+struct RocksdbSettings {
+  std::string path;  // Empty: in memory, gone at the end.
+  uint64_t keys = 100'000;
+  uint64_t value_bytes = 100;
+  uint64_t max_value_bytes = 1024 * 1024;
+  uint64_t max_scan_keys = 100'000;
+  uint64_t max_bytes = 1024 * 1024 * 1024;
+};
+
 struct SpinSettings {
   Duration max_service = std::chrono::seconds(1);
 };
@@ -67,6 +76,7 @@ struct Config {
   std::vector<ClassSetting> classes;
   ServerSettings server;
   KvSettings kv;
+  RocksdbSettings rocksdb;
   SpinSettings spin;
 
   // "section.key" -> "file.toml:12" or "--flag", for what was set explicitly.

@@ -164,6 +164,8 @@ std::string_view ToString(ValueKind kind) {
       return "LIST";
     case ValueKind::kClass:
       return "CLASS";
+    case ValueKind::kPath:
+      return "PATH";
   }
   return "VALUE";
 }

@@ -132,6 +132,25 @@ OptionSpec Switch(std::string key, std::string help) {
   return spec;
 }
 
+// The path of a file or directory, or nothing.
+template <auto Access>
+OptionSpec Path(std::string key, std::string help) {
+  OptionSpec spec;
+  spec.key = std::move(key);
+  spec.kind = ValueKind::kPath;
+  spec.help = std::move(help);
+  spec.limits = "a path, or nothing";
+  spec.set = [](const OptionSpec&, Config& config,
+                std::string_view text) -> Result<void> {
+    Access(config) = text;
+    return {};
+  };
+  spec.get = [](const OptionSpec&, const Config& config) {
+    return Access(config);
+  };
+  return spec;
+}
+
 // ---- the three that are unlike all others -----------------------------------
 
 // Config::runtime.cpus; "auto" leaves it empty.

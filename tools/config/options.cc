@@ -184,6 +184,29 @@ std::vector<OptionSpec> KvEntries() {
   };
 }
 
+std::vector<OptionSpec> RocksdbEntries() {
+  return {
+      Path<FIELD(rocksdb.path)>(
+          "path",
+          "The directory for the data, which stays there; "
+          "empty: in memory (/dev/shm), removed at the end"),
+      Number<FIELD(rocksdb.keys)>(
+          "keys", kCount, {0, 100'000'000},
+          "Keys that an empty store is filled with: key-00000000 and on"),
+      Number<FIELD(rocksdb.value_bytes)>("value_bytes", kBytes, {0, kMiB},
+                                         "Length of each of their values"),
+      Number<FIELD(rocksdb.max_value_bytes)>(
+          "max_value_bytes", kBytes, {1, 512 * kMiB}, "The longest value"),
+      Number<FIELD(rocksdb.max_scan_keys)>(
+          "max_scan_keys", kCount, {1, 100'000'000},
+          "Keys that one RANGE or SCAN may ask for"),
+      Number<FIELD(rocksdb.max_bytes)>(
+          "max_bytes", kBytes, {kMiB, kTiB},
+          "Tables beyond which writes are refused; "
+          "up to 256MiB of write buffers come on top"),
+  };
+}
+
 std::vector<OptionSpec> SpinEntries() {
   return {
       Number<FIELD(spin.max_service)>(
@@ -220,6 +243,7 @@ std::vector<OptionSpec> MakeTable() {
   Append(table, "server", ServerEntries());
   Append(table, "server", ServerTimeEntries());
   Append(table, "kv", KvEntries());
+  Append(table, "rocksdb", RocksdbEntries());
   Append(table, "spin", SpinEntries());
   return table;
 }
@@ -249,13 +273,14 @@ std::span<const SectionInfo> Sections() {
       {"runtime", "The workers that run them"},
       {"server", "Where requests come from, and the limits on clients"},
       {"kv", "The key-value service"},
+      {"rocksdb", "The RocksDB service"},
       {"spin", "The spin service"},
   };
   return kSections;
 }
 
 bool IsService(std::string_view section) {
-  return section == "kv" || section == "spin";
+  return section == "kv" || section == "rocksdb" || section == "spin";
 }
 
 const OptionSpec* FindOption(std::string_view section, std::string_view key) {

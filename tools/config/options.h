@@ -24,6 +24,7 @@ enum class ValueKind : uint8_t {
   kBytes,     // A string with a unit.
   kCpuList,   // A string like "0-3,6", or an array of integers.
   kClass,     // NAME:slo=50us,limit=1000; in TOML a table of its own.
+  kPath,      // Of a file or directory; empty is a value.
 };
 
 // "DURATION", "COUNT", ...: what help shows after the flag.
@@ -67,7 +68,7 @@ struct SectionInfo {
 };
 std::span<const SectionInfo> Sections();
 
-// True for the sections that belong to one service: "kv", "spin".
+// True for the sections that belong to one service: "kv", "rocksdb", "spin".
 bool IsService(std::string_view section);
 
 const OptionSpec* FindOption(std::string_view section, std::string_view key);

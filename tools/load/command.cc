@@ -81,18 +81,25 @@ Duration Seconds(double seconds) {
 
 LoadOptions ReadOptions(Application application, const Flags& flags) {
   LoadOptions out;
-  const bool kv = application == Application::kKv;
+  const bool store = IsStore(application);
   out.target = OrUsage(ParseTarget(flags.target));
   const std::string protocol = !flags.protocol.empty() ? flags.protocol
-                               : kv                    ? "tcp"
+                               : store                 ? "tcp"
                                                        : "udp";
   out.transport = protocol == "tcp" ? Transport::kTcp : Transport::kUdp;
   out.workload = OrUsage(Workload::Parse(
-      application, flags.service.empty() && kv ? "get" : flags.service));
+      application, flags.service.empty() && store ? "get" : flags.service));
   out.arrivals = OrUsage(Arrivals::Parse(flags.arrivals));
   out.kv.keys = flags.keys;
   out.kv.value_bytes = flags.value_bytes;
   out.kv.popularity = OrUsage(Popularity::Parse(flags.popularity));
+  for (const RequestClass& one : out.workload.classes()) {
+    if (one.operation != KvOperation::kScan || one.keys <= flags.keys) continue;
+    Fail(fmt::format("--service: {} reads {} keys and --keys is {}; raise "
+                     "--keys or scan fewer",
+                     one.name, one.keys, flags.keys),
+         kUsage);
+  }
   out.connections = flags.connections;
   out.threads = flags.threads;
   if (out.threads > out.connections) {
@@ -370,6 +377,8 @@ void AddLoadCommand(CLI::App& app) {
   add("spin", "Requests that carry the service time to burn",
       Application::kSpin);
   add("kv", "Requests of memcached's text protocol", Application::kKv);
+  add("rocksdb", "Requests of Redis's protocol, with scans",
+      Application::kRocksdb);
 }
 
 }  // namespace yamanote::tools

@@ -24,6 +24,9 @@ constexpr char kKvExample[] =
     "  yamanote load kv --target 127.0.0.1:11211 --rates 10k,20k,40k --repeat "
     "3 \\\n"
     "      --service get:99.5%,mget500:0.5% --json kv.json --html kv.html\n";
+constexpr char kRocksdbExample[] =
+    "  yamanote load rocksdb --target 127.0.0.1:6379 --rates 5k,10k,20k \\\n"
+    "      --service get:99.5%,scan1000:0.5%\n";
 constexpr char kSpinSearch[] =
     "  yamanote load spin --target 127.0.0.1:9000 --service exp:10us \\\n"
     "      --objective 'p99-slowdown<=10' --rate-range 5k:100k --protocol udp";
@@ -31,10 +34,29 @@ constexpr char kKvSearch[] =
     "  yamanote load kv --target 127.0.0.1:11211 --rate-range 5k:100k \\\n"
     "      --service get:99.5%,mget500:0.5% --objective "
     "'get:p99-latency<=300us'";
+constexpr char kRocksdbSearch[] =
+    "  yamanote load rocksdb --target 127.0.0.1:6379 --rate-range 2k:50k \\\n"
+    "      --service get:99.5%,scan5000:0.5% --objective "
+    "'get:p99-latency<=300us'";
+
+const char* ServiceHelp(Application application) {
+  switch (application) {
+    case Application::kKv:
+      return "Operations get, set, mgetN and their shares: "
+             "get:99.5%,mget500:0.5%";
+    case Application::kRocksdb:
+      return "Operations get, put, scanN (N keys in order) and their shares: "
+             "get:99.5%,scan1000:0.5%";
+    case Application::kSpin:
+      break;
+  }
+  return "Service times: fixed:10us, exp:10us, bimodal:99.5%:5us,0.5%:500us, "
+         "lognormal:mean=10us,sigma=2, pareto:alpha=1.5,min=1us";
+}
 
 // What to measure: the target, its requests, the loads.
 void AddTaskFlags(CLI::App& command, Flags& flags, Application application) {
-  const bool kv = application == Application::kKv;
+  const bool store = IsStore(application);
   command.add_option("--target", flags.target, "The server, as ADDRESS:PORT")
       ->type_name("ADDRESS")
       ->required();
@@ -67,18 +89,15 @@ void AddTaskFlags(CLI::App& command, Flags& flags, Application application) {
       .add_flag("--undisturbed", flags.undisturbed,
                 "Judge --objective without the samples that a gap touched")
       ->needs(objective);
-  auto* service = command.add_option(
-      "--service", flags.service,
-      kv ? "Operations get, set, mgetN and their shares: get:99.5%,mget500:0.5%"
-         : "Service times: fixed:10us, exp:10us, bimodal:99.5%:5us,0.5%:500us, "
-           "lognormal:mean=10us,sigma=2, pareto:alpha=1.5,min=1us");
+  auto* service =
+      command.add_option("--service", flags.service, ServiceHelp(application));
   service->type_name("DIST");
-  kv ? service->default_str("get") : service->required();
+  store ? service->default_str("get") : service->required();
   command.add_option("--protocol", flags.protocol, "Transport")
       ->type_name("NAME")
       ->check(OneOf({"tcp", "udp"}))
-      ->default_str(kv ? "tcp" : "udp");
-  if (!kv) return;
+      ->default_str(store ? "tcp" : "udp");
+  if (!store) return;
   command
       .add_option("--keys", flags.keys,
                   "Keys in the store; stored before the run")
@@ -188,17 +207,23 @@ void AddOutputFlags(CLI::App& command, Flags& flags) {
 }  // namespace
 
 std::string LoadFooter() {
-  return std::string(kLatencyCounts) + kSpinExample + kKvExample;
+  return std::string(kLatencyCounts) + kSpinExample + kKvExample +
+         kRocksdbExample;
 }
 
 void AddFlags(CLI::App& command, Flags& flags, Application application) {
   AddTaskFlags(command, flags, application);
   AddMethodFlags(command, flags);
   AddOutputFlags(command, flags);
-  const bool kv = application == Application::kKv;
+  const auto text = [application](const char* spin, const char* kv,
+                                  const char* rocksdb) {
+    return application == Application::kSpin ? spin
+           : application == Application::kKv ? kv
+                                             : rocksdb;
+  };
   command.footer(std::string(kLatencyCounts) +
-                 (kv ? kKvExample : kSpinExample) +
-                 (kv ? kKvSearch : kSpinSearch));
+                 text(kSpinExample, kKvExample, kRocksdbExample) +
+                 text(kSpinSearch, kKvSearch, kRocksdbSearch));
 }
 
 }  // namespace yamanote::load

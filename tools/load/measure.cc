@@ -31,6 +31,7 @@ constexpr unsigned kFloorSamples = 200;
 constexpr Duration kFloorTime = milliseconds(300);
 constexpr unsigned kPreloadWindow = 16;
 constexpr int kPreloadRounds = 4;
+constexpr double kGuessedScanNanos = 1000;  // For each key, its way included.
 
 // Joins on every way out.
 class Threads {
@@ -95,7 +96,7 @@ struct Measurement::Plan {
 };
 
 std::unique_ptr<Wire> Measurement::MakeWire(size_t lanes, KvTraffic traffic) {
-  if (options_.workload.application() == Application::kKv) {
+  if (IsStore(options_.workload.application())) {
     return MakeKvWire(options_.transport, lanes, options_.workload, options_.kv,
                       traffic);
   }
@@ -194,13 +195,12 @@ Result<void> Measurement::Prepare() {
         fmt::format(
             "{} does not answer a {} request over {} within {}; is the server "
             "running, and does it speak this protocol?",
-            options_.target.text,
-            options_.workload.application() == Application::kKv ? "kv" : "spin",
+            options_.target.text, ToString(options_.workload.application()),
             options_.transport == Transport::kTcp ? "tcp" : "udp",
             FormatTime(
                 std::min<Duration>(options_.drain, std::chrono::seconds(1)))));
   }
-  if (options_.workload.application() == Application::kKv) {
+  if (IsStore(options_.workload.application())) {
     if (auto filled = Preload(); !filled) return filled;
   }
   for (size_t i = 0; i < classes; ++i) {
@@ -218,14 +218,18 @@ Result<void> Measurement::Prepare() {
 Result<void> Measurement::Preload() {
   std::vector<uint32_t> wanted(options_.kv.keys);
   for (uint32_t i = 0; i < options_.kv.keys; ++i) wanted[i] = i;
+  // RocksDB's server comes with keys. Stored again, each of them would lie in a
+  // memtable and in a table, and scans would walk over both.
+  const bool probes = options_.workload.application() == Application::kRocksdb;
   // A datagram may be lost and a server may refuse: ask again, a few times.
-  for (int round = 0; round < kPreloadRounds && !wanted.empty() && !stopped();
-       ++round) {
+  for (int round = probes ? -1 : 0;
+       round < kPreloadRounds && !wanted.empty() && !stopped(); ++round) {
     std::vector<Sample> samples(wanted.size());
     for (size_t i = 0; i < wanted.size(); ++i)
       samples[i].service_ns = wanted[i];
     auto logs =
-        RunSequence(std::move(samples), kPreloadWindow, KvTraffic::kPreload);
+        RunSequence(std::move(samples), kPreloadWindow,
+                    round < 0 ? KvTraffic::kProbe : KvTraffic::kPreload);
     if (!logs) return tl::unexpected(logs.error());
     wanted.clear();
     for (const Sample& sample : logs->front().samples) {
@@ -252,7 +256,11 @@ Result<double> Measurement::MeasureFloor(uint8_t request_class) {
   const RequestClass& of = options_.workload.classes()[request_class];
   const bool spin = options_.workload.application() == Application::kSpin;
   if (spin && of.shape != Shape::kFixed) return kNoFigure;
-  const auto service_ns = static_cast<int64_t>(spin ? of.scale_ns : 0);
+  // Of a scan a guess, so that the requests stay alone.
+  const auto service_ns = static_cast<int64_t>(
+      spin                                 ? of.scale_ns
+      : of.operation == KvOperation::kScan ? of.keys * kGuessedScanNanos
+                                           : 0);
   const int64_t interval_ns = std::max<int64_t>(1'000'000, 3 * service_ns);
   const auto count = static_cast<size_t>(
       std::clamp<int64_t>(ToNanos(kFloorTime) / interval_ns, 3, kFloorSamples));
@@ -356,7 +364,7 @@ void Measurement::WriteSamples(std::FILE& file, uint64_t seed,
                "connection,status\n");
     recorded_ = true;
   }
-  const bool kv = options_.workload.application() == Application::kKv;
+  const bool store = IsStore(options_.workload.application());
   const auto time = [](int64_t ns) {
     return ns < 0 ? std::string() : fmt::format("{}", ns);
   };
@@ -368,7 +376,7 @@ void Measurement::WriteSamples(std::FILE& file, uint64_t seed,
                                                           : "lost";
       fmt::print(&file, "{},{},{},{},{},{},{},{}\n", seed, s.intended_ns,
                  time(s.sent_ns), time(s.received_ns), s.request_class,
-                 kv ? 0 : s.service_ns, s.connection, status);
+                 store ? 0 : s.service_ns, s.connection, status);
     }
   }
 }
@@ -383,8 +391,7 @@ LoadResult Measurement::Describe() const {
   out.started = text;
   out.label = options_.label;
   out.target = options_.target.text;
-  out.application =
-      options_.workload.application() == Application::kKv ? "kv" : "spin";
+  out.application = ToString(options_.workload.application());
   out.protocol = options_.transport == Transport::kTcp ? "tcp" : "udp";
   out.service = options_.workload.text();
   switch (options_.arrivals.kind) {

@@ -123,7 +123,7 @@ struct LoadResult {
   std::string started;  // UTC, ISO 8601.
   std::string label;    // Names the curve: a scheduler, a server. May be empty.
   std::string target;
-  std::string application;  // "spin" or "kv".
+  std::string application;  // "spin", "kv" or "rocksdb".
   std::string protocol;     // "tcp" or "udp".
   std::string service;
   std::string arrivals;

@@ -49,9 +49,11 @@ struct KvOptions {
 std::unique_ptr<Wire> MakeSpinWire(Transport transport, size_t lanes,
                                    uint64_t nonce);
 
-// Keys are drawn from sample.service_ns as seed. With `preload`, sample i sets
-// key number sample.service_ns instead.
-enum class KvTraffic : uint8_t { kWorkload, kPreload };
+// Keys are drawn from sample.service_ns as seed. With kPreload a sample sets the
+// key number sample.service_ns instead; with kProbe it gets it, and is answered
+// if that key is there, refused if not.
+enum class KvTraffic : uint8_t { kWorkload, kPreload, kProbe };
+// For every application that IsStore(), in its protocol.
 std::unique_ptr<Wire> MakeKvWire(Transport transport, size_t lanes,
                                  const Workload& workload,
                                  const KvOptions& options, KvTraffic traffic);

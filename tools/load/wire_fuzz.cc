@@ -18,12 +18,14 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   if (size == 0) return 0;
   static const auto kMix =
       Workload::Parse(Application::kKv, "get:80%,set:10%,mget3:10%");
+  static const auto kScans =
+      Workload::Parse(Application::kRocksdb, "get:80%,put:10%,scan3:10%");
   const Transport transport =
       (data[0] & 1) != 0 ? Transport::kTcp : Transport::kUdp;
   const auto wire =
       (data[0] & 2) != 0
           ? MakeSpinWire(transport, 1, 0)
-          : MakeKvWire(transport, 1, *kMix,
+          : MakeKvWire(transport, 1, (data[0] & 4) != 0 ? *kScans : *kMix,
                        {.keys = 10, .value_bytes = 3, .popularity = {}},
                        KvTraffic::kWorkload);
   constexpr uint32_t kRequests = 6;
@@ -36,7 +38,7 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
     wire->Encode(samples[i], i, lane, out);
     if (i + 1 < kRequests) ledger.MarkSent(i, 1);
   }
-  const size_t piece = 1 + (data[0] >> 2);
+  const size_t piece = 1 + (data[0] >> 3);
   std::string_view rest(reinterpret_cast<const char*>(data) + 1, size - 1);
   while (!rest.empty()) {
     ledger.SetNow(2);

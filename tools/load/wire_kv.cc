@@ -1,8 +1,8 @@
-// wire_kv.cc - memcached's text protocol over TCP and over UDP.
+// wire_kv.cc - requests for keys, in either dialect, over TCP and over UDP.
 //
 // TCP answers come in the order of the requests. A UDP datagram begins with an
 // 8-byte header, big-endian: u16 request id, u16 sequence, u16 datagrams in this
-// message, u16 zero. The id is the request's ordinal on its socket modulo 65536;
+// message, u16 zero (in RESP answers 1). The id is the request's ordinal on its socket modulo 65536;
 // an answer belongs to the latest request with its id. A long answer comes in
 // several datagrams in any order: they are kept until all are there. (memcached
 // 1.6 instead sends each value of a multi-get as a message of its own, in order,
@@ -15,7 +15,7 @@
 #include <unordered_map>
 
 #include "base/random.h"
-#include "tools/load/memcached_reply.h"
+#include "tools/load/dialects.h"
 #include "tools/load/units.h"
 #include "tools/load/wire.h"
 
@@ -62,13 +62,7 @@ class KeyChooser {
   std::vector<double> cumulative_;
 };
 
-void AppendKey(std::string& out, uint32_t key) {
-  char text[12] = {'k', 'e', 'y', '-'};
-  for (int i = 11; i >= 4; --i, key /= 10)
-    text[i] = static_cast<char>('0' + key % 10);
-  out.append(text, sizeof(text));
-}
-
+template <typename Dialect>
 class KvWire final : public Wire {
  public:
   KvWire(Transport transport, size_t lanes, const Workload& workload,
@@ -77,8 +71,8 @@ class KvWire final : public Wire {
         traffic_(traffic),
         classes_(workload.classes()),
         keys_(options.keys, options.popularity),
-        set_tail_(fmt::format(" 0 0 {}\r\n{}\r\n", options.value_bytes,
-                              std::string(options.value_bytes, 'v'))),
+        dialect_(options.value_bytes),
+        key_count_(options.keys),
         streams_(lanes) {}
 
   void Encode(const Sample& sample, uint32_t index, Lane& lane,
@@ -90,22 +84,29 @@ class KvWire final : public Wire {
       AppendBig16(out, 0);
     }
     lane.order.push_back(index);
-    if (traffic_ == KvTraffic::kPreload) {
-      AppendSet(sample.service_ns, out);
-      return;
+    if (traffic_ == KvTraffic::kPreload)
+      return dialect_.AppendSet(sample.service_ns, out);
+    if (traffic_ == KvTraffic::kProbe) {
+      drawn_.assign(1, sample.service_ns);
+      return dialect_.AppendGet(drawn_, out);
     }
     base::Random random(sample.service_ns);
     const RequestClass& request = classes_[sample.request_class];
-    if (request.operation == KvOperation::kSet) {
-      AppendSet(keys_.Draw(random), out);
-      return;
+    switch (request.operation) {
+      case KvOperation::kSet:
+        return dialect_.AppendSet(keys_.Draw(random), out);
+      case KvOperation::kScan:
+        // From where as many keys follow.
+        return dialect_.AppendScan(
+            keys_.Draw(random) %
+                (key_count_ - std::min(key_count_, request.keys) + 1),
+            request.keys, out);
+      case KvOperation::kGet:
+        drawn_.clear();
+        for (unsigned i = 0; i < request.keys; ++i)
+          drawn_.push_back(keys_.Draw(random));
+        return dialect_.AppendGet(drawn_, out);
     }
-    out.append("get");
-    for (unsigned i = 0; i < request.keys; ++i) {
-      out.push_back(' ');
-      AppendKey(out, keys_.Draw(random));
-    }
-    out.append("\r\n");
   }
 
   bool Read(Lane& lane, std::string_view bytes, Ledger& ledger) override {
@@ -115,6 +116,8 @@ class KvWire final : public Wire {
   }
 
  private:
+  using Reply = typename Dialect::Reply;
+  using Progress = MemcachedReply::Progress;
   enum class Part : uint8_t { kMore, kEnd };
 
   // An answer of which something is still to come.
@@ -122,37 +125,41 @@ class KvWire final : public Wire {
     // By sequence, if the header counts them.
     std::vector<std::string> parts{};
     size_t missing = 0;
-    MemcachedReply reply{};  // What was read, if it comes message by message.
+    Reply reply{};  // What was read, if it comes message by message.
   };
 
-  void AppendSet(uint32_t key, std::string& out) const {
-    out.append("set ");
-    AppendKey(out, key);
-    out.append(set_tail_);
-  }
-
-  void Answer(uint32_t index, MemcachedReply::Progress progress,
-              uint32_t values, Ledger& ledger) {
-    const bool answered = progress == MemcachedReply::Progress::kAnswered;
-    if (answered && traffic_ == KvTraffic::kWorkload) {
-      const RequestClass& request =
-          classes_[ledger.samples()[index].request_class];
-      if (request.operation == KvOperation::kGet && values < request.keys) {
-        // A key asked for twice in one request may come back once.
-        ledger.counters().misses += request.keys == 1 ? 1
-                                    : values == 0     ? request.keys
-                                                      : 0;
-      }
-    }
+  void Answer(uint32_t index, Progress progress, uint32_t values,
+              Ledger& ledger) {
+    bool answered = progress == Progress::kAnswered;
+    if (answered && traffic_ == KvTraffic::kWorkload)
+      ledger.counters().misses += Misses(index, values, ledger);
+    if (traffic_ == KvTraffic::kProbe) answered = answered && values == 1;
     ledger.Answer(index, answered ? Status::kAnswered : Status::kRefused);
   }
 
+  // Keys that `values` values lack of what sample `index` asked for.
+  uint64_t Misses(uint32_t index, uint32_t values, const Ledger& ledger) const {
+    const RequestClass& request =
+        classes_[ledger.samples()[index].request_class];
+    switch (request.operation) {
+      case KvOperation::kSet:
+        return 0;
+      case KvOperation::kScan:  // A key and its value each.
+        return request.keys - std::min(request.keys, values / 2);
+      case KvOperation::kGet:
+        // A key asked for twice in one request may come back once.
+        if (values >= request.keys) return 0;
+        return request.keys == 1 ? 1 : values == 0 ? request.keys : 0;
+    }
+    return 0;
+  }
+
   bool ReadStream(Lane& lane, std::string_view bytes, Ledger& ledger) {
-    MemcachedReply& reply = streams_[lane.number];
+    Reply& reply = streams_[lane.number];
     while (!bytes.empty()) {
-      const MemcachedReply::Progress progress = reply.Read(bytes);
-      if (progress == MemcachedReply::Progress::kMore) return true;
-      if (progress == MemcachedReply::Progress::kGarbage ||
+      const Progress progress = reply.Read(bytes);
+      if (progress == Progress::kMore) return true;
+      if (progress == Progress::kGarbage ||
           lane.answered >= lane.order.size()) {
         ++ledger.counters().unmatched;
         return false;
@@ -219,9 +226,9 @@ class KvWire final : public Wire {
   // Reads `payload` as the next part of the answer to `index`.
   Part ReadNext(uint32_t index, std::string_view payload, Unfinished& message,
                 Ledger& ledger) {
-    const MemcachedReply::Progress progress = message.reply.Read(payload);
-    if (progress == MemcachedReply::Progress::kMore) return Part::kMore;
-    if (progress == MemcachedReply::Progress::kGarbage) {
+    const Progress progress = message.reply.Read(payload);
+    if (progress == Progress::kMore) return Part::kMore;
+    if (progress == Progress::kGarbage) {
       ++ledger.counters().unmatched;
     } else {
       Answer(index, progress, message.reply.values(), ledger);
@@ -233,8 +240,10 @@ class KvWire final : public Wire {
   const KvTraffic traffic_;
   const std::vector<RequestClass> classes_;
   const KeyChooser keys_;
-  const std::string set_tail_;
-  std::vector<MemcachedReply> streams_;                  // By lane; TCP.
+  const Dialect dialect_;
+  const uint32_t key_count_;
+  std::vector<uint32_t> drawn_;  // For one request; kept for its memory.
+  std::vector<Reply> streams_;   // By lane; TCP.
   std::unordered_map<uint32_t, Unfinished> unfinished_;  // By sample; UDP.
 };
 
@@ -260,7 +269,12 @@ Result<Popularity> Popularity::Parse(std::string_view text) {
 std::unique_ptr<Wire> MakeKvWire(Transport transport, size_t lanes,
                                  const Workload& workload,
                                  const KvOptions& options, KvTraffic traffic) {
-  return std::make_unique<KvWire>(transport, lanes, workload, options, traffic);
+  if (workload.application() == Application::kRocksdb) {
+    return std::make_unique<KvWire<RespDialect>>(transport, lanes, workload,
+                                                 options, traffic);
+  }
+  return std::make_unique<KvWire<MemcachedDialect>>(transport, lanes, workload,
+                                                    options, traffic);
 }
 
 }  // namespace yamanote::load

@@ -191,6 +191,84 @@ TEST(KvWireTest, RequestIdsWrap) {
   EXPECT_EQ(s.StatusOf(9), Status::kAnswered);
 }
 
+TEST(RespWireTest, RequestsAreTheProtocols) {
+  Session get(Application::kRocksdb, "get", Transport::kTcp, 1);
+  EXPECT_THAT(get.sent[0],
+              testing::MatchesRegex("\\*2\r\n\\$3\r\nGET\r\n\\$12\r\n"
+                                    "key-0000[0-9]+\r\n"));
+  Session put(Application::kRocksdb, "put", Transport::kTcp, 1);
+  EXPECT_THAT(put.sent[0],
+              testing::MatchesRegex("\\*3\r\n\\$3\r\nSET\r\n\\$12\r\n"
+                                    "key-[0-9]+\r\n\\$3\r\nvvv\r\n"));
+  Session scan(Application::kRocksdb, "scan10", Transport::kUdp, 200);
+  for (size_t i = 0; i < scan.sent.size(); ++i) {
+    EXPECT_EQ(scan.sent[i].substr(0, 8), Udp(static_cast<int>(i), 0, 1, ""));
+    EXPECT_THAT(scan.sent[i].substr(8),
+                testing::MatchesRegex("\\*3\r\n\\$5\r\nRANGE\r\n\\$12\r\n"
+                                      "key-[0-9]+\r\n\\$2\r\n10\r\n"));
+    // Of 50 keys, so that ten follow.
+    EXPECT_LE(std::stoi(scan.sent[i].substr(37, 8)), 40);
+  }
+}
+
+TEST(RespWireTest, StreamAnswersComeInOrderInAnyPieces) {
+  for (size_t piece = 1; piece < 60; ++piece) {
+    Session s(Application::kRocksdb, "scan2", Transport::kTcp, 5);
+    const std::string all =
+        "*4\r\n$1\r\na\r\n$5\r\n\r\n+OK\r\n$1\r\nb\r\n$0\r\n\r\n"
+        "-ERR server overloaded\r\n"
+        "*2\r\n$1\r\nz\r\n$1\r\nv\r\n"  // One key less.
+        "*0\r\n"                        // Two less.
+        "*4\r\n$-1\r\n*1\r\n:7\r\n$1\r\nx\r\n*2\r\n$1\r\na\r\n+b\r\n";
+    for (size_t at = 0; at < all.size(); at += piece) {
+      ASSERT_TRUE(s.Read(all.substr(at, piece))) << piece;
+    }
+    EXPECT_EQ(s.ledger.outstanding(), 0u);
+    EXPECT_EQ(s.StatusOf(0), Status::kAnswered);
+    EXPECT_EQ(s.StatusOf(1), Status::kRefused);
+    EXPECT_EQ(s.StatusOf(2), Status::kAnswered);
+    EXPECT_EQ(s.StatusOf(4), Status::kAnswered);
+    EXPECT_EQ(s.ledger.counters().misses, 4u);
+  }
+}
+
+TEST(RespWireTest, GarbageAndUnaskedAnswersEndTheStream) {
+  for (const char* bytes : {"HELLO\r\n", "$x\r\n", "$5\n", "*99999999999\r\n",
+                            "\r\n", "$-1\r\n+OK\r\n"}) {
+    Session s(Application::kRocksdb, "get", Transport::kTcp, 1);
+    EXPECT_FALSE(s.Read(bytes)) << bytes;
+    EXPECT_EQ(s.ledger.counters().unmatched, 1u);
+  }
+}
+
+TEST(RespWireTest, DatagramsAreJoinedInAnyOrder) {
+  Session s(Application::kRocksdb, "scan1", Transport::kUdp, 2);
+  EXPECT_TRUE(s.Read(Udp(1, 1, 2, "\r\n$1\r\nv\r\n")));
+  EXPECT_TRUE(s.Read(Udp(1, 0, 2, "*2\r\n$1\r\na")));
+  EXPECT_EQ(s.StatusOf(1), Status::kAnswered);
+  EXPECT_TRUE(s.Read(Udp(0, 0, 1, "-ERR server overloaded\r\n")));
+  EXPECT_EQ(s.StatusOf(0), Status::kRefused);
+  EXPECT_EQ(s.ledger.counters().misses, 0u);
+}
+
+// A store that has its keys is not filled again.
+TEST(RespWireTest, AProbeIsRefusedByAKeyThatIsNotThere) {
+  const auto workload = Workload::Parse(Application::kRocksdb, "put");
+  const auto wire =
+      MakeKvWire(Transport::kTcp, 1, *workload, {}, KvTraffic::kProbe);
+  Ledger ledger(std::vector<Sample>(2));
+  Lane lane;
+  for (uint32_t i = 0; i < 2; ++i) {
+    std::string out;
+    wire->Encode({.service_ns = 42}, i, lane, out);
+    EXPECT_EQ(out, "*2\r\n$3\r\nGET\r\n$12\r\nkey-00000042\r\n");
+    ledger.MarkSent(i, 10);
+  }
+  EXPECT_TRUE(wire->Read(lane, "$0\r\n\r\n$-1\r\n", ledger));
+  EXPECT_EQ(ledger.samples()[0].status, Status::kAnswered);
+  EXPECT_EQ(ledger.samples()[1].status, Status::kRefused);
+}
+
 TEST(KvWireTest, PopularKeysArePopular) {
   EXPECT_FALSE(Popularity::Parse("pareto"));
   EXPECT_FALSE(Popularity::Parse("zipf:0"));

@@ -195,32 +195,58 @@ Result<std::vector<RequestClass>> ReadModes(std::string_view kind,
   return classes;
 }
 
-Result<RequestClass> ReadKvOperation(std::string_view name) {
+// The N of "mgetN" or "scanN".
+Result<unsigned> ReadKeys(std::string_view name, std::string_view operation,
+                          unsigned most) {
+  const Result<double> keys =
+      ParseNumber(name.substr(operation.size()),
+                  fmt::format("--service {}N: N", operation), 1, most);
+  if (!keys) return tl::unexpected(keys.error());
+  if (*keys != std::floor(*keys)) {
+    return Wrong(
+        fmt::format("--service {}: N must be a whole number", Shown(name)));
+  }
+  return static_cast<unsigned>(*keys);
+}
+
+Result<RequestClass> ReadOperation(Application application,
+                                   std::string_view name) {
+  const bool kv = application == Application::kKv;
+  const std::string_view many = kv ? "mget" : "scan";
   RequestClass out{.name = std::string(name)};
   if (name == "get") return out;
-  if (name == "set") {
+  if (name == (kv ? "set" : "put")) {
     out.operation = KvOperation::kSet;
     return out;
   }
-  if (name.starts_with("mget")) {
-    const Result<double> keys =
-        ParseNumber(name.substr(4), "--service mgetN: N", 1,
-                    static_cast<double>(kMaxKeysPerGet));
+  if (name.starts_with(many)) {
+    const Result<unsigned> keys =
+        ReadKeys(name, many, kv ? kMaxKeysPerGet : kMaxKeysPerScan);
     if (!keys) return tl::unexpected(keys.error());
-    if (*keys != std::floor(*keys)) {
-      return Wrong(
-          fmt::format("--service {}: N must be a whole number", Shown(name)));
-    }
-    out.keys = static_cast<unsigned>(*keys);
+    out.operation = kv ? KvOperation::kGet : KvOperation::kScan;
+    out.keys = *keys;
     return out;
   }
-  return Wrong(
-      fmt::format("--service: '{}' is no operation of kv; known are get, "
-                  "set and mgetN, for example get:99.5%,mget500:0.5%",
-                  Shown(name)));
+  return Wrong(fmt::format(
+      "--service: '{}' is no operation of {}; known are {}", Shown(name),
+      ToString(application),
+      kv ? "get, set and mgetN, for example get:99.5%,mget500:0.5%"
+         : "get, put and scanN, for example get:99.5%,scan1000:0.5%"));
 }
 
 }  // namespace
+
+std::string_view ToString(Application application) {
+  switch (application) {
+    case Application::kSpin:
+      return "spin";
+    case Application::kKv:
+      return "kv";
+    case Application::kRocksdb:
+      return "rocksdb";
+  }
+  return "unknown";
+}
 
 Result<Workload> Workload::ParseSpin(std::string_view text) {
   Workload out;
@@ -256,7 +282,8 @@ Result<Workload> Workload::ParseSpin(std::string_view text) {
   return out;
 }
 
-Result<Workload> Workload::ParseKv(std::string_view text) {
+Result<Workload> Workload::ParseStore(Application application,
+                                      std::string_view text) {
   Workload out;
   const std::vector<std::string_view> parts = Split(text, ',');
   if (parts.size() > kMaxClasses) {
@@ -266,7 +293,7 @@ Result<Workload> Workload::ParseKv(std::string_view text) {
   }
   for (const std::string_view part : parts) {
     const size_t colon = part.find(':');
-    auto one = ReadKvOperation(part.substr(0, colon));
+    auto one = ReadOperation(application, part.substr(0, colon));
     if (!one) return tl::unexpected(one.error());
     if (colon != std::string_view::npos) {
       const Result<double> share =
@@ -285,7 +312,7 @@ Result<Workload> Workload::ParseKv(std::string_view text) {
 Result<Workload> Workload::Parse(Application application,
                                  std::string_view text) {
   Result<Workload> out =
-      application == Application::kSpin ? ParseSpin(text) : ParseKv(text);
+      IsStore(application) ? ParseStore(application, text) : ParseSpin(text);
   if (out) {
     out->application_ = application;
     out->text_ = text;

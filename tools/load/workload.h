@@ -12,7 +12,12 @@
 //
 //   get   get:99.5%,mget500:0.5%   get:95%,set:5%
 //
-// mgetN asks for N keys in one request. Shares must add up to 100%.
+// mgetN asks for N keys in one request. For rocksdb the operations are get, put
+// and scanN, which reads N keys in order:
+//
+//   get   get:99.5%,scan1000:0.5%   get:90%,put:9%,scan5000:1%
+//
+// Shares must add up to 100%.
 
 #pragma once
 
@@ -29,12 +34,20 @@ namespace yamanote::load {
 
 inline constexpr size_t kMaxClasses = 16;
 inline constexpr unsigned kMaxKeysPerGet = 1000;
+inline constexpr unsigned kMaxKeysPerScan = 100'000;
 
-enum class Application : uint8_t { kSpin, kKv };
+enum class Application : uint8_t { kSpin, kKv, kRocksdb };
+
+// As in `yamanote load spin`.
+std::string_view ToString(Application application);
+// Whether its requests name keys, which are stored before the run.
+constexpr bool IsStore(Application application) {
+  return application != Application::kSpin;
+}
 
 enum class Shape : uint8_t { kFixed, kExponential, kLognormal, kPareto };
 
-enum class KvOperation : uint8_t { kGet, kSet };
+enum class KvOperation : uint8_t { kGet, kSet, kScan };
 
 struct RequestClass {
   std::string name{};
@@ -45,7 +58,7 @@ struct RequestClass {
   double scale_ns = 0;
   double form = 0;      // lognormal: sigma; pareto: alpha.
   double limit_ns = 0;  // Longest sample; 0: none (fixed).
-  // Kv:
+  // Kv and rocksdb:
   KvOperation operation = KvOperation::kGet;
   unsigned keys = 1;
 };
@@ -72,7 +85,8 @@ class Workload {
 
  private:
   static Result<Workload> ParseSpin(std::string_view text);
-  static Result<Workload> ParseKv(std::string_view text);
+  static Result<Workload> ParseStore(Application application,
+                                     std::string_view text);
 
   Application application_ = Application::kSpin;
   std::string text_;

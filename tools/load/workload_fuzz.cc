@@ -16,7 +16,8 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   const std::string_view text(reinterpret_cast<const char*>(data), size);
   static_cast<void>(Arrivals::Parse(text));
   static_cast<void>(Popularity::Parse(text));
-  for (const Application application : {Application::kSpin, Application::kKv}) {
+  for (const Application application :
+       {Application::kSpin, Application::kKv, Application::kRocksdb}) {
     const auto workload = Workload::Parse(application, text);
     if (!workload) {
       if (workload.error().message.empty()) std::abort();

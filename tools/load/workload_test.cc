@@ -92,6 +92,15 @@ TEST(WorkloadTest, KvOperationsAreClasses) {
   EXPECT_TRUE(Workload::Parse(Application::kKv, "get"));
 }
 
+TEST(WorkloadTest, RocksdbOperationsAreClasses) {
+  const auto workload =
+      Workload::Parse(Application::kRocksdb, "get:90%,put:9.5%,scan5000:0.5%");
+  ASSERT_TRUE(workload) << workload.error().message;
+  EXPECT_EQ(workload->classes()[1].operation, KvOperation::kSet);
+  EXPECT_EQ(workload->classes()[2].operation, KvOperation::kScan);
+  EXPECT_EQ(workload->classes()[2].keys, 5000u);
+}
+
 TEST(WorkloadTest, ErrorsNameThePartAndTheRemedy) {
   const std::pair<const char*, const char*> spin[] = {
       {"", "known are fixed, exp"},
@@ -128,6 +137,17 @@ TEST(WorkloadTest, ErrorsNameThePartAndTheRemedy) {
   };
   for (const auto& [text, words] : kv) {
     const auto workload = Workload::Parse(Application::kKv, text);
+    ASSERT_FALSE(workload) << text;
+    EXPECT_THAT(workload.error().message, HasSubstr(words)) << text;
+  }
+  const std::pair<const char*, const char*> rocksdb[] = {
+      {"mget5", "'mget5' is no operation of rocksdb; known are get, put and"},
+      {"scan", "--service scanN: N is ''"},
+      {"scan100001", "from 1 to 100000"},
+      {"scan1.5:100%", "whole number"},
+  };
+  for (const auto& [text, words] : rocksdb) {
+    const auto workload = Workload::Parse(Application::kRocksdb, text);
     ASSERT_FALSE(workload) << text;
     EXPECT_THAT(workload.error().message, HasSubstr(words)) << text;
   }

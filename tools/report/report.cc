@@ -302,7 +302,7 @@ Result<Json> PageJson(const Report& report) {
   for (std::string& note : OwnNotes(report)) notes.push_back(std::move(note));
   page["title"] = report.title;
   page["lead"] = Lead(report, std::max<size_t>(1, names.size()));
-  page["slowdown_note"] = first.application == "kv"
+  page["slowdown_note"] = first.application != "spin"
                               ? "Slowdown is latency divided by the class's "
                                 "unloaded latency, its median when nothing "
                                 "else runs."

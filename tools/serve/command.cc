@@ -129,13 +129,14 @@ void Print(const std::string& text) {
 // Serves until a signal ends it. Returns the final statistics.
 class Serving {
  public:
-  Serving(const ServeFlags& flags, const Config& config, Server& server,
-          const Runtime& runtime, Signals& signals)
+  Serving(const ServeFlags& flags, const Config& config, const Served& served,
+          Server& server, const Runtime& runtime, Signals& signals)
       : as_json_(flags.as_json),
         interval_(config.server.stats_interval == Duration(0)
                       ? Signals::kNoLimit
                       : config.server.stats_interval),
         drain_timeout_(config.server.options.drain_timeout),
+        served_(served),
         server_(server),
         runtime_(runtime),
         signals_(signals),
@@ -170,6 +171,7 @@ class Serving {
       fmt::print(stderr,
                  "yamanote: second signal: requests in flight are dropped\n");
       Report("final");
+      if (served_.discard) served_.discard();
       _exit(kFailed);
     }
     stopper_.join();
@@ -189,6 +191,7 @@ class Serving {
   const bool as_json_;
   const Duration interval_;
   const Duration drain_timeout_;
+  const Served& served_;
   Server& server_;
   const Runtime& runtime_;
   Signals& signals_;
@@ -247,7 +250,7 @@ void Serve(const ServiceInfo& info, const ServeFlags& flags) {
                "where it blocks, yields or calls CheckPreempt() only\n",
                info.name);
   }
-  Serving serving(flags, *config, **server, **runtime, signals);
+  Serving serving(flags, *config, *served, **server, **runtime, signals);
   Print(fmt::format("ready {}{} {}\n", info.name, Addresses(**server),
                     Describe(*config, **runtime)));
   serving.UntilSignalled();

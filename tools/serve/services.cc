@@ -124,6 +124,17 @@ std::span<const ServiceInfo> Services() {
        "  printf 'set a 0 0 1\\r\\nx\\r\\nget a\\r\\nquit\\r\\n' | nc "
        "127.0.0.1 7700",
        &MakeKv},
+#ifdef YAMANOTE_ROCKSDB
+      {"rocksdb", "RocksDB behind the protocol of Redis's clients",
+       "Examples:\n"
+       "  yamanote serve rocksdb --listen 127.0.0.1:6379\n"
+       "  yamanote serve rocksdb --rocksdb-keys 1M --preset shinjuku --class "
+       "scan:slo=5ms\n"
+       "  yamanote serve rocksdb --rocksdb-path /srv/data\n"
+       "  redis-cli -p 6379 range key-00000000 3\n"
+       "  redis-benchmark -p 6379 -t set,get -P 16",
+       &MakeRocksdb},
+#endif
       {"spin",
        "Burns a core for as long as each request asks: to measure schedulers",
        "Examples:\n"

@@ -2,6 +2,7 @@
 
 #pragma once
 
+#include <functional>
 #include <memory>
 #include <span>
 #include <string_view>
@@ -22,6 +23,9 @@ struct Served {
   std::function<void(const Server&)> attach;
   // Its code was compiled with probes: slices end anywhere in it.
   bool has_probes = false;
+  // Removes what the service leaves behind on disk, for a process that ends at
+  // once although requests run. Empty: nothing. Any thread.
+  std::function<void()> discard = {};
 };
 
 struct ServiceInfo {
@@ -32,6 +36,10 @@ struct ServiceInfo {
 };
 
 std::span<const ServiceInfo> Services();
+
+#ifdef YAMANOTE_ROCKSDB
+Result<Served> MakeRocksdb(const Config& config);  // service_rocksdb.cc
+#endif
 
 // The classes that `config` makes of those the service has: it may change their
 // objectives and limits. Sets them in the configuration, too. Refuses a class

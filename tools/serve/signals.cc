@@ -61,6 +61,15 @@ Signals::Event Signals::Wait(Duration limit) {
   return signal == kWakeSignal ? Event::kWoken : Event::kEnd;
 }
 
+bool Signals::IsEndPending() {
+  sigset_t pending;
+  sigemptyset(&pending);
+  sigpending(&pending);
+  return sigismember(&pending, SIGINT) == 1 ||
+         sigismember(&pending, SIGTERM) == 1 ||
+         sigismember(&pending, SIGHUP) == 1;
+}
+
 void Signals::Wake() { kill(getpid(), kWakeSignal); }
 
 }  // namespace yamanote::tools

@@ -26,6 +26,9 @@ class Signals {
   static constexpr Duration kNoLimit = Duration::max();
   Event Wait(Duration limit);
 
+  // Whether a signal has come that Wait() will return as kEnd. Any thread.
+  static bool IsEndPending();
+
   // Ends Wait() on the thread that waits, now or the next time. Any thread.
   void Wake();
 };

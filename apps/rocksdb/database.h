@@ -1,0 +1,92 @@
+// database.h - RocksDB as the service uses it: in memory, and never waiting
+// longer than a memory copy where that can be helped.
+//
+// Calls run on user threads. Each of them begins and ends on one kernel thread,
+// because RocksDB has no scheduling point inside; what it keeps per kernel
+// thread (its cache of SuperVersions, its counters) is never seen half-used. An
+// iterator is the exception: its owner may go on elsewhere between two steps.
+// That is safe: it holds references of its own to the memtables and tables that
+// it reads, no lock and nothing of the thread it was made on.
+//
+// Source: RocksDB 7.8.3, db/column_family.cc (GetReferencedSuperVersion) and
+// include/rocksdb/iterator.h; docs/adr/0019-rocksdb-in-memory.md has the choices.
+
+#pragma once
+
+#include <rocksdb/db.h>
+
+#include <functional>
+#include <memory>
+#include <string>
+#include <string_view>
+
+#include "apps/rocksdb/private_directory.h"
+#include "yamanote/result.h"
+
+namespace yamanote::rocks {
+
+struct DatabaseOptions {
+  // Where the data is and stays. Empty: in memory, gone at the end.
+  std::string path = {};
+  // Where it is if `path` is empty: a directory in memory.
+  std::string memory_root = "/dev/shm";
+  // An empty database is given so many keys, KeyName(0) and on, ...
+  uint64_t keys = 100'000;
+  // ... each with so many bytes.
+  uint64_t value_bytes = 100;
+  // Beyond, Put() refuses. Tables only: write buffers come on top.
+  uint64_t max_bytes = uint64_t{1} << 30;
+  // One of up to four memtables.
+  uint64_t write_buffer_bytes = uint64_t{64} << 20;
+  // Asked now and then while keys are stored: whether to give up.
+  std::function<bool()> cancelled = [] { return false; };
+};
+
+// "key-00000042": what `yamanote load` asks for, too.
+std::string KeyName(uint64_t number);
+
+class Database {
+ public:
+  // Opens or makes the database, and fills it. Starts RocksDB's threads, which
+  // run where the calling thread may and inherit its blocked signals. Errors
+  // name the option, its value and the remedy. Not on a user thread: it takes
+  // more stack and time than one has.
+  static Result<std::unique_ptr<Database>> Open(DatabaseOptions options);
+  ~Database();
+
+  // Any thread, several at once. They return what RocksDB does; Put() moreover
+  // MemoryLimit if max_bytes is reached, and Incomplete where RocksDB would
+  // wait for its background threads.
+  ::rocksdb::Status Get(std::string_view key,
+                        ::rocksdb::PinnableSlice& value) const;
+  ::rocksdb::Status Put(std::string_view key, std::string_view value);
+  ::rocksdb::Status Delete(std::string_view key);
+  // A view of all keys as they are now. Must go before the database does.
+  std::unique_ptr<::rocksdb::Iterator> NewIterator() const;
+
+  // An estimate: an exact count would read every key.
+  uint64_t EstimatedKeys() const;
+  // Of tables.
+  uint64_t TableBytes() const;
+  const std::string& path() const { return path_; }
+  const DatabaseOptions& options() const { return options_; }
+
+  // Removes what is temporary at once, although requests run: for a process
+  // that is about to end. Any thread.
+  void Discard();
+
+ private:
+  explicit Database(DatabaseOptions options) : options_(std::move(options)) {}
+  Result<void> OpenFiles();
+  Result<void> Fill();
+
+  const DatabaseOptions options_;
+  std::unique_ptr<PrivateDirectory> private_directory_;
+  std::string path_;
+  std::shared_ptr<::rocksdb::SstFileManager> files_;
+  ::rocksdb::WriteOptions write_;
+  ::rocksdb::ReadOptions read_;
+  std::unique_ptr<::rocksdb::DB> db_;  // Closed before its directory goes.
+};
+
+}  // namespace yamanote::rocks

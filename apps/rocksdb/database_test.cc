@@ -1,0 +1,143 @@
+// database_test.cc - what stays, what goes, what is refused.
+
+#include "apps/rocksdb/database.h"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+#include <unistd.h>
+
+#include <filesystem>
+#include <fstream>
+
+namespace yamanote::rocks {
+namespace {
+
+namespace fs = std::filesystem;
+using ::rocksdb::PinnableSlice;
+using testing::HasSubstr;
+
+// A directory for the test alone.
+class DatabaseTest : public testing::Test {
+ protected:
+  DatabaseTest() {
+    std::string path = testing::TempDir() + "/yamanote-test-XXXXXX";
+    if (mkdtemp(path.data()) == nullptr) std::abort();
+    root_ = path;
+  }
+  ~DatabaseTest() override { fs::remove_all(root_); }
+
+  DatabaseOptions Options(uint64_t keys = 10) const {
+    DatabaseOptions options;
+    options.memory_root = root_;
+    options.keys = keys;
+    options.value_bytes = 3;
+    return options;
+  }
+
+  static std::string Read(const Database& database, std::string_view key) {
+    PinnableSlice value;
+    const auto status = database.Get(key, value);
+    return status.ok() ? value.ToString() : status.ToString();
+  }
+
+  size_t Files() const {
+    return static_cast<size_t>(
+        std::distance(fs::directory_iterator(root_), fs::directory_iterator()));
+  }
+
+  std::string root_;
+};
+
+TEST_F(DatabaseTest, IsFilledAndGoesWithItsDirectory) {
+  {
+    const auto database = Database::Open(Options());
+    ASSERT_TRUE(database) << database.error().message;
+    EXPECT_EQ(Read(**database, KeyName(9)), "vvv");
+    EXPECT_THAT(Read(**database, KeyName(10)), HasSubstr("NotFound"));
+    EXPECT_EQ((*database)->EstimatedKeys(), 10u);
+    EXPECT_GT((*database)->TableBytes(), 0u);
+    EXPECT_EQ(Files(), 1u);
+  }
+  EXPECT_EQ(Files(), 0u);
+}
+
+TEST_F(DatabaseTest, DataInANamedDirectoryStays) {
+  DatabaseOptions options = Options();
+  options.path = root_ + "/data";
+  {
+    const auto database = Database::Open(options);
+    ASSERT_TRUE(database) << database.error().message;
+    EXPECT_TRUE((*database)->Put("mine", "1").ok());
+    EXPECT_TRUE((*database)->Delete(KeyName(3)).ok());
+  }
+  const auto again = Database::Open(options);
+  ASSERT_TRUE(again) << again.error().message;
+  EXPECT_EQ(Read(**again, "mine"), "1");
+  EXPECT_EQ(Read(**again, KeyName(4)), "vvv");
+  // What has data is not filled again.
+  EXPECT_THAT(Read(**again, KeyName(3)), HasSubstr("NotFound"));
+}
+
+TEST_F(DatabaseTest, WhatAKilledProcessLeftIsRemovedAndNothingElse) {
+  const auto first = Database::Open(Options());
+  ASSERT_TRUE(first);
+  const std::string left = root_ + "/yamanote-rocksdb-abcdef";
+  fs::create_directory(left);
+  std::ofstream(left + "/000001.sst") << "x";
+  fs::create_directory(root_ + "/other");
+  const auto second = Database::Open(Options());
+  ASSERT_TRUE(second);
+  EXPECT_FALSE(fs::exists(left));
+  EXPECT_TRUE(fs::exists(root_ + "/other"));
+  EXPECT_TRUE(fs::exists((*first)->path()));
+  (*second)->Discard();
+  EXPECT_FALSE(fs::exists((*second)->path()));
+}
+
+TEST_F(DatabaseTest, WhatCantBeOpenedNamesTheOptionAndTheRemedy) {
+  DatabaseOptions options = Options();
+  options.path = root_ + "/file";
+  std::ofstream(options.path) << "x";
+  const auto file = Database::Open(options);
+  ASSERT_FALSE(file);
+  EXPECT_THAT(file.error().message,
+              testing::AllOf(HasSubstr("rocksdb.path = \"" + options.path),
+                             HasSubstr("--rocksdb-path")));
+  options.path = root_ + "/data";
+  const auto one = Database::Open(options);
+  ASSERT_TRUE(one);
+  const auto two = Database::Open(options);
+  ASSERT_FALSE(two);
+  EXPECT_THAT(two.error().message, HasSubstr("no other server uses"));
+
+  options = Options();
+  options.memory_root = root_ + "/none";
+  const auto none = Database::Open(options);
+  ASSERT_FALSE(none);
+  EXPECT_THAT(none.error().message,
+              testing::AllOf(HasSubstr("rocksdb.path is not set"),
+                             HasSubstr("No such file or directory"),
+                             HasSubstr("--rocksdb-path")));
+}
+
+TEST_F(DatabaseTest, FillingCanBeInterrupted) {
+  DatabaseOptions options = Options(1'000'000);
+  options.cancelled = [] { return true; };
+  const auto database = Database::Open(options);
+  ASSERT_FALSE(database);
+  EXPECT_EQ(database.error().code, ErrorCode::kCancelled);
+  EXPECT_EQ(Files(), 0u);
+}
+
+TEST_F(DatabaseTest, WritesEndAtTheLimitAndReadsGoOn) {
+  DatabaseOptions options = Options(1000);
+  options.max_bytes = 1;
+  const auto database = Database::Open(options);
+  ASSERT_TRUE(database);
+  EXPECT_TRUE((*database)->Put("a", "1").IsMemoryLimit());
+  EXPECT_EQ(Read(**database, KeyName(7)), "vvv");
+  EXPECT_TRUE((*database)->Delete(KeyName(7)).ok());
+}
+
+}  // namespace
+}  // namespace yamanote::rocks
