@@ -103,6 +103,14 @@ uint64_t RocksdbService::Sum(std::atomic<uint64_t> Counters::* counter) const {
   return sum;
 }
 
+bool RocksdbService::HasProbes() {
+#if defined(YAMANOTE_PREEMPTIBLE)
+  return true;
+#else
+  return false;
+#endif
+}
+
 void RocksdbService::Handle(const Request& request, Reply& reply) {
   if (request.transport == Transport::kUdp)
     return HandleDatagram(request, reply);

@@ -63,6 +63,9 @@ class RocksdbService final : public Service {
   // As Database::Discard(); at any time.
   void Discard();
 
+  // Whether it was compiled with probes.
+  static bool HasProbes();
+
  private:
   using Verb = net::resp::Verb;
   using Words = net::resp::Words;

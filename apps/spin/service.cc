@@ -1,8 +1,8 @@
 // service.cc - burns the time that a request asks for.
 //
-// Compiled with probes it may be preempted at every turn of the loop; without, it
-// asks every microsecond whether it must give way. Time that others ran in between
-// is not counted as burned.
+// Compiled with probes it may be preempted at every turn of the loop. Every
+// microsecond it asks by itself whether it must give way, which serves where no
+// other core polls and keeps time. What others run in between is not counted.
 
 #include "apps/spin/service.h"
 
@@ -13,16 +13,12 @@
 namespace yamanote::apps {
 namespace {
 
-#if !defined(YAMANOTE_PREEMPTIBLE)
 constexpr Duration kBetweenChecks = std::chrono::microseconds(1);
-#endif
 
 void Burn(Duration time) {
   Instant last = Clock::now();
   uint64_t stint = worker::CurrentStint();
-#if !defined(YAMANOTE_PREEMPTIBLE)
   Instant check = last + kBetweenChecks;
-#endif
   while (time > Duration::zero()) {
     base::Pause();
     const Instant now = Clock::now();
@@ -30,12 +26,10 @@ void Burn(Duration time) {
     if (current == stint) time -= now - last;
     stint = current;
     last = now;
-#if !defined(YAMANOTE_PREEMPTIBLE)
     if (now >= check) {
       CheckPreempt();
       check = now + kBetweenChecks;
     }
-#endif
   }
 }
 

@@ -128,14 +128,17 @@ class Placement {
 
  protected:
   Placement(const PolicyInfo& order, const PolicyOptions& options)
-      : clock_use_(order.clock),
-        quantum_(options.slice == kNoPreemption && order.sets_slices
-                     ? kUnsetQuantum
-                     : options.slice) {}
+      : clock_use_(order.clock), quantum_(QuantumOf(order, options)) {}
 
  private:
   // For orders that set slices although none is configured.
   static constexpr Duration kUnsetQuantum = std::chrono::microseconds(20);
+  static Duration QuantumOf(const PolicyInfo& order,
+                            const PolicyOptions& options) {
+    if (order.least_slice != nullptr) return order.least_slice(options);
+    return options.slice == kNoPreemption && order.sets_slices ? kUnsetQuantum
+                                                               : options.slice;
+  }
 
   const ClockUse clock_use_;
   const Duration quantum_;

@@ -37,12 +37,16 @@ constexpr Duration kDefaultPeriod = std::chrono::microseconds(50);
 class FairShare final : public Policy {
  public:
   explicit FairShare(const PolicyOptions& options)
-      : period_(options.slice == kNoPreemption
-                    ? kDefaultPeriod
-                    : std::min(options.slice, kLongestFairSlice)),
+      : period_(PeriodOf(options)),
         cores_(options.cores),
         domain_(options.first_core),
         running_(options) {}
+
+  static Duration PeriodOf(const PolicyOptions& options) {
+    return options.slice == kNoPreemption
+               ? kDefaultPeriod
+               : std::min(options.slice, kLongestFairSlice);
+  }
 
   // Word 0 is the virtual time while the task waits, runs or gives way here.
   // Otherwise see Detach().
@@ -156,6 +160,10 @@ extern constexpr PolicyInfo kCfs = {
     .make = [](const PolicyOptions& options) -> std::unique_ptr<Policy> {
       return std::make_unique<FairShare>(options);
     },
+    .least_slice =
+        [](const PolicyOptions& options) {
+          return FairShare::PeriodOf(options) / 4;
+        },
 };
 
 }  // namespace yamanote

@@ -45,11 +45,14 @@ constexpr int64_t kMostDebt = 10;  // Requests.
 
 class Eevdf final : public Policy {
  public:
+  static Duration RequestOf(const PolicyOptions& options) {
+    return options.slice == kNoPreemption
+               ? kDefaultRequest
+               : std::min(options.slice, kLongestFairSlice);
+  }
+
   explicit Eevdf(const PolicyOptions& options)
-      : request_(options.slice == kNoPreemption
-                     ? kDefaultRequest
-                     : std::min(options.slice, kLongestFairSlice)),
-        running_(options) {}
+      : request_(RequestOf(options)), running_(options) {}
 
   // While the task waits, runs or gives way here word 0 is its virtual time and
   // word 1 its deadline. Otherwise word 0 is its lag / weight.
@@ -183,6 +186,11 @@ extern constexpr PolicyInfo kEevdf = {
     .make = [](const PolicyOptions& options) -> std::unique_ptr<Policy> {
       return std::make_unique<Eevdf>(options);
     },
+    // What is left of a request; less than an eighth is not asked for.
+    .least_slice =
+        [](const PolicyOptions& options) {
+          return Eevdf::RequestOf(options) / 8;
+        },
 };
 
 }  // namespace yamanote

@@ -65,6 +65,7 @@ Result<Served> MakeRocksdb(const Config& config) {
       net::resp::Options{.max_value_bytes = settings.max_value_bytes});
   served.service = std::move(service);
   served.attach = [server](const Server& started) { server->store(&started); };
+  served.has_probes = rocks::RocksdbService::HasProbes();
   served.discard = [discarded] { discarded->Discard(); };
   return served;
 }
