@@ -7,11 +7,11 @@
 //
 //   {
 //     yamanote::NoPreempt guard;    // This scope runs in one go.
-//     shared_buffer.Append(x);      // E.g. data that all tasks of a core share.
+//     shared_buffer.push_back(x);   // E.g. data that all tasks of a core share.
 //   }
-//   yamanote::CallSafe([&] { legacy_library_callback(); });
+//   yamanote::CallSafe([&] { LegacyCallback(); });
 //
-//   YAMANOTE_NO_PREEMPT void Update() { ... }   // A whole function.
+// A whole function:  YAMANOTE_NO_PREEMPT void Update() { ... }
 //
 // docs/preemption-safety.md says what is safe without any of these.
 

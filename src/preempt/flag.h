@@ -23,10 +23,10 @@ struct ThreadState {
   // with acquire in Answer().
   alignas(base::kCacheLine) std::atomic<uint8_t> flag{0};
   // The progress of the core (Cores::Progress()) that the flag is meant for: one
-  // that comes late asks a task that has just begun. And since when it stands
-  // there (ns of the clock), for orders whose slices differ. Guarded by `flag`.
+  // that comes late asks a task that has just begun. And for how long it
+  // stood there (ns), for orders whose slices differ. Guarded by `flag`.
   std::atomic<uint64_t> asked_for{0};
-  std::atomic<int64_t> since{0};
+  std::atomic<int64_t> ran{0};
 
   // Probes in frames below this stack address do not give way; 0: none.
   alignas(base::kCacheLine) uintptr_t guard = 0;
@@ -70,7 +70,7 @@ ThreadState& OwnState();
 
 struct Request {
   uint64_t progress = 0;
-  Instant since{};
+  Duration ran{0};  // To the accuracy of who keeps time.
 };
 
 // Asks the task that `state`'s kernel thread runs to give way, if the core's
@@ -78,7 +78,7 @@ struct Request {
 // one state.
 inline void Ask(ThreadState& state, const Request& request) {
   state.asked_for.store(request.progress, std::memory_order_relaxed);
-  state.since.store(ToNanos(request.since), std::memory_order_relaxed);
+  state.ran.store(ToNanos(request.ran), std::memory_order_relaxed);
   state.flag.store(1, std::memory_order_release);
 }
 
@@ -88,7 +88,7 @@ inline Request Answer(ThreadState& state) {
   // belongs to either of the two; the worst outcome is one preemption too many.
   state.flag.exchange(0, std::memory_order_acquire);
   return {.progress = state.asked_for.load(std::memory_order_relaxed),
-          .since = FromNanos(state.since.load(std::memory_order_relaxed))};
+          .ran = Duration(state.ran.load(std::memory_order_relaxed))};
 }
 
 }  // namespace yamanote::preempt

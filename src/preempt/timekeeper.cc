@@ -40,7 +40,7 @@ void Timekeeper::Look(Instant now) {
       watched.progress = progress;
       watched.since = watched.asked = now;
     } else if (now - watched.asked >= watched.slice && cores_.Waits(core)) {
-      Ask(*watched.state, {.progress = progress, .since = watched.since});
+      Ask(*watched.state, {.progress = progress, .ran = now - watched.since});
       watched.asked = now;
     }
   }

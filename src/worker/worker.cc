@@ -164,7 +164,7 @@ void Worker::AtProbe() {
   dispatch::Placement& placement = worker->placement_;
   // Longer than the least: whoever keeps time asks again after as long.
   const Duration slice = placement.Slice(*worker->current_, worker->core_);
-  if (slice != worker->quantum_ && Clock::now() - request.since < slice) return;
+  if (slice != worker->quantum_ && request.ran < slice) return;
   // Nothing waits that is known of: what arrived meanwhile is seen by a pass.
   if (!placement.HasWork(worker->core_)) {
     if (Clock::now() - worker->last_pass_ < kLookInterval) return;

@@ -43,6 +43,7 @@ CONTEXT = {
                              "condition, std::queue<int>& queue, int item"),
     "latch.h": ("", "int workers"),
     "mutex.h": ("", ""),
+    "preempt.h": ("void LegacyCallback();\n", "std::vector<int>& shared_buffer, int x"),
     "rcu.h": ("struct Table { int Find(int) const; };\n",
               "std::atomic<const Table*>& table, const Table* fresh, int key"),
     "result.h": ("using namespace yamanote;\n", "SocketAddress address"),
