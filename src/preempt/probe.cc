@@ -25,12 +25,21 @@ std::atomic<Handler> g_handler{nullptr};
 
 // Functions of their own, because the compiler takes errno's address for a
 // constant, and a task may go on on another kernel thread.
-[[gnu::noipa]] int ReadErrno() { return errno; }
-[[gnu::noipa]] void WriteErrno(int value) { errno = value; }
+[[gnu::noinline]] int ReadErrno() {
+  asm volatile("");  // Nothing that is known at compile time.
+  return errno;
+}
+[[gnu::noinline]] void WriteErrno(int value) {
+  asm volatile("");
+  errno = value;
+}
 
 }  // namespace
 
-[[gnu::noipa]] ThreadState& OwnState() { return yamanote_preempt_state; }
+[[gnu::noinline]] ThreadState& OwnState() {
+  asm volatile("");
+  return yamanote_preempt_state;
+}
 
 ThreadState& AdoptThread() {
   ThreadState& state = OwnState();
