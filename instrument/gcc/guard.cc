@@ -4,6 +4,8 @@
 
 #include <string_view>
 
+#include "instrument/gcc/copies.h"
+
 namespace yamanote::instrument {
 namespace {
 
@@ -82,8 +84,8 @@ bool UsesThreadLocal(function* fun) {
 // A coroutine resumes the next one by a call that must be a jump, or a chain of
 // them would fill the stack.
 bool IsCoroutineBody(tree function) {
-  const std::string_view name =
-      IDENTIFIER_POINTER(DECL_ASSEMBLER_NAME(function));
+  std::string_view name = IDENTIFIER_POINTER(DECL_ASSEMBLER_NAME(function));
+  if (name.ends_with(kCopySuffix)) name.remove_suffix(kCopySuffix.size());
   return name.ends_with(".actor");
 }
 

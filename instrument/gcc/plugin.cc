@@ -9,6 +9,7 @@
 
 #include <cstring>
 
+#include "instrument/gcc/copies.h"
 #include "instrument/gcc/facts.h"
 #include "instrument/gcc/guard.h"
 #include "instrument/gcc/probes.h"
@@ -82,6 +83,7 @@ int plugin_init(plugin_name_args* arguments, plugin_gcc_version* compiler) {
   const char* name = arguments->base_name;
   RegisterRoots(name);
   register_callback(name, PLUGIN_ATTRIBUTES, RegisterAttribute, nullptr);
+  register_callback(name, PLUGIN_ALL_IPA_PASSES_START, RenameCopies, nullptr);
   AddPass(name, MakeGuardPass(g, &unit), "optimized", PASS_POS_INSERT_AFTER);
   AddPass(name, MakeShortLoopsPass(g, &unit), "loop2_done",
           PASS_POS_INSERT_BEFORE);

@@ -1,10 +1,15 @@
 #!/usr/bin/env python3
 # plugin_test.py - tests the GCC plug-in: what it inserts, and that results stay.
 #
-#   plugin_test.py COMPILER PLUGIN
+#   plugin_test.py COMPILER PLUGIN [--all] [TEST...]
 #
-# Compiles the cases without the plug-in and, at every level of optimisation, with
-# it; the stand-in runtime takes every probe, and the results must be the same.
+# Compiles the cases without the plug-in and, at several levels of optimisation,
+# with it; the stand-in runtime takes every probe, and the results must be the
+# same. Two commands run at a time.
+#
+# Left to --all, which takes some three times as long: the cases at -O1 and at -O3
+# in sections; the copies of inline functions at -O1, at -O3, at -O0 with -fPIC and
+# in a shared object; the standard library's copies at -O0.
 
 import concurrent.futures
 import pathlib
@@ -18,6 +23,7 @@ TESTS = pathlib.Path(__file__).resolve().parent
 ROOT = TESTS.parents[2]
 COMPILER = ""
 PLUGIN = ""
+ALL = False
 # Nested functions put code on the stack.
 EXECUTABLE_STACK = ["-Wl,-z,execstack"]
 
@@ -50,6 +56,31 @@ def language(path):
     return ["-x", "c"] if path.suffix == ".c" else ["-std=c++20"]
 
 
+def in_parallel(function, *arguments):
+    """Like map(), two at a time."""
+    with concurrent.futures.ThreadPoolExecutor(2) as pool:
+        return list(pool.map(function, *arguments))
+
+
+def left_to_all(test):
+    """Decorates a test that runs with --all only."""
+    def run(self):
+        if not ALL:
+            self.skipTest("runs with --all")
+        test(self)
+    return run
+
+
+def compiled_for(folder, *sources):
+    """Compiles the runtime's parts of a test; returns the object files."""
+    def build(source):
+        target = pathlib.Path(folder) / (source.name + ".o")
+        must(COMPILER, "-std=c++20", "-O1", "-g", "-I.", "-c", source, "-o", target)
+        return target
+
+    return in_parallel(build, sources)
+
+
 class Results(unittest.TestCase):
     """The cases' results are those of a build without probes."""
 
@@ -58,12 +89,8 @@ class Results(unittest.TestCase):
         cls.folder = tempfile.TemporaryDirectory()
         cls.sources = (sorted((ROOT / "bench/probes/kernels").glob("*.cc")) +
                        sorted((TESTS / "cases").glob("*.c*")))
-        cls.runtime = []
-        for name in ("stand_in.cc", "stand_in_probe.S"):
-            target = pathlib.Path(cls.folder.name) / (name + ".o")
-            must(COMPILER, "-std=c++20", "-O1", "-g", "-I.", "-c", TESTS / name,
-                 "-o", target)
-            cls.runtime.append(target)
+        cls.runtime = compiled_for(cls.folder.name, TESTS / "stand_in.cc",
+                                   TESTS / "stand_in_probe.S")
         cls.expected = cls.outcome("plain", ["-O1"], [])
 
     @classmethod
@@ -81,8 +108,7 @@ class Results(unittest.TestCase):
                  target)
             return target
 
-        with concurrent.futures.ThreadPoolExecutor(2) as pool:
-            objects = list(pool.map(build, cls.sources))
+        objects = in_parallel(build, cls.sources)
         program = folder / "program"
         must(COMPILER, *cls.runtime, *objects, *EXECUTABLE_STACK, *link, "-o", program)
         return must("timeout", "120", program, *arguments)
@@ -96,18 +122,141 @@ class Results(unittest.TestCase):
     def test_O0(self):
         self.check("O0", ["-O0", "-g"])
 
+    @left_to_all
     def test_O1(self):
         self.check("O1", ["-O1", "-g"])
 
     def test_O2(self):
         self.check("O2", ["-O2", "-g"])
 
+    @left_to_all
     def test_O3_in_sections(self):
         self.check("O3", ["-O3", "-g", "-ffunction-sections", "-fPIE"])
 
     def test_O2_initial_exec_without_frame_pointers(self):
         self.check("ie", ["-O2", "-fPIC", "-fomit-frame-pointer",
                           "-frename-registers"], tls="initial-exec")
+
+
+class Copies(unittest.TestCase):
+    """Inline functions have one copy with probes and one without."""
+
+    @classmethod
+    def setUpClass(cls):
+        cls.folder = tempfile.TemporaryDirectory()
+        cls.probe, cls.main, cls.library_main = compiled_for(
+            cls.folder.name, TESTS / "stand_in_probe.S", TESTS / "copies/main.cc",
+            TESTS / "copies/library_main.cc")
+
+    @classmethod
+    def tearDownClass(cls):
+        cls.folder.cleanup()
+
+    def object(self, source, name, *flags):
+        target = pathlib.Path(self.folder.name) / f"{self.id()}.{name}.o"
+        must(COMPILER, "-std=c++20", "-Wall", "-Wextra", "-Werror", *flags, "-I.",
+             "-c", TESTS / "copies" / source, "-o", target)
+        return target
+
+    @staticmethod
+    def defined(path):
+        """The functions that an object file or a program has a weak copy of."""
+        lines = (line.split() for line in must("nm", path).splitlines())
+        return {line[2] for line in lines if len(line) == 3 and line[1] == "W"}
+
+    def sides(self, *flags, **options):
+        """The two units, without probes and with them."""
+        return in_parallel(
+            lambda name, more: self.object("side.cc", name, *flags, *more),
+            ("plain", "probed"),
+            ((), plugged(**options) + ["-DYAMANOTE_PREEMPTIBLE=1"]))
+
+    def check(self, *flags, **options):
+        plain, probed = self.sides(*flags, **options)
+        program = pathlib.Path(self.folder.name) / self.id()
+        for units in ([plain, probed], [probed, plain]):
+            must(COMPILER, self.main, self.probe, *units, "-o", program)
+            must("timeout", "120", program)
+        return self.defined(plain), self.defined(probed)
+
+    def test_O0(self):
+        plain, probed = self.check("-O0", "-g")
+        kept = {"_ZTWN6shared9of_threadE", "_ZTHN6shared9of_threadE",
+                "_ZN6shared4UsedEm", "shared_named", "_ZN6shared8VersionsEm",
+                "_ZN6shared8VersionsEm.avx2", "_ZN6shared8VersionsEm.resolver",
+                "_ZN6shared8ExplicitImE3GetEm", "_ZN6shared8ExplicitImE4MoreEm"}
+        self.assertEqual(
+            {name for name in probed if not name.endswith(".preemptible")}, kept)
+        self.assertEqual(probed - kept,
+                         {name + ".preemptible" for name in plain - kept})
+        for name in ("shared_c", "_ZN6shared4BaseC1Em", "_ZN6shared4BaseD0Ev",
+                     "_ZThn8_N6shared4BothD0Ev", "_ZTv0_n24_N6shared4BothD1Ev",
+                     "_ZTch0_v0_n24_N6shared4Both4SelfEv",
+                     "_ZZN6shared6LambdaEmENKUlmE_clEm",
+                     "_ZZN6shared10LocalClassEmEN5Local3GetEm"):
+            self.assertIn(name + ".preemptible", probed)
+
+    def test_O2(self):
+        self.check("-O2", "-g")
+
+    def test_initial_exec(self):
+        self.check("-O2", "-fPIC", tls="initial-exec")
+
+    @left_to_all
+    def test_O1(self):
+        self.check("-O1")
+
+    @left_to_all
+    def test_O3(self):
+        self.check("-O3", "-g", "-ffunction-sections")
+
+    @left_to_all
+    def test_O0_initial_exec(self):
+        self.check("-O0", "-fPIC", tls="initial-exec")
+
+    @left_to_all
+    def test_in_a_shared_object(self):
+        plain, probed = self.sides("-O1", "-fPIC", tls="initial-exec")
+        library = pathlib.Path(self.folder.name) / "libside.so"
+        program = pathlib.Path(self.folder.name) / self.id()
+        must(COMPILER, "-shared", probed, "-o", library)
+        must(COMPILER, "-rdynamic", self.main, self.probe, plain, library,
+             f"-Wl,-rpath,{library.parent}", "-o", program)
+        must("timeout", "120", program)
+
+    def test_second_names_of_another_release_are_dropped(self):
+        with tempfile.TemporaryDirectory() as folder:
+            source = pathlib.Path(folder) / "input.cc"
+            target = pathlib.Path(folder) / "output.o"
+            source.write_text("typedef int V __attribute__((vector_size(16))); "
+                              "inline int f(V v) { return v[0]; } "
+                              "int g(V v) { return f(v); }")
+            must(COMPILER, "-O0", "-fabi-compat-version=2", *plugged(), "-c",
+                 source, "-o", target)
+            self.assertEqual(self.defined(target), {"_Z1fDv4_i.preemptible"})
+
+    def library(self, *flags):
+        """Links two units that use the standard library."""
+        units = in_parallel(
+            lambda name: self.object("library.cc", name, *flags, *plugged(),
+                                     "-DUNIT=" + name), ("First", "Second"))
+        program = pathlib.Path(self.folder.name) / self.id()
+        must(COMPILER, self.library_main, self.probe, *units, "-o", program)
+        must("timeout", "120", program)
+        names = self.defined(program)
+        self.assertEqual(
+            {name for name in names if name.startswith("_Z")
+             and not name.endswith(".preemptible")}, set())
+        for unit in units:
+            self.assertLessEqual(self.defined(unit), names)
+        self.assertRegex(" ".join(names), r"_M_realloc_insert\S+\.preemptible")
+
+    def test_standard_library(self):
+        self.library("-O2")
+
+    @left_to_all
+    def test_standard_library_O0(self):
+        self.library("-O0", "-g")
 
 
 class Code(unittest.TestCase):
@@ -304,4 +453,7 @@ class Options(unittest.TestCase):
 
 if __name__ == "__main__":
     COMPILER, PLUGIN = sys.argv[1:3]
-    unittest.main(argv=sys.argv[:1] + sys.argv[3:], verbosity=2)
+    ALL = "--all" in sys.argv
+    unittest.main(
+        argv=sys.argv[:1] + [a for a in sys.argv[3:] if a != "--all"],
+        verbosity=2)
