@@ -38,9 +38,24 @@ using PlainHandler = void (*)(int);
 using SigactionFunction = int (*)(int, const struct sigaction*,
                                   struct sigaction*);
 
-// The application's handlers by signal. A plain handler ignores the arguments
-// that it does not have, as the kernel's calls have them too.
-std::array<std::atomic<Action>, NSIG> g_handlers{};
+// What the application installed for one signal: one of the two, or none.
+struct Handlers {
+  std::atomic<Action> action{nullptr};  // With SA_SIGINFO.
+  std::atomic<PlainHandler> plain{nullptr};
+
+  // Release: pairs with Guarded(). The new one first: a signal that comes in
+  // between finds it, or the old one, as if it had come before.
+  void Set(Action new_action, PlainHandler new_plain) {
+    if (new_action != nullptr) {
+      action.store(new_action, std::memory_order_release);
+      plain.store(new_plain, std::memory_order_release);
+    } else {
+      plain.store(new_plain, std::memory_order_release);
+      action.store(new_action, std::memory_order_release);
+    }
+  }
+};
+std::array<Handlers, NSIG> g_handlers{};
 
 SigactionFunction NextSigaction() {
   static std::atomic<SigactionFunction> known{nullptr};
@@ -57,7 +72,7 @@ SigactionFunction NextSigaction() {
   return next;
 }
 
-// Acquire: pairs with the exchange in sigaction().
+// Acquire: pairs with Handlers::Set().
 void Guarded(int number, siginfo_t* info, void* context) {
   const int saved_errno = errno;
   yamanote::preempt::ThreadState& state =
@@ -65,8 +80,13 @@ void Guarded(int number, siginfo_t* info, void* context) {
   const uintptr_t saved = state.guard;
   state.guard =
       std::max(saved, reinterpret_cast<uintptr_t>(__builtin_frame_address(0)));
-  g_handlers[static_cast<size_t>(number)].load(std::memory_order_acquire)(
-      number, info, context);
+  const Handlers& handlers = g_handlers[static_cast<size_t>(number)];
+  if (const Action action = handlers.action.load(std::memory_order_acquire)) {
+    action(number, info, context);
+  } else if (const PlainHandler plain =
+                 handlers.plain.load(std::memory_order_acquire)) {
+    plain(number);
+  }
   state.guard = saved;
   errno = saved_errno;
 }
@@ -81,27 +101,37 @@ bool IsHandler(const struct sigaction& action) {
 extern "C" int sigaction(int number, const struct sigaction* action,
                          struct sigaction* old) noexcept {
   if (number < 1 || number >= NSIG) return NextSigaction()(number, action, old);
-  std::atomic<Action>& slot = g_handlers[static_cast<size_t>(number)];
-  const Action before = slot.load(std::memory_order_acquire);
+  Handlers& handlers = g_handlers[static_cast<size_t>(number)];
+  const Action action_before = handlers.action.load(std::memory_order_acquire);
+  const PlainHandler plain_before =
+      handlers.plain.load(std::memory_order_acquire);
   struct sigaction ours;
   if (action != nullptr && IsHandler(*action)) {
     // First, so that a signal that comes at once finds it.
-    slot.store(action->sa_sigaction, std::memory_order_release);
+    const bool with_information = (action->sa_flags & SA_SIGINFO) != 0;
+    handlers.Set(with_information ? action->sa_sigaction : nullptr,
+                 with_information ? nullptr : action->sa_handler);
     ours = *action;
     ours.sa_sigaction = &Guarded;
-    // Without SA_SIGINFO the kernel passes the same arguments on x86-64.
+    ours.sa_flags |= SA_SIGINFO;
     action = &ours;
   }
   struct sigaction seen;
   const int result = NextSigaction()(number, action, &seen);
   if (result != 0) {
-    slot.store(before, std::memory_order_release);
+    handlers.Set(action_before, plain_before);
     return result;
   }
   if (old != nullptr) {
     *old = seen;
-    if (IsHandler(seen) && seen.sa_sigaction == &Guarded)
-      old->sa_sigaction = before;
+    if (IsHandler(seen) && seen.sa_sigaction == &Guarded) {
+      if (action_before != nullptr) {
+        old->sa_sigaction = action_before;
+      } else {
+        old->sa_handler = plain_before;
+        old->sa_flags &= ~SA_SIGINFO;
+      }
+    }
   }
   return 0;
 }

@@ -16,6 +16,7 @@ Timekeeper::Timekeeper(const Cores& cores, const std::vector<Duration>& slices)
     if (slices[core] == kNoPreemption) continue;
     interval_ = std::min(interval_, slices[core] / kLooksPerSlice);
   }
+  if (interval_ == kNoPreemption) next_look_ = INT64_MAX;  // Nobody looks.
 }
 
 void Timekeeper::Enter(CoreId core) {
