@@ -62,17 +62,32 @@ struct Entry {
 };
 static_assert(base::kCacheLine % sizeof(Entry) == 0);
 
+// Written by one thread; whoever keeps time reads it in HasWork(), where a stale
+// value costs one preemption too many or one late. Hence relaxed.
+template <typename T>
+class Own {
+ public:
+  explicit Own(T value) : value_(value) {}
+  // NOLINTNEXTLINE(google-explicit-constructor)
+  operator T() const { return value_.load(std::memory_order_relaxed); }
+  void operator=(T value) { value_.store(value, std::memory_order_relaxed); }
+  void operator++() { *this = *this + 1; }
+
+ private:
+  std::atomic<T> value_;
+};
+
 struct Worker {
   // Down: written by the dispatcher, read by the worker.
   alignas(base::kNoSharing) Entry entries[kMaxSlots];
 
   // The dispatcher's own.
-  alignas(base::kNoSharing) uint64_t sent = 0;
+  alignas(base::kNoSharing) Own<uint64_t> sent{0};
 
   // The worker's own.
-  alignas(base::kNoSharing) uint64_t taken = 0;
-  bool busy = false;  // It runs a task of its slots.
-  Duration slice{0};  // Of that task.
+  alignas(base::kNoSharing) Own<uint64_t> taken{0};
+  Own<bool> busy{false};  // It runs a task of its slots.
+  Duration slice{0};      // Of that task.
 
   // Up: written by the worker, read by the dispatcher.
   alignas(base::kNoSharing) std::atomic<uint64_t> completed{0};

@@ -34,6 +34,8 @@
 #endif
 #endif
 
+#if !defined(YAMANOTE_UNDER_TSAN)  // Which must see the locks itself.
+
 namespace {
 
 using yamanote::preempt::DisableForLock;
@@ -59,8 +61,6 @@ Function* Next(Function*& known, const char* name) {
 bool Taken(int result) { return result == 0 || result == EOWNERDEAD; }
 
 }  // namespace
-
-#if !defined(YAMANOTE_UNDER_TSAN)  // Which must see the locks itself.
 
 // `parameters` and `arguments` of a function that takes a lock.
 #define YAMANOTE_TAKES(name, parameters, arguments) \

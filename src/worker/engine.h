@@ -37,14 +37,14 @@ class Pump {
   virtual bool Help(CoreId core) = 0;
 };
 
-class Engine : private preempt::Cores {
+class Engine {
  public:
   // Requires: options are valid, `cpus` has one entry per worker.
   Engine(RuntimeOptions options, std::vector<int> cpus);
   // Maps the first memory and starts the workers; once. kResourceExhausted: the
   // system refuses memory or a kernel thread; then there are no workers.
   Result<void> Start();
-  ~Engine() override;
+  ~Engine();
 
   // Makes a blocked thread runnable. Any thread.
   void Resume(UserThread& thread);
@@ -93,11 +93,19 @@ class Engine : private preempt::Cores {
   static Engine* Current() { return current_.load(std::memory_order_acquire); }
 
  private:
-  // preempt::Cores.
-  uint64_t Progress(CoreId core) const override {
-    return workers_[core]->reschedules();
-  }
-  bool Waits(CoreId core) const override;
+  // What the timekeeper may know. Not the engine itself: workers look while its
+  // destructor, which would change what it is, waits for them.
+  class Cores final : public preempt::Cores {
+   public:
+    explicit Cores(Engine& engine) : engine_(engine) {}
+    uint64_t Progress(CoreId core) const override {
+      return engine_.workers_[core]->reschedules();
+    }
+    bool Waits(CoreId core) const override;
+
+   private:
+    Engine& engine_;
+  };
 
   void RunWorker(CoreId core, int cpu);
   void StopWorkers();
@@ -110,6 +118,7 @@ class Engine : private preempt::Cores {
   StackPool stacks_;
   ThreadPool threads_;
   Parking parking_;
+  const Cores cores_{*this};
   preempt::Timekeeper timekeeper_;
   std::atomic<bool> stopping_{false};
   std::atomic<Pump*> pump_{nullptr};

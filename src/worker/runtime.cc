@@ -44,7 +44,7 @@ Engine::Engine(RuntimeOptions options, std::vector<int> cpus)
       parking_(
           static_cast<unsigned>(cpus.size()),
           WorkMoves(options_.scheduling, static_cast<unsigned>(cpus.size()))),
-      timekeeper_(*this, Quanta(*placement_, cpus.size())),
+      timekeeper_(cores_, Quanta(*placement_, cpus.size())),
       cpus_(std::move(cpus)) {
   for (CoreId core = 0; core < cpus_.size(); ++core) {
     workers_.push_back(std::make_unique<Worker>(*this, core));
@@ -103,10 +103,11 @@ void Engine::RunWorker(CoreId core, int cpu) {
   workers_[core]->Loop();
 }
 
-bool Engine::Waits(CoreId core) const {
-  if (placement_->HasWork(core)) return true;
+bool Engine::Cores::Waits(CoreId core) const {
+  if (engine_.placement_->HasWork(core)) return true;
   // Events that no other core would see.
-  return !parking_.work_moves() && !parking_.poller(core).Empty();
+  const Parking& parking = engine_.parking_;
+  return !parking.work_moves() && !parking.poller(core).Empty();
 }
 
 UserThread* Engine::NewThread() {
