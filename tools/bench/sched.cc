@@ -6,6 +6,7 @@
 
 #include <algorithm>
 #include <atomic>
+#include <cmath>
 #include <memory>
 
 #include "base/topology.h"
@@ -244,6 +245,13 @@ Result<SchedResult> RunSched(const SchedOptions& options) {
   const Result<load::Workload> workload =
       load::Workload::Parse(load::Application::kSpin, options.service);
   if (!workload) return tl::unexpected(workload.error());
+  if (!std::isfinite(workload->MeanServiceNanos())) {
+    return MakeError(
+        ErrorCode::kInvalidArgument,
+        "--service '" + options.service +
+            "' has no mean, so no rate is a share of the load; choose an alpha "
+            "above 1");
+  }
   const double rate =
       options.load * options.cores * 1e9 / workload->MeanServiceNanos();
   Result<std::vector<Arrival>> arrivals =
@@ -254,6 +262,14 @@ Result<SchedResult> RunSched(const SchedOptions& options) {
   RuntimeOptions runtime_options;
   runtime_options.cpus = cpus.workers;
   runtime_options.scheduling = options.scheduling;
+  // An objective in proportion to the length, for orders that look at it.
+  runtime_options.scheduling.classes.clear();
+  for (const load::RequestClass& c : workload->classes()) {
+    runtime_options.scheduling.classes.push_back(
+        {.name = c.name,
+         .slo = Duration(
+             std::max<int64_t>(static_cast<int64_t>(10 * c.scale_ns), 1))});
+  }
   runtime_options.spin = std::chrono::hours(1);  // Nobody parks.
   runtime_options.max_threads = 16 << 20;
   Result<std::unique_ptr<Runtime>> runtime =
