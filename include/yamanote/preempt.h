@@ -11,6 +11,8 @@
 //   }
 //   yamanote::CallSafe([&] { LegacyCallback(); });
 //
+//   YAMANOTE_INTERRUPTIBLE void Multiply(...) { ... }   // Without probes.
+//
 // A whole function:  YAMANOTE_NO_PREEMPT void Update() { ... }
 //
 // docs/preemption-safety.md says what is safe without any of these.
@@ -18,6 +20,8 @@
 #pragma once
 
 #include <utility>
+
+#include "yamanote/result.h"
 
 // A function with this attribute has no probes, and neither it nor what it calls
 // is preempted while it runs. Nothing, and nothing needed, where the file is not
@@ -31,7 +35,20 @@
 #define YAMANOTE_NO_PREEMPT __attribute__((yamanote_no_preempt))
 #endif
 
+// A function without probes that a signal or a user interrupt may stop at any
+// instruction (Mechanism::kSignal), when it does not give way otherwise: a long
+// loop that some other compiler makes. Not what it calls, unless that is inlined
+// into it or marked too. It must use neither a thread_local nor errno: it may go
+// on on another kernel thread with the first one's address in a register.
+#define YAMANOTE_INTERRUPTIBLE \
+  __attribute__((section("yamanote_interruptible"), noinline))
+
 namespace yamanote {
+
+// The same for the code between two addresses, of a function from elsewhere.
+// Before Runtime::Create(), which looks whether there is any; never taken back.
+// kInvalidArgument, kResourceExhausted (64 ranges). Any thread.
+Result<void> AddInterruptible(const void* begin, const void* end);
 
 namespace detail {
 void DisablePreemption() noexcept;

@@ -13,6 +13,7 @@
 #include <memory>
 #include <vector>
 
+#include "yamanote/mechanism.h"
 #include "yamanote/result.h"
 #include "yamanote/scheduling.h"
 #include "yamanote/time.h"
@@ -35,6 +36,12 @@ struct RuntimeOptions {
   size_t max_threads = 4 * 1024 * 1024;
   // How long an idle worker polls before it parks. 0: parks at once.
   Duration spin = std::chrono::microseconds(20);
+  // What makes a task give way when its slice is over. Resolved in
+  // Runtime::options(); kInvalidArgument if this machine or program has no such.
+  Mechanism preemption = Mechanism::kAuto;
+  // A task that holds preemption off for longer while others wait is reported to
+  // standard error, with its stack. 0: none is.
+  Duration watchdog = std::chrono::milliseconds(100);
 };
 
 // Counts since the start, summed over workers.
@@ -47,6 +54,8 @@ struct RuntimeStats {
   uint64_t slices_ended = 0;  // Of those, because the slice was over.
   uint64_t preemptions = 0;   // Slices ended at a probe that was not voluntary.
   uint64_t spawned = 0;       // User threads and requests.
+  uint64_t held_off = 0;      // Times a task held preemption off for too long.
+  Duration adaptive_slice{0};  // The slice now; 0 if it is fixed.
 };
 
 class Runtime {
@@ -65,6 +74,8 @@ class Runtime {
   void Run(std::function<void()> main);
 
   unsigned cores() const;
+  // In use; kNone also where the scheduling has no slices.
+  Mechanism mechanism() const;
   RuntimeStats stats() const;  // Any thread.
   const RuntimeOptions& options() const;
 

@@ -43,6 +43,9 @@ struct Scheduling {
 
   std::string order = "fifo";      // A name in Policies().
   Duration slice = kNoPreemption;  // > 0.
+  // More than `slice`: the slice adapts to what the tasks are like, between the
+  // two (docs/adr/0021-adaptive-slices.md). 0: it is fixed.
+  Duration slice_max{0};
   Rejoin rejoin = Rejoin::kTail;
 
   PlacementKind placement = PlacementKind::kCentral;

@@ -44,12 +44,16 @@ class alignas(base::kNoSharing) Domain {
     return task;
   }
 
-  // True if PickNext(core) would return a task. For an order that may keep tasks
-  // back; for others Waiting() says so without the lock.
+  // True if PickNext(core) would return a task, or may: somebody is just changing
+  // what waits. For an order that may keep tasks back; for others Waiting() says so
+  // without the lock. Async-signal-safe: does not wait for the lock, which the
+  // interrupted thread may hold. Requires: shared.
   bool HasWork(CoreId core) {
     if (Waiting() == 0) return false;
-    const Guard guard(*this);
-    return policy_->HasWork(core);
+    if (!lock_.try_lock()) return true;
+    const bool has_work = policy_->HasWork(core);
+    lock_.unlock();
+    return has_work;
   }
 
   // Returns what `thief`, a core of another domain, takes. Gives up instead of

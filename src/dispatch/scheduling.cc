@@ -226,6 +226,15 @@ Result<void> Validate(const Scheduling& s, unsigned cores) {
                     "leave it out for no preemption",
                     ToNanos(s.slice)));
   }
+  if (s.slice_max != Duration::zero() && s.slice_max <= s.slice) {
+    return Invalid(fmt::format(
+        "slice_max is {} ns, but slice is {}; slice_max must be more, or 0 for "
+        "a "
+        "slice that does not adapt",
+        ToNanos(s.slice_max),
+        s.slice == kNoPreemption ? "none"
+                                 : fmt::format("{} ns", ToNanos(s.slice))));
+  }
   if (const Result<void> valid = ValidatePlacement(s, cores); !valid)
     return valid;
   return ValidateClasses(s.classes);

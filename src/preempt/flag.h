@@ -27,6 +27,10 @@ struct ThreadState {
   // stood there (ns), for orders whose slices differ. Guarded by `flag`.
   std::atomic<uint64_t> asked_for{0};
   std::atomic<int64_t> ran{0};
+  // Why it was interrupted, and has not answered yet: bits of interrupt.h.
+  std::atomic<uint8_t> interrupts{0};
+  // 1 + what sends it user interrupts; 0: nothing does.
+  std::atomic<int> receiver{0};
 
   // Probes in frames below this stack address do not give way; 0: none.
   alignas(base::kCacheLine) uintptr_t guard = 0;

@@ -24,17 +24,10 @@
 #include <cstdio>
 #include <cstdlib>
 
+#include "base/under_tsan.h"
 #include "preempt/flag.h"
 
-#if defined(__SANITIZE_THREAD__)
-#define YAMANOTE_UNDER_TSAN 1
-#elif defined(__has_feature)
-#if __has_feature(thread_sanitizer)
-#define YAMANOTE_UNDER_TSAN 1
-#endif
-#endif
-
-#if !defined(YAMANOTE_UNDER_TSAN)  // Which must see the locks itself.
+#if !YAMANOTE_UNDER_TSAN  // Which must see the locks itself.
 
 namespace {
 

@@ -37,7 +37,7 @@
         .type   yamanote_preempt_mxcsr, @tls_object
         .p2align 6
 yamanote_preempt_state:
-        // flag (1 byte) and asked_for (at 8): a line that whoever keeps time writes.
+        // flag (1 byte), and the rest of a line that whoever keeps time writes.
 yamanote_preempt_flag:
         .zero   64
         // A line of the thread's own.
@@ -259,5 +259,31 @@ yamanote_preempt_probe:
         ret     $128
         .cfi_endproc
         .size   yamanote_preempt_probe, .-yamanote_preempt_probe
+
+// ---- An interrupted thread goes on here (interrupt.h) -----------------------
+// Above: the address where it stood, then the red zone. As a probe, but nothing
+// was prepared for it: the arithmetic flags are kept too.
+        .globl  yamanote_preempt_injected
+        .hidden yamanote_preempt_injected
+        .type   yamanote_preempt_injected, @function
+        .p2align 6
+yamanote_preempt_injected:
+        .cfi_startproc
+        // The caller stands at the address itself, not behind a call.
+        .cfi_signal_frame
+        .cfi_def_cfa    %rsp, 136
+        .cfi_offset     %rip, -136
+        pushfq
+        .cfi_adjust_cfa_offset 8
+        leaq    -128(%rsp), %rsp
+        .cfi_adjust_cfa_offset 128
+        call    yamanote_preempt_probe
+        .long   1f - .
+1:      .cfi_adjust_cfa_offset -128
+        popfq
+        .cfi_adjust_cfa_offset -8
+        ret     $128
+        .cfi_endproc
+        .size   yamanote_preempt_injected, .-yamanote_preempt_injected
 
         .section .note.GNU-stack,"",@progbits

@@ -19,17 +19,15 @@
 #include <cstdio>
 #include <cstdlib>
 
+#include "base/under_tsan.h"
 #include "preempt/flag.h"
 
-#if defined(__SANITIZE_THREAD__)
-#define YAMANOTE_UNDER_TSAN 1
-#elif defined(__has_feature)
-#if __has_feature(thread_sanitizer)
-#define YAMANOTE_UNDER_TSAN 1
-#endif
-#endif
+#if !YAMANOTE_UNDER_TSAN  // It stands in front of these itself.
 
-#if !defined(YAMANOTE_UNDER_TSAN)  // It stands in front of these itself.
+// The runtime's own, which calls nothing of the application's; absent where the
+// runtime is not linked.
+extern "C" [[gnu::weak]] void yamanote_preempt_on_interrupt(int, siginfo_t*,
+                                                            void*);
 
 namespace {
 
@@ -96,6 +94,12 @@ bool IsHandler(const struct sigaction& action) {
          (action.sa_handler != SIG_DFL && action.sa_handler != SIG_IGN);
 }
 
+bool IsRuntimes(const struct sigaction& action) {
+  return (action.sa_flags & SA_SIGINFO) != 0 &&
+         action.sa_sigaction != nullptr &&
+         action.sa_sigaction == &yamanote_preempt_on_interrupt;
+}
+
 }  // namespace
 
 extern "C" int sigaction(int number, const struct sigaction* action,
@@ -106,7 +110,7 @@ extern "C" int sigaction(int number, const struct sigaction* action,
   const PlainHandler plain_before =
       handlers.plain.load(std::memory_order_acquire);
   struct sigaction ours;
-  if (action != nullptr && IsHandler(*action)) {
+  if (action != nullptr && IsHandler(*action) && !IsRuntimes(*action)) {
     // First, so that a signal that comes at once finds it.
     const bool with_information = (action->sa_flags & SA_SIGINFO) != 0;
     handlers.Set(with_information ? action->sa_sigaction : nullptr,

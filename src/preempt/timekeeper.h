@@ -8,15 +8,19 @@
 // accuracy of the looks: kLooksPerSlice for each slice at best. So a core that
 // changes tasks need not read the clock, nor say when it did.
 //
-// A core that made no progress for a slice after it was asked is asked again.
+// A core that made no progress for a slice after it was asked is asked again. One
+// that does not answer for much longer is interrupted, if the mechanism says so
+// (interrupt.h), and at last reported.
 //
 // Rejected: every core writes down when its slice ends. It costs a clock read per
 // switch, half as much as the switch. Kernel timers: an interrupt takes 60 to 70
 // us from the core that it hits (2-vCPU VM under nested virtualisation,
-// 2026-11-26), so below a millisecond they take more than slices give.
+// 2026-11-26), so below a millisecond they take more than slices give. Where all
+// cores are busy the kernel's own tick is what is left: Tick in interrupt.h.
 
 #pragma once
 
+#include <algorithm>
 #include <atomic>
 #include <cstdint>
 #include <memory>
@@ -24,7 +28,10 @@
 
 #include "base/cpu.h"
 #include "base/spin_lock.h"
+#include "preempt/adaptive_slice.h"
 #include "preempt/flag.h"
+#include "preempt/interrupt.h"
+#include "yamanote/mechanism.h"
 #include "yamanote/task.h"
 #include "yamanote/time.h"
 
@@ -36,22 +43,35 @@ class Cores {
   virtual ~Cores() = default;
   // Moves at every scheduling point of `core`, by one or more.
   virtual uint64_t Progress(CoreId core) const = 0;
-  // Something else could run on `core` now.
+  // Something else could run on `core` now. Async-signal-safe, as Progress().
   virtual bool Waits(CoreId core) const = 0;
+};
+
+struct TimekeeperOptions {
+  // After how long a task on core i is asked to give way, if something waits;
+  // kNoPreemption: never. One entry per core.
+  std::vector<Duration> slices;
+  // The least slice that is given now; nullptr: that of the core is.
+  AdaptiveSlice* adaptive = nullptr;
+  // One of those that interrupt: after which time without an answer a core is
+  // interrupted. kNoPreemption: never.
+  Duration interrupt_after = kNoPreemption;
+  // After which time without an answer the task is reported. kNoPreemption:
+  // never.
+  Duration watchdog = kNoPreemption;
 };
 
 class Timekeeper {
  public:
-  // `slice`: after how long a task on core i is asked to give way, if something
-  // waits; kNoPreemption: never. One entry per core.
-  Timekeeper(const Cores& cores, const std::vector<Duration>& slices);
+  Timekeeper(const Cores& cores, const TimekeeperOptions& options);
 
   // The calling kernel thread begins, or ends, to run tasks as `core`.
   void Enter(CoreId core);
   void Exit(CoreId core);
 
-  // Looks after every core, unless somebody did just now. Any thread; cheap
-  // enough for every turn of a polling loop. `now` is exact.
+  // Looks after every core, unless somebody did just now. Any thread;
+  // async-signal-safe; cheap enough for every turn of a polling loop. `now` is
+  // exact.
   void Keep(Instant now) {
     // Relaxed, here and in Look(): a stale value costs one look.
     if (now.time_since_epoch().count() >=
@@ -62,24 +82,49 @@ class Timekeeper {
   // False: no core has slices, so nobody needs to keep time.
   bool needed() const { return interval_ != kNoPreemption; }
 
+  // How many times a task was reported. Any thread.
+  uint64_t reports() const { return reports_.load(std::memory_order_relaxed); }
+
  private:
   static constexpr int kLooksPerSlice = 16;
+  // A core that was interrupted in vain is interrupted again after twice the
+  // time, up to this: it may be in a library, or in a system call that does not
+  // like to be interrupted.
+  static constexpr Duration kLongestPause = std::chrono::milliseconds(10);
 
   struct Watched {
     ThreadState* state = nullptr;  // nullptr: nobody runs tasks here.
+    pid_t tid = 0;
     Duration slice = kNoPreemption;
     uint64_t progress = 0;
     Instant since{};  // When that was first seen.
     Instant asked{};  // When it was asked last; `since` if it was not.
+    // How long after `since` it is interrupted next, and reported.
+    Duration interrupt_at = kNoPreemption;
+    Duration report_at = kNoPreemption;
+    Duration pause{0};  // Until the interrupt after that.
+    // WaitedForCpu() half a watchdog's time before report_at; negative: not yet.
+    Duration waited{-1};
   };
 
   void Look(Instant now);
+  void Begin(Watched& watched, uint64_t progress, Instant now) const;
+  Duration SliceOf(const Watched& watched) const {
+    return adaptive_ == nullptr ? watched.slice
+                                : std::max(watched.slice, adaptive_->current());
+  }
+  void Insist(Watched& watched, Instant now);
+  void Watch(Watched& watched, Duration ran);
 
   const Cores& cores_;
   const unsigned count_;
+  AdaptiveSlice* const adaptive_;
+  const Duration interrupt_after_;
+  const Duration watchdog_;
   Duration interval_ = kNoPreemption;  // Between looks. Constant.
 
   alignas(base::kNoSharing) std::atomic<int64_t> next_look_{0};
+  std::atomic<uint64_t> reports_{0};
   base::SpinLock lock_;  // Guards what follows.
   const std::unique_ptr<Watched[]> watched_;
 };

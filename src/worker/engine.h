@@ -80,6 +80,9 @@ class Engine {
   StackPool& stacks() { return stacks_; }
   ThreadPool& threads() { return threads_; }
   preempt::Timekeeper& timekeeper() { return timekeeper_; }
+  Mechanism mechanism() const { return mechanism_; }
+  // nullptr: slices are fixed.
+  preempt::AdaptiveSlice* adaptive() const { return adaptive_.get(); }
   RuntimeStats stats() const;
 
   // Takes `count` thread ids that nobody else gets; returns the first. Any
@@ -115,10 +118,12 @@ class Engine {
 
   const RuntimeOptions options_;
   const std::unique_ptr<dispatch::Placement> placement_;
+  const Mechanism mechanism_;  // In use: never kAuto.
   StackPool stacks_;
   ThreadPool threads_;
   Parking parking_;
   const Cores cores_{*this};
+  const std::unique_ptr<preempt::AdaptiveSlice> adaptive_;
   preempt::Timekeeper timekeeper_;
   std::atomic<bool> stopping_{false};
   std::atomic<Pump*> pump_{nullptr};

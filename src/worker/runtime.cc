@@ -10,6 +10,8 @@
 #include <system_error>
 
 #include "base/check.h"
+#include "preempt/interrupt.h"
+#include "preempt/mechanism.h"
 #include "preempt/probe.h"
 #include "worker/engine.h"
 #include "worker/overflow.h"
@@ -24,12 +26,57 @@ bool WorkMoves(const Scheduling& scheduling, unsigned cores) {
 
 namespace {
 
-std::vector<Duration> Quanta(const dispatch::Placement& placement,
-                             size_t cores) {
-  std::vector<Duration> quanta;
-  for (CoreId core = 0; core < cores; ++core)
-    quanta.push_back(placement.Quantum(core));
-  return quanta;
+// Without slices nobody is interrupted, whatever could do it.
+Mechanism InUse(Mechanism chosen, const dispatch::Placement& placement,
+                size_t cores) {
+  for (CoreId core = 0; core < cores; ++core) {
+    if (placement.Quantum(core) != kNoPreemption) return chosen;
+  }
+  return Mechanism::kNone;
+}
+
+// A core that does not answer its flag is interrupted after many times what that
+// costs. Measured where it is needed.
+Duration InterruptAfter(Mechanism mechanism) {
+  constexpr int kTimes = 10;
+  switch (mechanism) {
+    case Mechanism::kSignal:
+      return kTimes * std::max(preempt::MeasureSignal(),
+                               Duration(std::chrono::microseconds(1)));
+    case Mechanism::kUserInterrupt:
+      return std::chrono::microseconds(5);
+    case Mechanism::kAuto:
+    case Mechanism::kNone:
+    case Mechanism::kProbe:
+      break;
+  }
+  return kNoPreemption;
+}
+
+std::unique_ptr<preempt::AdaptiveSlice> MakeAdaptive(const Scheduling& s,
+                                                     Mechanism mechanism,
+                                                     size_t cores) {
+  if (s.slice_max == Duration::zero() || mechanism == Mechanism::kNone)
+    return nullptr;
+  return std::make_unique<preempt::AdaptiveSlice>(s.slice, s.slice_max,
+                                                  static_cast<unsigned>(cores));
+}
+
+preempt::TimekeeperOptions Timekeeping(const RuntimeOptions& options,
+                                       Mechanism mechanism,
+                                       preempt::AdaptiveSlice* adaptive,
+                                       const dispatch::Placement& placement,
+                                       size_t cores) {
+  preempt::TimekeeperOptions result;
+  for (CoreId core = 0; core < cores; ++core) {
+    result.slices.push_back(mechanism == Mechanism::kNone
+                                ? kNoPreemption
+                                : placement.Quantum(core));
+  }
+  result.adaptive = adaptive;
+  result.interrupt_after = InterruptAfter(mechanism);
+  if (options.watchdog != Duration::zero()) result.watchdog = options.watchdog;
+  return result;
 }
 
 }  // namespace
@@ -38,13 +85,16 @@ Engine::Engine(RuntimeOptions options, std::vector<int> cpus)
     : options_(std::move(options)),
       placement_(dispatch::MakePlacement(options_.scheduling,
                                          static_cast<unsigned>(cpus.size()))),
+      mechanism_(InUse(options_.preemption, *placement_, cpus.size())),
       stacks_(options_.stack_bytes,
               options_.max_threads + cpus.size() * StackStock::kMost),
       threads_(options_.max_threads + cpus.size() * ThreadStock::kMost),
       parking_(
           static_cast<unsigned>(cpus.size()),
           WorkMoves(options_.scheduling, static_cast<unsigned>(cpus.size()))),
-      timekeeper_(cores_, Quanta(*placement_, cpus.size())),
+      adaptive_(MakeAdaptive(options_.scheduling, mechanism_, cpus.size())),
+      timekeeper_(cores_, Timekeeping(options_, mechanism_, adaptive_.get(),
+                                      *placement_, cpus.size())),
       cpus_(std::move(cpus)) {
   for (CoreId core = 0; core < cpus_.size(); ++core) {
     workers_.push_back(std::make_unique<Worker>(*this, core));
@@ -59,6 +109,13 @@ Result<void> Engine::Start() {
   stacks_.Return(stack, taken);
   current_.store(this, std::memory_order_release);
   preempt::SetHandler(&Worker::AtProbe);
+  if (timekeeper_.needed()) {
+    preempt::InstallInterrupts(
+        {.current = &Worker::CurrentTask, .tick = &Worker::AtTick},
+        mechanism_ == Mechanism::kSignal ||
+            mechanism_ == Mechanism::kUserInterrupt,
+        mechanism_ == Mechanism::kUserInterrupt);
+  }
   for (CoreId core = 0; core < cpus_.size(); ++core) {
     try {
       kernel_threads_.emplace_back(
@@ -240,6 +297,8 @@ RuntimeStats Engine::stats() const {
   for (const auto& worker : workers_) worker->AddStats(stats);
   stats.spawned += foreign_spawned_.load(std::memory_order_relaxed);
   stats.wakes = parking_.wakes();
+  stats.held_off = timekeeper_.reports();
+  if (adaptive_ != nullptr) stats.adaptive_slice = adaptive_->current();
   return stats;
 }
 
@@ -308,6 +367,11 @@ Result<void> CheckLimits(const RuntimeOptions& options) {
                      "spin = " + std::to_string(options.spin.count()) +
                          " ns is negative; use 0 to park at once");
   }
+  if (options.watchdog < Duration::zero()) {
+    return MakeError(ErrorCode::kInvalidArgument,
+                     "watchdog = " + std::to_string(options.watchdog.count()) +
+                         " ns is negative; use 0 for none");
+  }
   return {};
 }
 
@@ -332,6 +396,12 @@ Result<std::unique_ptr<Runtime>> Runtime::Create(RuntimeOptions options) {
     return MakeError(ErrorCode::kUnavailable,
                      "this process has a Runtime already; destroy it first");
   }
+  const Result<Mechanism> mechanism = preempt::Choose(options.preemption);
+  if (!mechanism) {
+    g_taken.store(false);
+    return tl::unexpected(mechanism.error());
+  }
+  options.preemption = *mechanism;
   options.cores = cores;
   options.stack_bytes = (options.stack_bytes + kPage - 1) / kPage * kPage;
   auto impl = std::make_unique<Impl>(std::move(options), std::move(*cpus));
@@ -361,6 +431,7 @@ void Runtime::Run(std::function<void()> main) {
 }
 
 unsigned Runtime::cores() const { return impl_->cores(); }
+Mechanism Runtime::mechanism() const { return impl_->mechanism(); }
 RuntimeStats Runtime::stats() const { return impl_->stats(); }
 const RuntimeOptions& Runtime::options() const { return impl_->options(); }
 

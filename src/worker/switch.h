@@ -18,9 +18,9 @@ namespace yamanote::worker {
 [[gnu::always_inline]] inline void Worker::Stopping(UserThread& thread,
                                                     Stop why) {
   CheckQuiescent();
-  if (!observes_stops_ && !order_wants_run_time_) return;
+  if (!observes_stops_ && !wants_run_time_) return;
   Duration ran{0};
-  if (order_wants_run_time_) {
+  if (wants_run_time_) {
     ran = Clock::now() - run_start_;
     thread.attained += ran;
   }
@@ -41,7 +41,7 @@ namespace yamanote::worker {
   // on a 4-vCPU Intel VM, 2026-11-21), and who checks does so every
   // microsecond.
   slice_end_ = kSliceNotStarted;
-  if (order_wants_run_time_) run_start_ = Clock::now();
+  if (wants_run_time_) run_start_ = Clock::now();
 }
 
 [[gnu::always_inline]] inline bool Worker::AttachStack(UserThread& thread) {

@@ -7,10 +7,12 @@
 
 #include <algorithm>
 #include <cstdio>
+#include <optional>
 #include <utility>
 
 #include "base/check.h"
 #include "preempt/probe.h"
+#include "preempt/user_interrupt.h"
 #include "worker/engine.h"
 #include "worker/switch.h"
 #include "worker/sync/caller.h"
@@ -26,7 +28,9 @@ Worker::Worker(Engine& engine, CoreId core)
       placement_(engine.placement()),
       core_(core),
       order_wants_now_(placement_.clock_use() != ClockUse::kNone),
-      order_wants_run_time_(placement_.clock_use() == ClockUse::kRunTime),
+      adaptive_(engine.adaptive()),
+      wants_run_time_(placement_.clock_use() == ClockUse::kRunTime ||
+                      adaptive_ != nullptr),
       observes_stops_(placement_.ObservesStops()),
       quantum_(placement_.Quantum(core)),
       pass_interval_(placement_.PassInterval(core)),
@@ -123,8 +127,13 @@ void Worker::GiveWay(Worker* worker, Wake why) {
   }
 }
 
+Duration Worker::SliceOf(const UserThread& thread) const {
+  const Duration slice = placement_.Slice(thread, core_);
+  return adaptive_ == nullptr ? slice : std::max(slice, adaptive_->current());
+}
+
 void Worker::StartSlice(Instant now) {
-  const Duration slice = placement_.Slice(*current_, core_);
+  const Duration slice = SliceOf(*current_);
   slice_end_ = slice == kNoPreemption ? kNever : now + slice;
 }
 
@@ -163,7 +172,7 @@ void Worker::AtProbe() {
     return;
   dispatch::Placement& placement = worker->placement_;
   // Longer than the least: whoever keeps time asks again after as long.
-  const Duration slice = placement.Slice(*worker->current_, worker->core_);
+  const Duration slice = worker->SliceOf(*worker->current_);
   if (slice != worker->quantum_ && request.ran < slice) return;
   // Nothing waits that is known of: what arrived meanwhile is seen by a pass.
   if (!placement.HasWork(worker->core_)) {
@@ -174,6 +183,23 @@ void Worker::AtProbe() {
   Bump(worker->slices_ended_);
   Bump(worker->preemptions_);
   GiveWay(worker, Wake::kPreempted);
+}
+
+// A user interrupt saves no vector registers.
+[[gnu::target("general-regs-only")]] preempt::RunningTask
+Worker::CurrentTask() {
+  const Worker* const worker = This();
+  const UserThread* const thread =
+      worker == nullptr ? nullptr : worker->current_;
+  if (thread == nullptr || thread->stack == nullptr) return {};
+  return {.name = thread->name,
+          .id = thread->id,
+          .stack_bottom = reinterpret_cast<uintptr_t>(thread->stack->bottom)};
+}
+
+void Worker::AtTick() {
+  if (Worker* const worker = This())
+    worker->engine_.timekeeper().Keep(Clock::now());
 }
 
 // ---- The life of a stack ----------------------------------------------------
@@ -192,6 +218,8 @@ void Worker::StackMain(void* argument) {
   if (thread.task_locals != nullptr) DestroyTaskLocals(thread.task_locals);
   Worker* const worker = This();
   worker->Stopping(thread, Stop::kFinished);
+  if (worker->adaptive_ != nullptr)
+    worker->adaptive_->Record(worker->core_, thread.attained);
   thread.stack = nullptr;
   worker->TakeCarried();  // E.g. a guard that an exception left behind.
   worker->engine_.Complete(thread);
@@ -416,13 +444,26 @@ void Worker::Loop() {
   pthread_attr_destroy(&attributes);
   base_bottom_ = bottom;
 
-  engine_.timekeeper().Enter(core_);
+  preempt::Timekeeper& timekeeper = engine_.timekeeper();
+  int receiver = -1;
+  if (engine_.mechanism() == Mechanism::kUserInterrupt) {
+    receiver = preempt::ReceiveUserInterrupts();
+    preempt_->receiver.store(receiver + 1, std::memory_order_relaxed);
+  }
+  timekeeper.Enter(core_);
+  std::optional<preempt::Tick> tick;
+  if (timekeeper.needed()) tick.emplace();
   while (!engine_.stopping()) {
     UserThread* thread = Pass();
     if (thread == nullptr) thread = Idle();
     if (thread != nullptr) RunFromBase(*thread);
   }
-  engine_.timekeeper().Exit(core_);
+  tick.reset();
+  timekeeper.Exit(core_);
+  if (receiver >= 0) {
+    preempt_->receiver.store(0, std::memory_order_relaxed);
+    preempt::EndUserInterrupts(receiver);
+  }
   yamanote_worker = nullptr;
 }
 

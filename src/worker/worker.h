@@ -21,7 +21,9 @@
 #include "base/cpu.h"
 #include "base/thread_local.h"
 #include "dispatch/placement.h"
+#include "preempt/adaptive_slice.h"
 #include "preempt/flag.h"
+#include "preempt/interrupt.h"
 #include "worker/thread_pool.h"
 #include "worker/timer.h"
 #include "worker/user_thread.h"
@@ -78,6 +80,9 @@ class alignas(base::kNoSharing) Worker {
   static bool CheckPreempt();
   // What probes call (preempt/probe.h): gives way if that is still wanted.
   static void AtProbe();
+  // What handlers call (preempt/interrupt.h), on whichever thread, anywhere.
+  static preempt::RunningTask CurrentTask();
+  static void AtTick();
 
   CoreId core() const { return core_; }
   UserThread* current() const { return current_; }
@@ -140,6 +145,7 @@ class alignas(base::kNoSharing) Worker {
   void SwitchToBase(UserThread& from);
   void RunFromBase(UserThread& to);
 
+  Duration SliceOf(const UserThread& thread) const;
   void StartSlice(Instant now);
   void Stopping(UserThread& thread, Stop why);
   void Entering(UserThread& thread);
@@ -178,7 +184,8 @@ class alignas(base::kNoSharing) Worker {
   const CoreId core_;
   // What the order and the slice need; constant.
   const bool order_wants_now_;
-  const bool order_wants_run_time_;
+  preempt::AdaptiveSlice* const adaptive_;  // nullptr: slices are fixed.
+  const bool wants_run_time_;               // The order, or adaptive_.
   const bool observes_stops_;
   const Duration quantum_;  // kNoPreemption: no slices.
   const Duration pass_interval_;

@@ -51,6 +51,11 @@ std::vector<OptionSpec> SchedulingEntries() {
           "slice", kDuration,
           {kMicrosecond, 10 * kSecond, "none", ToNumber(kNoPreemption)},
           "How long a task runs before it gives way, if something waits"),
+      Number<FIELD(runtime.scheduling.slice_max)>(
+          "slice_max", kDuration, {kMicrosecond, 10 * kSecond, "fixed", 0},
+          "Up to what the slice adapts to how long requests run, from `slice` "
+          "on; "
+          "\"fixed\" if it does not"),
       EnumChoice<FIELD(runtime.scheduling.rejoin), Rejoin::kTail,
                  Rejoin::kHead>("rejoin",
                                 "Where a preempted task rejoins its queue"),
@@ -95,6 +100,16 @@ std::vector<OptionSpec> RuntimeEntries() {
           "spin", kDuration, {0, 10 * kSecond},
           "How long an idle worker polls before it sleeps; "
           "0ns sleeps at once"),
+      EnumChoice<FIELD(runtime.preemption), Mechanism::kAuto, Mechanism::kNone,
+                 Mechanism::kProbe, Mechanism::kSignal,
+                 Mechanism::kUserInterrupt>(
+          "preemption",
+          "What makes a task give way when its slice is over; "
+          "`yamanote doctor` says which there are"),
+      Number<FIELD(runtime.watchdog)>(
+          "watchdog", kDuration, {0, kHour},
+          "A task that holds preemption off for longer while others wait is "
+          "reported with its stack; 0ns: none is"),
       Number<FIELD(runtime.stack_bytes)>(
           "stack_bytes", kBytes, {16 * kKiB, 64 * kMiB},
           "Usable stack of a request or user thread"),

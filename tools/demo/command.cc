@@ -83,19 +83,6 @@ demo::DemoOptions ReadOptions(const Arguments& arguments) {
   return options;
 }
 
-// What must be known about contenders with a slice; empty if there are none.
-std::string SliceNote(const demo::DemoOptions& options) {
-  std::vector<std::string> sliced;
-  for (const demo::Contender& contender : options.contenders) {
-    if (contender.has_slice) sliced.push_back(contender.name);
-  }
-  if (sliced.empty()) return "";
-  return fmt::format(
-      "{}: the kv service has no probes yet, so the slice ends where it calls "
-      "CheckPreempt()",
-      fmt::join(sliced, ", "));
-}
-
 void Announce(const demo::DemoOptions& options, demo::Screen& screen) {
   std::vector<std::string> names;
   for (const demo::Contender& contender : options.contenders)
@@ -104,8 +91,6 @@ void Announce(const demo::DemoOptions& options, demo::Screen& screen) {
                           fmt::join(names, ", "), options.service));
   screen.Line(fmt::format("  {}; about {}", options.cpus.ToText(),
                           demo::FormatSeconds(options.total)));
-  if (const std::string note = SliceNote(options); !note.empty())
-    screen.Line("  " + note);
 }
 
 void Run(const Arguments& arguments) {
@@ -134,8 +119,7 @@ void Run(const Arguments& arguments) {
                          nlohmann::ordered_json::error_handler_t::replace));
   } else {
     fmt::print("\n{}\n", demo::ResultTable(result->report));
-    if (const std::string note = SliceNote(options); !note.empty())
-      fmt::print("{}\n\n", note);
+    if (!result->preemption.empty()) fmt::print("{}\n\n", result->preemption);
   }
   if (!written) Fail(written.error().message);
   const std::string path = std::filesystem::absolute(arguments.out).string();

@@ -53,6 +53,15 @@ std::string FormatDuration(Duration duration) {
   return fmt::format("{:g} µs", static_cast<double>(ToNanos(duration)) / 1e3);
 }
 
+// The word behind "preemption" in a ready line of `yamanote serve`.
+std::string MechanismOf(std::string_view ready_line) {
+  constexpr std::string_view kBefore = " preemption ";
+  const size_t at = ready_line.find(kBefore);
+  if (at == std::string_view::npos) return "unknown";
+  const std::string_view rest = ready_line.substr(at + kBefore.size());
+  return std::string(rest.substr(0, rest.find(' ')));
+}
+
 bool Sustained(const PointResult& point) {
   if (point.lost > 0 || point.refused > 0 || point.classes.empty()) {
     return false;
@@ -72,6 +81,7 @@ struct Competitor {
   double capacity = 0;
   load::LoadResult result{};
   std::vector<load::Combination> loads{};  // What was measured at each.
+  std::string mechanism{};  // That preempts its tasks; "" if it has none.
   bool failed = false;
 
   const std::string& name() const { return contender->name; }
@@ -101,6 +111,7 @@ class Comparison {
   LoadOptions BaseLoad() const;
   Result<void> Alive(Competitor& competitor, double rps);
   void Fail(const Contender& contender, const Error& error);
+  std::string Preemption() const;
   std::vector<std::string> Notes() const;
   Duration Left() const { return std::max<Duration>(end_ - Clock::now(), 0s); }
 
@@ -180,6 +191,8 @@ Result<Competitor> Comparison::Start(const Contender& contender) {
     return explain(prepared.error());
   }
   competitor.server = *std::move(server);
+  if (contender.has_slice)
+    competitor.mechanism = MechanismOf(competitor.server->ready_line());
   if (interrupts_.pending())
     return MakeError(ErrorCode::kCancelled, "interrupted");
   return competitor;
@@ -323,18 +336,22 @@ void Comparison::Fail(const Contender& contender, const Error& error) {
       fmt::format("  {:<12} FAILED: {}", contender.name, error.message));
 }
 
+std::string Comparison::Preemption() const {
+  std::vector<std::string> preempted;
+  for (const Competitor& competitor : competitors_) {
+    if (competitor.mechanism.empty()) continue;
+    preempted.push_back(
+        fmt::format("{} by {}", competitor.name(), competitor.mechanism));
+  }
+  if (preempted.empty()) return "";
+  return fmt::format(
+      "A request that has run for a slice while others wait is preempted: {}.",
+      fmt::join(preempted, ", "));
+}
+
 std::vector<std::string> Comparison::Notes() const {
   std::vector<std::string> notes;
-  std::vector<std::string> sliced;
-  for (const Contender& contender : options_.contenders) {
-    if (contender.has_slice) sliced.push_back(contender.name);
-  }
-  if (!sliced.empty()) {
-    notes.push_back(
-        fmt::format("{}: the kv service has no probes yet, so the slice ends "
-                    "where it calls CheckPreempt().",
-                    fmt::join(sliced, ", ")));
-  }
+  if (!result_.preemption.empty()) notes.push_back(result_.preemption);
   notes.push_back(
       fmt::format("One machine, {}; they talk TCP over loopback, "
                   "so the kernel's work for both is in every figure.",
@@ -362,6 +379,7 @@ std::vector<std::string> Comparison::Notes() const {
 
 void Comparison::Report() {
   report::Report& report = result_.report;
+  result_.preemption = Preemption();
   report.notes = Notes();
   std::vector<std::string> names;
   for (Competitor& competitor : competitors_) {
@@ -370,6 +388,10 @@ void Comparison::Report() {
       competitor.result.points.push_back(load.ToPoint());
     report.results.push_back(std::move(competitor.result));
     report.schedulers.push_back(competitor.contender->facts);
+    if (!competitor.mechanism.empty()) {
+      report.schedulers.back().config.emplace_back("preemption",
+                                                   competitor.mechanism);
+    }
   }
   report.title = fmt::format("{} under the same load", fmt::join(names, ", "));
   report.machine = report::MachineFacts();

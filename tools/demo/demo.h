@@ -56,6 +56,8 @@ Duration LeastTotal(size_t contenders);
 
 struct DemoResult {
   report::Report report;
+  // By which mechanism which contender preempts; empty if none does.
+  std::string preemption{};
   std::vector<std::string> failures;  // One for each contender that failed.
 };
 

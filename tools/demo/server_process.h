@@ -50,6 +50,10 @@ class ServerProcess {
   Result<void> WaitReady(Duration timeout,
                          const std::function<bool()>& cancelled);
 
+  // What it said when it was ready: "ready kv tcp 127.0.0.1:1234 ...", "" if it
+  // prints no such line.
+  const std::string& ready_line() const { return line_; }
+
   // Returns how it ended, "" while it runs.
   std::string Ended();
 

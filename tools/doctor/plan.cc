@@ -4,6 +4,7 @@
 
 #include <fmt/format.h>
 
+#include "preempt/mechanism.h"
 #include "tools/config/config.h"
 #include "tools/config/values.h"
 
@@ -29,6 +30,32 @@ std::string SchedulerText(const Scheduling& s) {
       ToString(s.placement), s.steal ? " with stealing" : "");
 }
 
+// The mechanism that would be used, and each that there is.
+void AddPreemption(FactSection& section, const Costs& costs) {
+  const Result<Mechanism> chosen = preempt::Choose(Mechanism::kAuto);
+  section.facts.push_back({"preemption", "preemption",
+                           std::string(ToString(*chosen)), FactState::kPlain,
+                           "--preemption chooses another"});
+  const auto add = [&](Mechanism mechanism, std::string key, std::string cost) {
+    const preempt::Capability capability = preempt::Check(mechanism);
+    section.facts.push_back(
+        {std::move(key), fmt::format("  by {}", ToString(mechanism)),
+         capability.available ? "yes" : "no",
+         capability.available ? FactState::kGood : FactState::kMissing,
+         capability.why + cost});
+  };
+  add(Mechanism::kProbe, "preemption_probe",
+      Measured(costs, "cache_line_hop").empty()
+          ? ""
+          : "; it takes a cache-line hop" + Measured(costs, "cache_line_hop"));
+  add(Mechanism::kSignal, "preemption_signal",
+      Measured(costs, "signal").empty()
+          ? ""
+          : "; it takes a signal" + Measured(costs, "signal"));
+  add(Mechanism::kUserInterrupt, "preemption_user_interrupt",
+      "; untested on hardware");
+}
+
 }  // namespace
 
 FactSection Plan(const base::Topology& topology,
@@ -51,10 +78,7 @@ FactSection Plan(const base::Topology& topology,
   section.facts.push_back(
       {"scheduler", "scheduler", SchedulerText(runtime.scheduling),
        FactState::kPlain, "--preset chooses another; see `yamanote policies`"});
-  section.facts.push_back(
-      {"preemption", "preemption", "at probes", FactState::kPlain,
-       "in code compiled with them (docs/probes.md); elsewhere a slice ends "
-       "when the task blocks, yields or calls CheckPreempt()"});
+  AddPreemption(section, costs);
   const bool tsc = IsGood(found, "invariant_tsc");
   section.facts.push_back(
       {"clock", "clock", tsc ? "time-stamp counter" : "CLOCK_MONOTONIC",

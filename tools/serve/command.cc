@@ -205,8 +205,9 @@ class Serving {
 // The scheduler in the words of the ready line.
 std::string Describe(const Config& config, const Runtime& runtime) {
   const Scheduling& s = config.runtime.scheduling;
-  return fmt::format("preset {} order {} placement {} cores {}", s.preset,
-                     s.order, ToString(s.placement), runtime.cores());
+  return fmt::format("preset {} order {} placement {} cores {} preemption {}",
+                     s.preset, s.order, ToString(s.placement), runtime.cores(),
+                     ToString(runtime.mechanism()));
 }
 
 void Serve(const ServiceInfo& info, const ServeFlags& flags) {
@@ -243,8 +244,7 @@ void Serve(const ServiceInfo& info, const ServeFlags& flags) {
     Fail(error.message, wrong_value ? kUsage : kFailed);
   }
   served->attach(**server);
-  if (config->runtime.scheduling.slice != kNoPreemption &&
-      !served->has_probes) {
+  if ((*runtime)->mechanism() != Mechanism::kNone && !served->has_probes) {
     fmt::print(stderr,
                "yamanote: note: {} was compiled without probes, so slices end "
                "where it blocks, yields or calls CheckPreempt() only\n",

@@ -85,7 +85,7 @@ class ServeTest(unittest.TestCase):
     def test_ready_line_names_service_address_and_scheduler(self):
         with Serve("kv", *LOCAL, "--preset", "zygos") as server:
             self.assertRegex(server.ready, r"^ready kv tcp 127\.0\.0\.1:[1-9]\d* preset zygos "
-                                           r"order fifo placement stealing cores 2\n$")
+                                           r"order fifo placement stealing cores 2 preemption none\n$")
 
     def test_every_preset_answers_and_ends_cleanly(self):
         listing = subprocess.run([YAMANOTE, "policies", "--json"], capture_output=True,

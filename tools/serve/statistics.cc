@@ -37,14 +37,17 @@ Counters Work(const ServerStats& s) {
 }
 
 Counters Scheduling(const RuntimeStats& s) {
-  return {{"spawned", s.spawned},
-          {"switches", s.switches},
-          {"steals", s.steals},
-          {"yields", s.yields},
-          {"slices_ended", s.slices_ended},
-          {"preemptions", s.preemptions},
-          {"parks", s.parks},
-          {"wakes", s.wakes}};
+  return {
+      {"spawned", s.spawned},
+      {"switches", s.switches},
+      {"steals", s.steals},
+      {"yields", s.yields},
+      {"slices_ended", s.slices_ended},
+      {"preemptions", s.preemptions},
+      {"held_off", s.held_off},
+      {"adaptive_slice_ns", static_cast<uint64_t>(ToNanos(s.adaptive_slice))},
+      {"parks", s.parks},
+      {"wakes", s.wakes}};
 }
 
 double Seconds(Duration duration) {

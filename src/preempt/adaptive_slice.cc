@@ -1,0 +1,149 @@
+// adaptive_slice.cc - the model, and one step of the rule.
+
+#include "preempt/adaptive_slice.h"
+
+#include <algorithm>
+#include <bit>
+#include <cmath>
+
+namespace yamanote::preempt {
+namespace {
+
+constexpr int64_t kFirstBinNs = 128;
+constexpr double kLeastServiceNs = 1000;
+constexpr double kFullyBusy = 0.98;
+constexpr double kNearlyBest = 1.03;
+
+double Nanos(Duration duration) {
+  return static_cast<double>(duration.count());
+}
+
+}  // namespace
+
+size_t ServiceTimes::BinOf(Duration service) {
+  const int64_t ns = service.count();
+  if (ns < kFirstBinNs) return 0;
+  // The octave, and the two bits below the leading one.
+  const auto value = static_cast<uint64_t>(ns);
+  const int octave = std::bit_width(value) - 1;
+  const auto quarter = static_cast<size_t>((value >> (octave - 2)) & 3);
+  const auto first = static_cast<size_t>(
+      octave - (std::bit_width(static_cast<uint64_t>(kFirstBinNs)) - 1));
+  return std::min(first * 4 + quarter, kBins - 1);
+}
+
+Duration ServiceTimes::MiddleOf(size_t bin) {
+  const auto quarter = static_cast<int64_t>(bin % 4);
+  const int64_t octave = kFirstBinNs << (bin / 4);
+  return Duration(octave + (octave / 4) * quarter + octave / 8);
+}
+
+Duration ServiceTimes::EndOf(size_t bin) {
+  const auto quarter = static_cast<int64_t>(bin % 4);
+  const int64_t octave = kFirstBinNs << (bin / 4);
+  return Duration(octave + (octave / 4) * (quarter + 1));
+}
+
+double MeanSlowdown(const ServiceTimes& services, double busy, Duration slice,
+                    Duration cost) {
+  const double q = Nanos(slice);
+  // A preemption happens only if something waits.
+  const double c = busy * Nanos(cost);
+  double tasks = 0;
+  double work = 0;      // Without preemptions.
+  double extra = 0;     // What they add.
+  double turns_sq = 0;  // Sum of the squares of all turns.
+  for (size_t bin = 0; bin < ServiceTimes::kBins; ++bin) {
+    const double count = services.counts[bin];
+    if (count == 0) continue;
+    const double s = Nanos(ServiceTimes::EndOf(bin));
+    const double more = std::ceil(s / q) - 1;  // Turns beside the last.
+    const double last = s - more * q;
+    tasks += count;
+    work += count * s;
+    extra += count * more * c;
+    turns_sq += count * (more * (q + c) * (q + c) + last * last);
+  }
+  if (tasks == 0) return 1;
+  const double wanted = busy * (work + extra) / work;
+  const double utilisation = std::min(wanted, kFullyBusy);
+  // Beyond what the cores can do the queue grows as the excess does.
+  const double overload = std::max(wanted / kFullyBusy, 1.0);
+  const double rate = busy / work;  // Per task of these, so times its count.
+  const double wait =
+      overload * overload * rate * turns_sq / (2 * (1 - utilisation));
+  double sum = 0;
+  for (size_t bin = 0; bin < ServiceTimes::kBins; ++bin) {
+    const double count = services.counts[bin];
+    if (count == 0) continue;
+    const double s = Nanos(ServiceTimes::EndOf(bin));
+    const double more = std::ceil(s / q) - 1;
+    const double sojourn = s + wait + more * (2 * wait + c);
+    sum += count * std::max(sojourn / std::max(s, kLeastServiceNs), 1.0);
+  }
+  return sum / tasks;
+}
+
+Duration BestSlice(const ServiceTimes& services, double busy, Duration cost,
+                   std::span<const Duration> candidates) {
+  std::vector<double> slowdowns;
+  slowdowns.reserve(candidates.size());
+  for (const Duration slice : candidates)
+    slowdowns.push_back(MeanSlowdown(services, busy, slice, cost));
+  const double best = *std::ranges::min_element(slowdowns);
+  for (size_t i = 0; i < candidates.size(); ++i) {
+    if (slowdowns[i] <= best * kNearlyBest) return candidates[i];
+  }
+  return candidates.back();
+}
+
+AdaptiveSlice::AdaptiveSlice(Duration least, Duration most, unsigned cores)
+    : count_(cores), cores_(new Core[cores]), seen_(cores) {
+  for (double slice = Nanos(least); slice < 0.9 * Nanos(most);
+       slice *= std::sqrt(2.0))
+    candidates_.emplace_back(static_cast<int64_t>(slice));
+  candidates_.push_back(most);
+  index_ = candidates_.size() / 2;
+  current_.store(candidates_[index_].count(), std::memory_order_relaxed);
+}
+
+void AdaptiveSlice::AdaptNow(Instant now) {
+  const Duration elapsed = now - last_;
+  const bool first = last_ == Instant{};
+  last_ = now;
+  next_ = now + kInterval;
+
+  for (double& count : services_.counts) count *= kKept;
+  busy_ns_ *= kKept;
+  elapsed_ns_ *= kKept;
+  for (CoreId core = 0; core < count_; ++core) {
+    for (size_t bin = 0; bin < ServiceTimes::kBins; ++bin) {
+      const uint32_t count =
+          cores_[core].counts[bin].load(std::memory_order_relaxed);
+      const uint32_t fresh = count - seen_[core][bin];  // Wraps as it does.
+      seen_[core][bin] = count;
+      services_.counts[bin] += fresh;
+      busy_ns_ += fresh * Nanos(ServiceTimes::MiddleOf(bin));
+    }
+  }
+  if (first) {  // Since when, nobody knows.
+    busy_ns_ = 0;
+    return;
+  }
+  elapsed_ns_ += Nanos(elapsed) * count_;
+  double tasks = 0;
+  for (const double count : services_.counts) tasks += count;
+  if (tasks < kFewestTasks) return;
+
+  const double busy = std::min(busy_ns_ / elapsed_ns_, 1.0);
+  const Duration best = BestSlice(services_, busy, kCost, candidates_);
+  // One step at a time: an interval may be an odd one.
+  if (best > candidates_[index_]) {
+    ++index_;
+  } else if (best < candidates_[index_]) {
+    --index_;
+  }
+  current_.store(candidates_[index_].count(), std::memory_order_relaxed);
+}
+
+}  // namespace yamanote::preempt

@@ -1,0 +1,138 @@
+// adaptive_slice_test.cc - the model against queueing theory, and what the rule
+// settles on for loads whose best slice is known.
+
+#include "preempt/adaptive_slice.h"
+
+#include <gtest/gtest.h>
+
+#include <cmath>
+#include <vector>
+
+#include "base/random.h"
+
+namespace yamanote::preempt {
+namespace {
+
+using namespace std::chrono_literals;
+
+constexpr Duration kCost = 1us;
+
+ServiceTimes Only(Duration service) {
+  ServiceTimes services;
+  services.counts[ServiceTimes::BinOf(service)] = 1;
+  return services;
+}
+
+// 99.5% of `small`, 0.5% of `large`.
+ServiceTimes Bimodal(Duration small, Duration large) {
+  ServiceTimes services;
+  services.counts[ServiceTimes::BinOf(small)] = 995;
+  services.counts[ServiceTimes::BinOf(large)] = 5;
+  return services;
+}
+
+ServiceTimes Exponential(Duration mean) {
+  ServiceTimes services;
+  base::Random random(1);
+  for (int i = 0; i < 100'000; ++i) {
+    const auto ns = static_cast<int64_t>(
+        random.Exponential(static_cast<double>(mean.count())));
+    ++services.counts[ServiceTimes::BinOf(Duration(ns))];
+  }
+  return services;
+}
+
+TEST(ServiceTimesTest, ABinHoldsItsMiddle) {
+  for (size_t bin = 0; bin < ServiceTimes::kBins; ++bin)
+    EXPECT_EQ(ServiceTimes::BinOf(ServiceTimes::MiddleOf(bin)), bin);
+  EXPECT_EQ(ServiceTimes::BinOf(0ns), 0U);
+  EXPECT_EQ(ServiceTimes::BinOf(24h), ServiceTimes::kBins - 1);
+}
+
+// M/D/1: 1 + load / (2 (1 - load)).
+TEST(MeanSlowdownTest, IsThatOfAQueueWhereNobodyIsPreempted) {
+  EXPECT_NEAR(MeanSlowdown(Only(10us), 0.5, 1ms, kCost), 1.5, 0.01);
+  EXPECT_NEAR(MeanSlowdown(Only(10us), 0.8, 1ms, kCost), 3.0, 0.01);
+}
+
+// Processor sharing: 1 / (1 - load), whatever the distribution.
+TEST(MeanSlowdownTest, ApproachesProcessorSharingWithShortSlices) {
+  EXPECT_NEAR(MeanSlowdown(Bimodal(50us, 5ms), 0.5, 200ns, 0ns), 2.0, 0.05);
+  EXPECT_NEAR(MeanSlowdown(Only(1ms), 0.8, 1us, 0ns), 5.0, 0.1);
+}
+
+TEST(MeanSlowdownTest, MoreThanTheCoresCanDoIsWorseTheMoreItIs) {
+  const ServiceTimes services = Bimodal(5us, 500us);
+  const double at_2us = MeanSlowdown(services, 0.97, 2us, kCost);
+  EXPECT_GT(at_2us, MeanSlowdown(services, 0.97, 10us, kCost));
+}
+
+const std::vector<Duration> kCandidates = {2us,  3us,  5us,  7us,  10us,
+                                           14us, 20us, 28us, 50us, 100us};
+
+TEST(BestSliceTest, TasksThatAreAlikeAreNotCut) {
+  EXPECT_GT(BestSlice(Only(10us), 0.7, kCost, kCandidates), 10us);
+}
+
+TEST(BestSliceTest, ShortTasksJustFitWhereLongOnesAreAmongThem) {
+  const Duration best = BestSlice(Bimodal(5us, 500us), 0.7, kCost, kCandidates);
+  EXPECT_GT(best, 5us) << "one that is a little late would be cut";
+  EXPECT_LE(best, 10us);
+}
+
+TEST(BestSliceTest, ExpensivePreemptionsMakeLongSlices) {
+  const ServiceTimes services = Exponential(10us);
+  const Duration cheap = BestSlice(services, 0.7, 100ns, kCandidates);
+  const Duration dear = BestSlice(services, 0.7, 20us, kCandidates);
+  EXPECT_LT(cheap, dear);
+}
+
+// A stream of tasks as cores would report it.
+class Stream {
+ public:
+  explicit Stream(AdaptiveSlice& slice) : slice_(slice) {}
+
+  // Runs for `length` at a load of about 0.7 on one core.
+  void Run(Duration length, Duration small, Duration large,
+           double large_share) {
+    const double mean = static_cast<double>(small.count()) * (1 - large_share) +
+                        static_cast<double>(large.count()) * large_share;
+    const Instant end = now_ + length;
+    while (now_ < end) {
+      const bool is_large = random_.Uniform() < large_share;
+      slice_.Record(0, is_large ? large : small);
+      now_ += Duration(static_cast<int64_t>(mean / 0.7));
+      slice_.Adapt(now_);
+    }
+  }
+
+ private:
+  AdaptiveSlice& slice_;
+  base::Random random_{1};
+  Instant now_{1s};
+};
+
+TEST(AdaptiveSliceTest, FollowsTheTasks) {
+  AdaptiveSlice slice(2us, 100us, 1);
+  Stream stream(slice);
+  stream.Run(2s, 5us, 500us, 0.005);
+  EXPECT_GE(slice.current(), 5us);
+  EXPECT_LE(slice.current(), 12us);
+  stream.Run(2s, 40us, 40us, 0);
+  EXPECT_GE(slice.current(), 40us);
+  stream.Run(2s, 5us, 500us, 0.005);
+  EXPECT_LE(slice.current(), 12us);
+}
+
+TEST(AdaptiveSliceTest, StaysWithinItsBoundsAndStillWithoutTasks) {
+  AdaptiveSlice slice(5us, 20us, 1);
+  const Duration before = slice.current();
+  for (int i = 0; i < 100; ++i) slice.Adapt(Instant(i * 10ms));
+  EXPECT_EQ(slice.current(), before);
+  Stream stream(slice);
+  stream.Run(1s, 80us, 80us, 0);
+  EXPECT_EQ(slice.current(), 20us);
+}
+
+}  // namespace
+}  // namespace yamanote::preempt

@@ -1,0 +1,241 @@
+// interrupt_test.cc - where an interrupted thread goes on, and where it is left
+// alone. Tasks that are interrupted are in src/worker/interrupt_test.cc.
+
+#include "preempt/interrupt.h"
+
+#include <gtest/gtest.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#include <atomic>
+#include <csignal>
+#include <string>
+#include <thread>
+
+#include "base/under_tsan.h"
+#include "preempt/inject.h"
+#include "preempt/mechanism.h"
+#include "preempt/probe.h"
+#include "yamanote/preempt.h"
+
+namespace yamanote::preempt {
+namespace {
+
+using namespace std::chrono_literals;
+
+pid_t OwnTid() { return static_cast<pid_t>(syscall(SYS_gettid)); }
+
+RunningTask g_task{};
+std::atomic<int> g_ticks{0};
+std::atomic<int> g_hits{0};
+
+Host TestHost() {
+  return {.current = [] { return g_task; }, .tick = [] { ++g_ticks; }};
+}
+
+class InterruptTest : public testing::Test {
+ protected:
+  InterruptTest() {
+    g_hits = 0;
+    g_task = {.name = "test", .id = 7, .stack_bottom = 0};
+    SetHandler([] {
+      Answer(OwnState());
+      ++g_hits;
+    });
+    InstallInterrupts(TestHost(), /*injects=*/true, /*user_interrupts=*/false);
+  }
+  ~InterruptTest() override {
+    OwnState().flag = 0;
+    OwnState().guard = 0;
+    SetHandler(nullptr);
+    signal(kSignalNumber, SIG_DFL);
+  }
+};
+
+// What the handler sees of a thread that stands in marked code.
+YAMANOTE_INTERRUPTIBLE void Marked() { asm volatile(""); }
+void NotMarked() { asm volatile(""); }
+
+struct Injected {
+  uintptr_t ip = 0;
+  bool moved = false;
+};
+
+Injected TryAt(void (*where)(), uintptr_t room = 1 << 16) {
+  alignas(16) static char stack[1 << 17];
+  g_task.stack_bottom = reinterpret_cast<uintptr_t>(stack);
+  uintptr_t ip = reinterpret_cast<uintptr_t>(where);
+  uintptr_t sp = g_task.stack_bottom + room;
+  const uintptr_t before = ip;
+  InjectProbe(ip, sp, g_task);
+  return {.ip = ip, .moved = ip != before};
+}
+
+TEST_F(InterruptTest, OnlyMarkedCodeWithAFlagIsInterrupted) {
+  EXPECT_FALSE(TryAt(&Marked).moved) << "nobody asked";
+  Ask(OwnState(), {});
+  EXPECT_TRUE(TryAt(&Marked).moved);
+  EXPECT_FALSE(TryAt(&NotMarked).moved);
+}
+
+TEST_F(InterruptTest, GuardsHoldItOff) {
+  Ask(OwnState(), {});
+  {
+    ++OwnState().disabled;
+    EXPECT_FALSE(TryAt(&Marked).moved);
+    --OwnState().disabled;
+  }
+  OwnState().guard = UINTPTR_MAX;
+  EXPECT_FALSE(TryAt(&Marked).moved);
+  OwnState().guard = 0;
+  EXPECT_TRUE(TryAt(&Marked).moved);
+}
+
+TEST_F(InterruptTest, AStackThatIsNearlyFullIsLeftAlone) {
+  Ask(OwnState(), {});
+  EXPECT_FALSE(TryAt(&Marked, 4 * 1024).moved);
+  EXPECT_TRUE(TryAt(&Marked, 16 * 1024).moved);
+}
+
+TEST_F(InterruptTest, NoTaskIsLeftAlone) {
+  Ask(OwnState(), {});
+  g_task.name = nullptr;
+  EXPECT_FALSE(TryAt(&Marked).moved);
+}
+
+TEST(RangesTest, AddedRangesAreInterruptible) {
+  static const char code[16] = {};
+  const auto at = reinterpret_cast<uintptr_t>(code);
+  EXPECT_FALSE(IsInterruptible(at));
+  ASSERT_TRUE(AddInterruptible(code, code + sizeof(code)));
+  EXPECT_TRUE(IsInterruptible(at));
+  EXPECT_TRUE(IsInterruptible(at + 15));
+  EXPECT_FALSE(IsInterruptible(at + 16));
+}
+
+TEST(RangesTest, WrongRangesAreRefused) {
+  static const char code[16] = {};
+  const Result<void> added = AddInterruptible(code + 1, code);
+  ASSERT_FALSE(added);
+  EXPECT_NE(added.error().message.find("end is not behind begin"),
+            std::string::npos);
+}
+
+// The bits of a lost computation would show: registers, flags and the red zone.
+YAMANOTE_INTERRUPTIBLE uint64_t Mix(uint64_t rounds,
+                                    const std::atomic<int>& hits, int until) {
+  uint64_t a = 1;
+  uint64_t b = 2;
+  double c = 1;
+  for (uint64_t i = 0; i < rounds; ++i) {
+    a += b ^ (a << 7);
+    b = (b >> 3) | (b << 61);
+    c = c * 1.0000001 + 1e-9;
+    if (a > b) b += i;
+    if (i + 1 == rounds && hits.load(std::memory_order_relaxed) < until) {
+      a = 1;  // Not yet often enough: all over again.
+      b = 2;
+      c = 1;
+      i = UINT64_MAX;
+    }
+  }
+  return a ^ b ^ static_cast<uint64_t>(c * 1e9);
+}
+
+constexpr bool kSignalsAreHeldBack = YAMANOTE_UNDER_TSAN;
+
+TEST_F(InterruptTest, AnInterruptedComputationIsUnharmed) {
+  if (kSignalsAreHeldBack) GTEST_SKIP() << "ThreadSanitizer delays signals";
+  constexpr uint64_t kRounds = 300'000;
+  constexpr int kTimes = 50;
+  const uint64_t expected = Mix(kRounds, g_hits, 0);
+  SetHandler([] {
+    Answer(OwnState());
+    asm volatile("pcmpeqd %%xmm0, %%xmm0; pcmpeqd %%xmm1, %%xmm1" ::
+                     : "xmm0", "xmm1", "cc");
+    ++g_hits;
+  });
+  ThreadState& state = OwnState();
+  const pid_t tid = OwnTid();
+  std::atomic<bool> stop{false};
+  std::thread other([&] {
+    while (!stop) {
+      Ask(state, {});
+      Interrupt(state, tid, kGiveWay);
+      std::this_thread::sleep_for(50us);
+    }
+  });
+  const uint64_t mixed = Mix(kRounds, g_hits, kTimes);
+  stop = true;
+  other.join();
+  EXPECT_EQ(mixed, expected);
+  EXPECT_GE(g_hits, kTimes);
+}
+
+TEST_F(InterruptTest, AReportNamesTheTaskTheReasonAndTheStack) {
+  if (kSignalsAreHeldBack) GTEST_SKIP() << "ThreadSanitizer delays signals";
+  testing::internal::CaptureStderr();
+  {
+    const NoPreempt guard;
+    Interrupt(OwnState(), OwnTid(), kReport);
+  }
+  const std::string text = testing::internal::GetCapturedStderr();
+  EXPECT_NE(text.find("task 'test' (7)"), std::string::npos) << text;
+  EXPECT_NE(text.find("within a NoPreempt"), std::string::npos) << text;
+  EXPECT_NE(text.find("interrupt_test"), std::string::npos)
+      << "the stack: " << text;
+}
+
+std::atomic<int> g_former{0};
+
+TEST(InterruptFormerTest, TheProgramsOwnHandlerStillGetsItsSignals) {
+  signal(kSignalNumber, [](int) { ++g_former; });
+  InstallInterrupts(TestHost(), /*injects=*/false, /*user_interrupts=*/false);
+  raise(kSignalNumber);
+  EXPECT_EQ(g_former, 1);
+  Interrupt(OwnState(), OwnTid(), kGiveWay);
+  EXPECT_EQ(g_former, 1) << "that one was ours";
+  signal(kSignalNumber, SIG_DFL);
+}
+
+TEST_F(InterruptTest, AThreadThatComputesHearsTheKernelsTick) {
+  const Tick tick;
+  g_ticks = 0;
+  // Bounded by ctest's time-out. A system call, where ThreadSanitizer delivers.
+  while (g_ticks == 0) static_cast<void>(OwnTid());
+}
+
+TEST(WaitedForCpuTest, ADelayIsReadAndAnUnknownThreadHasNone) {
+  EXPECT_GE(WaitedForCpu(OwnTid()), Duration::zero());
+  EXPECT_LT(WaitedForCpu(OwnTid()), 1h);
+  EXPECT_EQ(WaitedForCpu(0), Duration::zero());
+}
+
+TEST(MechanismTest, SignalsAreChosenWhereCodeIsMarked) {
+  if (kSignalsAreHeldBack) {
+    EXPECT_EQ(Choose(Mechanism::kAuto).value(), Mechanism::kProbe);
+    return;
+  }
+  EXPECT_EQ(Choose(Mechanism::kSignal).value(), Mechanism::kSignal);
+  EXPECT_EQ(Choose(Mechanism::kNone).value(), Mechanism::kNone);
+  if (!Check(Mechanism::kUserInterrupt).available) {
+    EXPECT_EQ(Choose(Mechanism::kAuto).value(), Mechanism::kSignal);
+  }
+}
+
+TEST(MechanismTest, WhatIsNotThereSaysWhatIsMissing) {
+  const Capability capability = Check(Mechanism::kUserInterrupt);
+  const Result<Mechanism> chosen = Choose(Mechanism::kUserInterrupt);
+  EXPECT_EQ(chosen.has_value(), capability.available);
+  if (chosen) return;
+  EXPECT_NE(chosen.error().message.find(capability.why), std::string::npos);
+}
+
+TEST(MechanismTest, ASignalsCostIsMeasured) {
+  const Duration cost = MeasureSignal();
+  EXPECT_GT(cost, Duration::zero());
+  EXPECT_LE(cost, 5ms) << "the bound of each round";
+}
+
+}  // namespace
+}  // namespace yamanote::preempt
