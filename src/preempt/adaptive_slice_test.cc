@@ -130,7 +130,7 @@ TEST(AdaptiveSliceTest, StaysWithinItsBoundsAndStillWithoutTasks) {
   for (int i = 0; i < 100; ++i) slice.Adapt(Instant(i * 10ms));
   EXPECT_EQ(slice.current(), before);
   Stream stream(slice);
-  stream.Run(1s, 80us, 80us, 0);
+  stream.Run(1s, 15us, 15us, 0);
   EXPECT_EQ(slice.current(), 20us);
 }
 
