@@ -15,7 +15,7 @@ namespace {
 
 std::vector<NamedWork> AllWorks() {
   std::vector<NamedWork> all = LibraryWorks();
-  for (const auto& more : {LanguageWorks(), LockWorks()})
+  for (const auto& more : {LanguageWorks(), LockWorks(), RuntimeWorks()})
     all.insert(all.end(), more.begin(), more.end());
   return all;
 }
