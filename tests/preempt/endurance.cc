@@ -32,6 +32,7 @@
 #include <thread>
 
 #include "tests/preempt/storm.h"
+#include "tests/preempt/works.h"
 #include "worker/engine.h"
 #include "worker/sanitizer.h"
 #include "yamanote/runtime.h"

@@ -206,4 +206,49 @@ uint64_t Storm::FromOutside() const {
   return sum;
 }
 
+Outcome RunStorm(const Phase& phase, const Work& work) {
+  RuntimeOptions options;
+  options.cores = phase.cores;
+  options.pin = false;
+  options.stack_bytes = 256 * 1024;
+  options.scheduling = FindPreset(phase.preset).value();
+  options.scheduling.slice = 5us;
+  Storm storm(phase, 1, 1);
+  const auto runtime = Runtime::Create(std::move(options)).value();
+  storm.Begin();
+  std::atomic<uint64_t> rounds{0};
+  std::atomic<uint64_t> wrong{0};
+  std::atomic<bool> done{false};
+  std::thread main([&] {
+    runtime->Run([&] {
+      std::vector<Thread> threads;
+      for (unsigned task = 0; task < phase.tasks; ++task) {
+        threads.emplace_back(
+            ThreadOptions{.name = storm.NameOf(task)}, [&, task] {
+              unsigned round = 0;
+              do {
+                storm.BeginRound(task, 0);
+                if (!work(task, round++)) ++wrong;
+                ++rounds;
+              } while (runtime->stats().preemptions < phase.preemptions);
+            });
+      }
+      for (Thread& thread : threads) thread.join();
+    });
+    done = true;
+  });
+  Dice dice(1);
+  while (!done) {
+    if (phase.from_outside) {
+      storm.AskFromOutside(
+          runtime->impl().worker(static_cast<CoreId>(dice.Below(phase.cores))));
+    }
+    std::this_thread::sleep_for(std::chrono::microseconds(dice.Below(50)));
+  }
+  main.join();
+  return {.rounds = rounds,
+          .wrong = wrong,
+          .preemptions = runtime->stats().preemptions};
+}
+
 }  // namespace yamanote::tests

@@ -21,7 +21,7 @@
 
 #include "base/cpu.h"
 #include "preempt/flag.h"
-#include "tests/preempt/works.h"
+#include "tests/preempt/campaign.h"
 #include "worker/worker.h"
 #include "yamanote/runtime.h"
 
@@ -41,7 +41,7 @@ class Dice {
 
 // One stretch of a campaign: which tasks run, where, and how they are preempted.
 struct Phase {
-  std::string preset;
+  std::string preset = "yamanote";
   unsigned cores = 1;
   unsigned tasks = 2;
   std::vector<unsigned> mix;  // Indices of works; each round takes one of them.
@@ -127,5 +127,10 @@ class Storm {
   std::array<std::array<char, 8>, kMostTasks> names_{};
   std::array<std::atomic<unsigned>, kMostTasks> slots_{};
 };
+
+// As RunCampaign(), by a storm: runs `work` on the phase's tasks until there were
+// as many preemptions, and each has done a round. The phase's mix and time are not
+// used. The calling kernel thread asks from outside.
+Outcome RunStorm(const Phase& phase, const Work& work);
 
 }  // namespace yamanote::tests
