@@ -11,8 +11,8 @@
 // result, crash or standstill ends the campaign, with the command that repeats the
 // phase; which instruction a preemption hits is not repeated, so let it run a while.
 //
-// Exit status: 0 nothing went wrong (also if --seconds were over first), 1 something
-// did, 2 wrong usage. docs/preemption-safety.md has what it has shown.
+// Exit status: 0 nothing went wrong (also if --seconds, SIGINT or SIGTERM ended it
+// early), 1 something did, 2 wrong usage. docs/preemption-safety.md has what it has shown.
 
 #include <fmt/format.h>
 #include <getopt.h>
@@ -131,6 +131,18 @@ void SayRepeatOnCrash() {
   for (const int number : signals) sigaction(number, &action, nullptr);
 }
 
+// SIGINT and SIGTERM end the campaign early, with its summary.
+std::atomic<bool> g_interrupted{false};
+
+void EndOnSignal() {
+  struct sigaction action{};
+  action.sa_handler = [](int) { g_interrupted = true; };
+  action.sa_flags = static_cast<int>(SA_RESETHAND);
+  sigemptyset(&action.sa_mask);
+  for (const int number : {SIGINT, SIGTERM})
+    sigaction(number, &action, nullptr);
+}
+
 // ---- One phase ---------------------------------------------------------------
 
 class Run {
@@ -219,7 +231,7 @@ class Run {
         std::this_thread::sleep_for(1ms);
       }
       const Instant now = Clock::now();
-      if (now >= until_) stop_ = true;
+      if (now >= until_ || g_interrupted) stop_ = true;
       if (const uint64_t rounds = Rounds(); rounds != rounds_seen) {
         rounds_seen = rounds;
         moved = now;
@@ -365,12 +377,13 @@ int RunPhases(const Options& options) {
     }
   }
   SayRepeatOnCrash();
+  EndOnSignal();
   fmt::print("preempt_endurance: {}, sanitizer {}, seed {}, {} works\n",
              Compiler(), Sanitizer(), options.seed, works.size());
   const Instant until = tally.began + std::chrono::seconds(options.seconds);
   unsigned index = options.first_phase;
   for (; tally.preemptions < options.preemptions && tally.failure.empty() &&
-         Clock::now() < until;
+         Clock::now() < until && !g_interrupted;
        ++index) {
     SetRepeat(options, index);
     Phase phase =
