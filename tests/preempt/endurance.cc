@@ -225,8 +225,13 @@ class Run {
       if (phase_.from_outside) {
         storm_.AskFromOutside(runtime_->impl().worker(
             static_cast<CoreId>(dice.Below(phase_.cores))));
-        for (uint64_t pauses = dice.Below(64); pauses > 0; --pauses)
-          base::Pause();
+        if (phase_.by_core) {  // Other cores ask, too; leave them theirs.
+          std::this_thread::sleep_for(
+              std::chrono::microseconds(dice.Below(100)));
+        } else {
+          for (uint64_t pauses = dice.Below(64); pauses > 0; --pauses)
+            base::Pause();
+        }
       } else {
         std::this_thread::sleep_for(1ms);
       }

@@ -60,7 +60,7 @@ Phase MakePhase(uint64_t seed, unsigned index, unsigned most_cores,
   phase.cores = 1 + static_cast<unsigned>(dice.Below(most_cores));
   phase.tasks = 2 + static_cast<unsigned>(dice.Below(Storm::kMostTasks - 1));
   const uint64_t sources = dice.Below(8);
-  phase.by_core = sources >= 3;
+  phase.by_core = sources >= 2;
   phase.from_outside = sources < 7;
   phase.most_probes_between = kBetween[dice.Below(std::size(kBetween))];
   phase.preemptions = 2'000'000;
