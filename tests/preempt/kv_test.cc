@@ -168,11 +168,13 @@ TEST_P(KvPreemptTest, AnswersAreWholeAndTheTasksOwn) {
           const std::string key =
               "t" + std::to_string(task) + ":" + std::to_string(i);
           const std::string value = MakeValue(random);
-          const std::string size = std::to_string(value.size());
-          right = right && send("set " + key + " 7 0 " + size + "\r\n" + value +
-                                "\r\n") == "STORED\r\n";
-          get += " " + key;
-          expected += "VALUE " + key + " 7 " + size + "\r\n" + value + "\r\n";
+          std::string data = std::to_string(value.size());
+          data.append("\r\n").append(value).append("\r\n");
+          std::string set = "set ";
+          set.append(key).append(" 7 0 ").append(data);
+          right = right && send(set) == "STORED\r\n";
+          get.append(" ").append(key);
+          expected.append("VALUE ").append(key).append(" 7 ").append(data);
         }
         return right && send(get + "\r\n") == expected + "END\r\n" &&
                send("incr t" + std::to_string(task) + ":none 1\r\n") ==
