@@ -2,8 +2,8 @@
 //
 // Service::Handle() takes one framed request apart again and runs it: one
 // command over TCP, one or more in a datagram over UDP. A get of many keys
-// fetches the memory of several keys at once and offers the scheduler a
-// voluntary point after each few, so its slice can end inside it.
+// fetches the memory of several keys at once. It gives way at probes, and offers
+// the scheduler a voluntary point after each few keys where there are none.
 //
 // Answers and errors are memcached 1.6's, text and all, so that its clients
 // can't tell the difference. On purpose different: numbers must be plain

@@ -7,8 +7,8 @@
 // do; a read here sets one bit in the line it has read anyway. The chances
 // given in one allocation are bounded, so a write never scans the whole shard.
 //
-// Every member function needs lock() to be held, except the prefetches. Nobody
-// may block or reach a scheduling point while holding it.
+// Every member function needs a ShardGuard, except the prefetches. Nobody may
+// block or reach a scheduling point while holding one; it keeps preemption off.
 //
 // Invariant: an item is linked (in its bucket and in the queue) or pinned or
 // both; when it is neither, its blocks are free.
@@ -16,11 +16,13 @@
 #pragma once
 
 #include <cstdint>
+#include <optional>
 #include <string_view>
 
 #include "apps/kv/blocks.h"
 #include "base/cpu.h"
 #include "base/spin_lock.h"
+#include "yamanote/preempt.h"
 
 namespace yamanote::kv {
 
@@ -69,8 +71,6 @@ class alignas(base::kNoSharing) Shard {
   // values of different shards different. Before the first use.
   void Init(std::byte* memory, uint32_t buckets, uint32_t blocks,
             unsigned number, unsigned number_bits);
-
-  base::SpinLock& lock() { return lock_; }
 
   // Lets a flush that is due take effect. First in every critical section.
   void Advance(Seconds now) {
@@ -123,6 +123,8 @@ class alignas(base::kNoSharing) Shard {
   void PrefetchItem(uint64_t hash) const;
 
  private:
+  friend class ShardGuard;
+
   // At about 20 ns each; beyond it, an item goes although it was read.
   static constexpr int kSecondChances = 64;
 
@@ -157,6 +159,33 @@ class alignas(base::kNoSharing) Shard {
   uint64_t last_cas_ = 0;
   uint32_t flush_epoch_ = 0;
   Seconds flush_at_ = 0;  // 0: no flush is due later.
+};
+
+// Holds a shard's lock. The task is not preempted meanwhile: who waits for the
+// lock spins, and would keep the core from a holder that waits for it. What was
+// asked for is answered when the lock is given back. Costs 2 ns beside the lock.
+class [[nodiscard]] ShardGuard {
+ public:
+  explicit ShardGuard(Shard& shard) : lock_(shard.lock_) { Lock(); }
+  ~ShardGuard() {
+    if (no_preempt_) Unlock();
+  }
+  ShardGuard(const ShardGuard&) = delete;
+  ShardGuard& operator=(const ShardGuard&) = delete;
+
+  // Gives the lock back for a while, and takes it again.
+  void Unlock() {
+    lock_.unlock();
+    no_preempt_.reset();
+  }
+  void Lock() {
+    no_preempt_.emplace();
+    lock_.lock();
+  }
+
+ private:
+  base::SpinLock& lock_;
+  std::optional<NoPreempt> no_preempt_;
 };
 
 }  // namespace yamanote::kv

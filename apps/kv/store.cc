@@ -9,15 +9,12 @@
 #include <algorithm>
 #include <bit>
 #include <cstring>
-#include <mutex>
 
 #define XXH_INLINE_ALL
 #include <xxhash.h>
 
 namespace yamanote::kv {
 namespace {
-
-using Guard = std::lock_guard<base::SpinLock>;
 
 constexpr unsigned kMaxShards = 256;
 
@@ -69,7 +66,7 @@ Result<void> Check(const StoreOptions& options) {
 
 void Value::Release() {
   if (pinned_ == nullptr) return;
-  const Guard guard(shard_->lock());
+  const ShardGuard guard(*shard_);
   shard_->Unpin(*pinned_);
   pinned_ = nullptr;
 }
@@ -140,7 +137,7 @@ bool Store::Get(const Key& key, Seconds now, const GetOptions& options,
   value.Release();
   value.info = {};
   Shard& shard = ShardOf(key);
-  const Guard guard(shard.lock());
+  const ShardGuard guard(shard);
   shard.Advance(now);
   Shard::Absence absence = Shard::Absence::kNone;
   Item* item = shard.Find(key, now, &absence);
@@ -201,7 +198,7 @@ bool Store::Get(const Key& key, Seconds now, const GetOptions& options,
 Outcome Store::Delete(const Key& key, Seconds now,
                       const DeleteOptions& options) {
   Shard& shard = ShardOf(key);
-  const Guard guard(shard.lock());
+  const ShardGuard guard(shard);
   shard.Advance(now);
   Item* item = shard.Find(key, now);
   if (item == nullptr) {
@@ -237,14 +234,14 @@ Outcome Store::Delete(const Key& key, Seconds now,
 
 void Store::Flush() {
   for (unsigned i = 0; i < options_.shards; ++i) {
-    const Guard guard(shards_[i].lock());
+    const ShardGuard guard(shards_[i]);
     shards_[i].FlushNow();
   }
 }
 
 void Store::FlushAt(Seconds at, Seconds now) {
   for (unsigned i = 0; i < options_.shards; ++i) {
-    const Guard guard(shards_[i].lock());
+    const ShardGuard guard(shards_[i]);
     // One that is due must not be lost because nobody came by since.
     shards_[i].Advance(now);
     shards_[i].FlushAt(at);
@@ -254,7 +251,7 @@ void Store::FlushAt(Seconds at, Seconds now) {
 StoreStats Store::Stats() {
   StoreStats sum;
   for (unsigned i = 0; i < options_.shards; ++i) {
-    const Guard guard(shards_[i].lock());
+    const ShardGuard guard(shards_[i]);
     sum.counts += shards_[i].stats;
     sum.items += shards_[i].items();
     sum.blocks += shards_[i].arena().usable_blocks();
@@ -267,7 +264,7 @@ StoreStats Store::Stats() {
 
 void Store::ResetStats() {
   for (unsigned i = 0; i < options_.shards; ++i) {
-    const Guard guard(shards_[i].lock());
+    const ShardGuard guard(shards_[i]);
     shards_[i].stats = {};
   }
 }

@@ -6,9 +6,10 @@
 // their headers together stay within the limit. What does not fit evicts what
 // was not read lately.
 //
-// No call blocks or reaches a scheduling point. Locks are held for a few
-// hundred nanoseconds: keys and values of up to kShortCopy bytes are copied
-// under the lock, longer ones without it while the item is pinned.
+// No call blocks; a task may be preempted in one, but not while it holds a lock
+// (ShardGuard). Locks are held for a few hundred nanoseconds: keys and values of
+// up to kShortCopy bytes are copied under the lock, longer ones without it while
+// the item is pinned.
 //
 // Time is passed in (StoreClock), so a test owns it. Any thread may call.
 

@@ -6,15 +6,12 @@
 
 #include <algorithm>
 #include <charconv>
-#include <mutex>
 #include <span>
 
 #include "apps/kv/store.h"
 
 namespace yamanote::kv {
 namespace {
-
-using Guard = std::lock_guard<base::SpinLock>;
 
 constexpr size_t kLargestNumber = 20;  // Digits of a 64-bit number.
 // How often a long append starts again because somebody else changed the item
@@ -92,7 +89,7 @@ std::optional<PutResult> Store::TryPut(const Key& key, Bytes data, Seconds now,
                                        const PutOptions& options,
                                        Locking locking) {
   Shard& shard = ShardOf(key);
-  std::unique_lock lock(shard.lock());
+  ShardGuard guard(shard);
   shard.Advance(now);
   Item* const old = shard.Find(key, now);
   PutResult result{.outcome = Judge(old, options)};
@@ -113,14 +110,14 @@ std::optional<PutResult> Store::TryPut(const Key& key, Bytes data, Seconds now,
   Item* const item = shard.Allocate(key, result.value_bytes, now);
   const bool unlock = item != nullptr && result.value_bytes > kShortCopy &&
                       locking == Locking::kBriefly;
-  if (unlock) lock.unlock();
+  if (unlock) guard.Unlock();
   if (item != nullptr) {
     const bool prepends = options.mode == StoreMode::kPrepend;
     const size_t at = prepends || !extends ? 0 : old->value_bytes;
     shard.arena().Write(*item, item->key_bytes + at, data);
     if (extends) Copy(shard.arena(), *old, *item, prepends ? data.size() : 0);
   }
-  if (unlock) lock.lock();
+  if (unlock) guard.Lock();
   if (unlock) shard.Advance(now);
 
   Item* const current = shard.Find(key, now);
@@ -173,7 +170,7 @@ void Store::Publish(Shard& shard, const Key& key, Item& item, Item* current,
 
 void Store::PutTooLarge(const Key& key, Seconds now, StoreMode mode) {
   Shard& shard = ShardOf(key);
-  const Guard guard(shard.lock());
+  const ShardGuard guard(shard);
   shard.Advance(now);
   ++shard.stats.store_too_large;
   if (mode != StoreMode::kSet) return;
@@ -204,7 +201,7 @@ Item* Store::Rewrite(Shard& shard, const Key& key, Item& old,
 ArithmeticResult Store::Arithmetic(const Key& key, Seconds now,
                                    const ArithmeticOptions& options) {
   Shard& shard = ShardOf(key);
-  const Guard guard(shard.lock());
+  const ShardGuard guard(shard);
   shard.Advance(now);
   ShardStats& stats = shard.stats;
   ArithmeticResult result;

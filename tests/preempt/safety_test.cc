@@ -1,13 +1,15 @@
 // safety_test.cc - docs/preemption-safety.md, line by line.
 //
-// Every work runs on one core and on two, preempted all the time, and must compute
-// what it computes undisturbed. Last, all of them at once.
+// Every work runs on one core and on two, preempted at nearly every probe, and must
+// compute what it computes undisturbed. Last, all of them at once, preempted as the
+// timekeeper does it.
 
 #include <gtest/gtest.h>
 
 #include <string>
 
 #include "tests/preempt/campaign.h"
+#include "tests/preempt/storm.h"
 #include "tests/preempt/works.h"
 
 namespace yamanote::tests {
@@ -15,20 +17,23 @@ namespace {
 
 std::vector<NamedWork> AllWorks() {
   std::vector<NamedWork> all = LibraryWorks();
-  for (const auto& more : {LanguageWorks(), LockWorks()})
+  for (const auto& more : {LanguageWorks(), LockWorks(), RuntimeWorks()})
     all.insert(all.end(), more.begin(), more.end());
   return all;
 }
 
-constexpr uint64_t kPreemptions = 150;
+constexpr uint64_t kPreemptions = 500;
 
 class SafetyTest : public testing::TestWithParam<NamedWork> {};
 
 TEST_P(SafetyTest, ComputesTheSameWhilePreempted) {
   const NamedWork& work = GetParam();
   for (const unsigned cores : {1u, 2u}) {
-    const Outcome outcome =
-        RunCampaign({.cores = cores, .preemptions = kPreemptions}, work.work);
+    const Outcome outcome = RunStorm({.cores = cores,
+                                      .tasks = 6,
+                                      .most_probes_between = 2,
+                                      .preemptions = kPreemptions},
+                                     work.work);
     EXPECT_EQ(outcome.wrong, 0U)
         << work.name << " on " << cores << " core(s), " << outcome.rounds
         << " rounds, " << outcome.preemptions << " preemptions";
@@ -47,7 +52,7 @@ TEST(SafetyMixTest, AllWorksBesideEachOther) {
   for (const char* preset : {"yamanote", "tq", "shinjuku"}) {
     for (const unsigned cores : {1u, 2u}) {
       const Outcome outcome = RunCampaign(
-          {.preset = preset, .cores = cores, .tasks = 20, .preemptions = 2000},
+          {.preset = preset, .cores = cores, .tasks = 20, .preemptions = 500},
           [&](unsigned task, unsigned round) {
             return works[(task + round * 7) % works.size()].work(task, round);
           });

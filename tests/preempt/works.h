@@ -30,5 +30,6 @@ inline void Linger(int times) {
 std::vector<NamedWork> LibraryWorks();   // works_library.cc
 std::vector<NamedWork> LanguageWorks();  // works_language.cc
 std::vector<NamedWork> LockWorks();      // works_locks.cc
+std::vector<NamedWork> RuntimeWorks();   // works_runtime.cc
 
 }  // namespace yamanote::tests
