@@ -55,8 +55,9 @@ struct Phase {
 };
 
 // The phase number `index` of the campaign `seed`; `works` is how many works there
-// are, `spin_lock` the index of the one that shinjuku-mq cannot run: its order
-// puts who was preempted first again, so who spins starves the holder.
+// are, `spin_lock` the index of the one that shinjuku-mq does not get: its order
+// puts who was preempted first again, so nothing bounds how long who spins holds up
+// the holder.
 Phase MakePhase(uint64_t seed, unsigned index, unsigned most_cores,
                 unsigned works, unsigned spin_lock);
 
