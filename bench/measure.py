@@ -27,6 +27,9 @@ import subprocess
 import sys
 import tempfile
 
+# Of a window's requests: more, and the generator shaped its tail (docs/load.md).
+MOST_LATE = 0.001
+
 
 # ---- arguments -----------------------------------------------------------------
 
@@ -69,11 +72,16 @@ def cpu_list(cpus):
 
 # ---- processes -----------------------------------------------------------------
 
+def say(text):
+    """Says how far it is, on stderr."""
+    print(text, file=sys.stderr, flush=True)
+
+
 def rounds(count, phase=""):
-    """Yields 1 .. `count`; after each it says on stderr that the round is done."""
+    """Yields 1 .. `count`; after each it says that the round is done."""
     for number in range(1, count + 1):
         yield number
-        print(f"{phase}round {number} of {count} done", file=sys.stderr, flush=True)
+        say(f"{phase}round {number} of {count} done")
 
 
 def output(command, /, timeout=60, **environment):
@@ -202,6 +210,40 @@ def write(arguments, commit, record):
         return
     machine = {"date": datetime.date.today().isoformat(), "cpu": cpu_model(),
                "cpus": len(allowed_cpus()), "kernel": platform.release(), "commit": commit}
-    with open(arguments.out, "w", encoding="utf-8") as out:
+    # Replaced as a whole: who writes after each round keeps the last one.
+    with open(arguments.out + ".part", "w", encoding="utf-8") as out:
         json.dump(plain({**machine, **record}), out, indent=1)
         out.write("\n")
+    os.replace(arguments.out + ".part", arguments.out)
+
+
+def read(name):
+    """Returns a record that write() wrote, with infinity as a number again."""
+    def infinite(value):
+        if isinstance(value, dict):
+            return {key: infinite(one) for key, one in value.items()}
+        if isinstance(value, list):
+            return [infinite(one) for one in value]
+        return math.inf if value == "inf" else value
+
+    try:
+        with open(name, encoding="utf-8") as file:
+            record = infinite(json.load(file))
+    except (OSError, ValueError) as error:
+        sys.exit(f"--summary: {name} can't be read: {error}")
+    print(f"\n{record['date']}, {record['cpu']}, {record['cpus']} CPUs, {record['commit']}")
+    return record
+
+
+def print_summary(names, print_record):
+    """Prints the tables of the records in the files `names`."""
+    for name in names:
+        print_record(read(name))
+
+
+def windows(point):
+    """Returns the p99 slowdown of each run of a point of `load --repeat N`; infinite if
+    the server failed; without those that the generator sent late."""
+    return [number(one["slowdown"]["p99"]) if one["valid"] else math.inf
+            for one in point["runs"]
+            if one["late"] <= MOST_LATE * max(one["sent"], 1)]
