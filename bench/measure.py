@@ -26,9 +26,12 @@ import statistics
 import subprocess
 import sys
 import tempfile
+import time
 
 # Of a window's requests: more, and the generator shaped its tail (docs/load.md).
 MOST_LATE = 0.001
+# A server that the last load was too much for may not answer at once.
+LOAD_TRIES = 3
 
 
 # ---- arguments -----------------------------------------------------------------
@@ -121,15 +124,19 @@ def load(build, service, port, rates, /, **flags):
                "--target", f"127.0.0.1:{port}", "--rates", ",".join(map(str, rates))]
     for name, value in flags.items():
         command += ["--" + name.replace("_", "-"), str(value)]
-    with tempfile.NamedTemporaryFile(suffix=".json") as report:
-        done = subprocess.run(command + ["--json", report.name], stdout=subprocess.DEVNULL,
-                              stderr=subprocess.PIPE, text=True, timeout=300, check=False)
-        # By name: the command replaces the file.
-        with open(report.name, encoding="utf-8") as written:
-            text = written.read()
-    if not text:  # An invalid point exits with 1 too, but it is written.
-        sys.exit(f"yamanote load failed with {done.returncode}: {done.stderr}")
-    return json.loads(text)["points"]
+    for _ in range(LOAD_TRIES):
+        with tempfile.NamedTemporaryFile(suffix=".json") as report:
+            done = subprocess.run(command + ["--json", report.name], stdout=subprocess.DEVNULL,
+                                  stderr=subprocess.PIPE, text=True, timeout=300, check=False)
+            # By name: the command replaces the file.
+            with open(report.name, encoding="utf-8") as written:
+                text = written.read()
+        if text:  # An invalid point exits with 1 too, but it is written.
+            return json.loads(text)["points"]
+        if done.returncode == 2:  # Wrong flags do not get better.
+            break
+        time.sleep(1)
+    sys.exit(f"yamanote load failed with {done.returncode}: {done.stderr}")
 
 
 # ---- figures -------------------------------------------------------------------
