@@ -142,7 +142,8 @@ def measure_highest(arguments):
             point, = measure.load(
                 arguments.build, "spin", PORT, [round(ideal * load)], protocol=arguments.protocol,
                 service=service, duration=arguments.seconds, warmup=0.06, drain=0.2,
-                seed=1000 * number + 100 * attempt, repeat=HIGHEST_REPEAT, combine="median", cpus=generator)
+                seed=1000 * number + 100 * attempt, repeat=HIGHEST_REPEAT, combine="median",
+                cpus=generator)
             return measure.windows(point)
 
         with measure.running(commands[name], wait_until_ready):
