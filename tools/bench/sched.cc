@@ -274,14 +274,14 @@ struct Group {
 // Slices, and what preemptions cost.
 void Run::TakeStints(const std::vector<Interval>& disturbances,
                      SchedResult& result) const {
-  std::vector<Instant> dues;
+  std::vector<Instant> arrivals;  // As they came, not as they were due.
   std::vector<Instant> ends;
   for (const Job& job : jobs_) {
     if (job.refused) continue;
-    dues.push_back(job.due);
+    arrivals.push_back(job.due + job.late);
     if (job.finished != Instant{}) ends.push_back(job.finished);
   }
-  const Population population(std::move(dues), std::move(ends));
+  const Population population(std::move(arrivals), std::move(ends));
   StintFigures undisturbed;
   StintFigures all;
   Duration lost{0};
