@@ -26,6 +26,12 @@ import statistics
 import subprocess
 import sys
 import tempfile
+import time
+
+# Of a window's requests: more, and the generator shaped its tail (docs/load.md).
+MOST_LATE = 0.001
+# A server that the last load was too much for may not answer at once.
+LOAD_TRIES = 3
 
 
 # ---- arguments -----------------------------------------------------------------
@@ -69,11 +75,16 @@ def cpu_list(cpus):
 
 # ---- processes -----------------------------------------------------------------
 
+def say(text):
+    """Says how far it is, on stderr."""
+    print(text, file=sys.stderr, flush=True)
+
+
 def rounds(count, phase=""):
-    """Yields 1 .. `count`; after each it says on stderr that the round is done."""
+    """Yields 1 .. `count`; after each it says that the round is done."""
     for number in range(1, count + 1):
         yield number
-        print(f"{phase}round {number} of {count} done", file=sys.stderr, flush=True)
+        say(f"{phase}round {number} of {count} done")
 
 
 def output(command, /, timeout=60, **environment):
@@ -113,15 +124,19 @@ def load(build, service, port, rates, /, **flags):
                "--target", f"127.0.0.1:{port}", "--rates", ",".join(map(str, rates))]
     for name, value in flags.items():
         command += ["--" + name.replace("_", "-"), str(value)]
-    with tempfile.NamedTemporaryFile(suffix=".json") as report:
-        done = subprocess.run(command + ["--json", report.name], stdout=subprocess.DEVNULL,
-                              stderr=subprocess.PIPE, text=True, timeout=300, check=False)
-        # By name: the command replaces the file.
-        with open(report.name, encoding="utf-8") as written:
-            text = written.read()
-    if not text:  # An invalid point exits with 1 too, but it is written.
-        sys.exit(f"yamanote load failed with {done.returncode}: {done.stderr}")
-    return json.loads(text)["points"]
+    for _ in range(LOAD_TRIES):
+        with tempfile.NamedTemporaryFile(suffix=".json") as report:
+            done = subprocess.run(command + ["--json", report.name], stdout=subprocess.DEVNULL,
+                                  stderr=subprocess.PIPE, text=True, timeout=300, check=False)
+            # By name: the command replaces the file.
+            with open(report.name, encoding="utf-8") as written:
+                text = written.read()
+        if text:  # An invalid point exits with 1 too, but it is written.
+            return json.loads(text)["points"]
+        if done.returncode == 2:  # Wrong flags do not get better.
+            break
+        time.sleep(1)
+    sys.exit(f"yamanote load failed with {done.returncode}: {done.stderr}")
 
 
 # ---- figures -------------------------------------------------------------------
@@ -202,6 +217,40 @@ def write(arguments, commit, record):
         return
     machine = {"date": datetime.date.today().isoformat(), "cpu": cpu_model(),
                "cpus": len(allowed_cpus()), "kernel": platform.release(), "commit": commit}
-    with open(arguments.out, "w", encoding="utf-8") as out:
+    # Replaced as a whole: who writes after each round keeps the last one.
+    with open(arguments.out + ".part", "w", encoding="utf-8") as out:
         json.dump(plain({**machine, **record}), out, indent=1)
         out.write("\n")
+    os.replace(arguments.out + ".part", arguments.out)
+
+
+def read(name):
+    """Returns a record that write() wrote, with infinity as a number again."""
+    def infinite(value):
+        if isinstance(value, dict):
+            return {key: infinite(one) for key, one in value.items()}
+        if isinstance(value, list):
+            return [infinite(one) for one in value]
+        return math.inf if value == "inf" else value
+
+    try:
+        with open(name, encoding="utf-8") as file:
+            record = infinite(json.load(file))
+    except (OSError, ValueError) as error:
+        sys.exit(f"--summary: {name} can't be read: {error}")
+    print(f"\n{record['date']}, {record['cpu']}, {record['cpus']} CPUs, {record['commit']}")
+    return record
+
+
+def print_summary(names, print_record):
+    """Prints the tables of the records in the files `names`."""
+    for name in names:
+        print_record(read(name))
+
+
+def windows(point):
+    """Returns the p99 slowdown of each run of a point of `load --repeat N`; infinite if
+    the server failed; without those that the generator sent late."""
+    return [number(one["slowdown"]["p99"]) if one["valid"] else math.inf
+            for one in point["runs"]
+            if one["late"] <= MOST_LATE * max(one["sent"], 1)]

@@ -1,6 +1,7 @@
 // burn.cc - the body of a request: a loop that is compiled with probes.
 
 #include "tools/bench/trace.h"
+#include "tools/bench/work.h"
 #include "yamanote/preempt.h"
 
 namespace yamanote::bench {
@@ -14,5 +15,7 @@ Instant Burn(Trace& trace, uint32_t service_ns) {
   }
   return stint.Finish();
 }
+
+void Work(const Trace& trace, uint64_t steps) { Grind(trace, steps); }
 
 }  // namespace yamanote::bench

@@ -4,6 +4,8 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
+#include <array>
 #include <cmath>
 #include <memory>
 #include <nlohmann/json.hpp>
@@ -28,9 +30,16 @@ struct SchedFlags {
   std::string service;
   double load = 0.7;
   double seconds = 5;
+  double warmup = 0.1;
   uint64_t seed = 1;
+  std::string body = "clock";
+  unsigned steps_per_us = 300;
+  size_t limit = 0;
   bool as_json = false;
 };
+
+// The names of bench::Body.
+constexpr std::array<const char*, 3> kBodies = {"clock", "work", "bare"};
 
 // JSON has no infinity and no NaN.
 Json Number(double value) {
@@ -60,7 +69,9 @@ Json ToJson(const bench::SchedOptions& options,
          {"slowdown", ToJson(c.slowdown)},
          {"latency_us_undisturbed", ToJson(c.latency_us_undisturbed)},
          {"slowdown_undisturbed", ToJson(c.slowdown_undisturbed)},
-         {"ideal_slowdown", ToJson(c.ideal_slowdown)}});
+         {"ideal_slowdown", ToJson(c.ideal_slowdown)},
+         {"ideal_slowdown_undisturbed", ToJson(c.ideal_slowdown_undisturbed)},
+         {"ideal_slowdown_with_stalls", ToJson(c.ideal_slowdown_with_stalls)}});
   }
   return {{"schema", "yamanote.bench.sched/1"},
           {"version", GetBuildInfo().version},
@@ -71,19 +82,28 @@ Json ToJson(const bench::SchedOptions& options,
           {"service", options.service},
           {"load", options.load},
           {"seconds", std::chrono::duration<double>(options.length).count()},
+          {"warmup", options.warmup},
           {"seed", options.seed},
+          {"body", kBodies[static_cast<size_t>(options.body)]},
+          {"steps_per_us", options.steps_per_us},
+          {"limit", options.limit},
           {"generator", result.own_core ? "own core" : "shared core"},
           {"generator_late_p99_us", Number(result.generator_late_us)},
           {"offered_rps", result.offered_rps},
           {"achieved_rps", result.achieved_rps},
           {"requests", result.requests},
           {"unfinished", result.unfinished},
+          {"refused", result.refused},
           {"stolen_samples", result.stolen},
           {"stolen_us", static_cast<double>(result.stolen_time.count()) / 1000},
+          {"machine_stolen_share", result.machine_stolen_share},
           {"preemptions", result.preemptions},
           {"stint_us", ToJson(result.stint_us)},
-          {"work_lost", result.work_lost},
+          {"stint_us_with_stalls", ToJson(result.stint_us_with_stalls)},
+          {"asked_us", ToJson(result.asked_us)},
+          {"work_lost", Number(result.work_lost)},
           {"score", Number(result.score)},
+          {"score_with_stalls", Number(result.score_with_stalls)},
           {"classes", classes}};
 }
 
@@ -105,21 +125,32 @@ void PrintText(const bench::SchedOptions& options,
         c.ideal_slowdown.p99);
   }
   fmt::print(
-      "preemptions {}, a preempted request had run for p50 {:.2f} us, p99 "
-      "{:.2f} us; work lost to preemption {:.2f}%\n",
-      result.preemptions, result.stint_us.p50, result.stint_us.p99,
-      100 * result.work_lost);
+      "answered in time {:.0f} requests/s; refused {}, unfinished {}; "
+      "preemptions {}\n",
+      result.achieved_rps, result.refused, result.unfinished,
+      result.preemptions);
+  if (options.body == bench::Body::kClock) {
+    fmt::print(
+        "preempted while others waited after p50 {:.2f} us, p99 {:.2f} us; "
+        "when others came, within p50 {:.2f} us, p99 {:.2f} us; work lost to "
+        "preemption {:.2f}%\n",
+        result.stint_us.p50, result.stint_us.p99, result.asked_us.p50,
+        result.asked_us.p99, 100 * result.work_lost);
+  }
   fmt::print(
-      "in the system while a core was taken away: {} requests ({:.1f}%); "
-      "unfinished: {}\n",
+      "in the system while a core was taken away: {} requests ({:.1f}%); a "
+      "core that only polls is away {:.2f}% of the time\n",
       result.stolen,
       100.0 * static_cast<double>(result.stolen) /
           static_cast<double>(std::max<uint64_t>(result.requests, 1)),
-      result.unfinished);
+      100 * result.machine_stolen_share);
   fmt::print("generator on {}, late p99 {:.2f} us\n",
              result.own_core ? "a core of its own" : "the workers' cores",
              result.generator_late_us);
-  fmt::print("p99 slowdown over that of the ideal: {:.2f}\n", result.score);
+  fmt::print(
+      "p99 slowdown over that of the ideal: {:.2f} of the undisturbed, {:.2f} "
+      "of all if the ideal stalls, too\n",
+      result.score, result.score_with_stalls);
 }
 
 template <typename T>
@@ -150,7 +181,12 @@ void RunSchedCommand(const SchedFlags& flags) {
   options.service = flags.service;
   options.load = flags.load;
   options.length = Duration(static_cast<int64_t>(flags.seconds * 1e9));
+  options.warmup = flags.warmup;
   options.seed = flags.seed;
+  options.body = static_cast<bench::Body>(
+      std::ranges::find(kBodies, flags.body) - kBodies.begin());
+  options.steps_per_us = flags.steps_per_us;
+  options.limit = flags.limit;
   const Result<bench::SchedResult> result = bench::RunSched(options);
   if (!result) {
     Fail(result.error().message,
@@ -195,8 +231,33 @@ void AddSched(CLI::App& bench) {
       ->type_name("SECONDS")
       ->check(Within(0.01, 3600.0))
       ->capture_default_str();
+  command
+      ->add_option("--warmup", flags->warmup,
+                   "Share of the requests that comes first and does not count")
+      ->type_name("SHARE")
+      ->check(Within(0.0, 0.9))
+      ->capture_default_str();
   command->add_option("--seed", flags->seed, "Of arrivals and service times")
       ->type_name("NUMBER")
+      ->capture_default_str();
+  command
+      ->add_option("--body", flags->body,
+                   "What a request does: burn its time by the clock; a fixed "
+                   "amount of work; the same without probes")
+      ->type_name("BODY")
+      ->check(OneOf({kBodies.begin(), kBodies.end()}))
+      ->capture_default_str();
+  command
+      ->add_option("--steps-per-us", flags->steps_per_us,
+                   "Steps of work that stand for a microsecond")
+      ->type_name("COUNT")
+      ->check(Within(1U, 100'000U))
+      ->capture_default_str();
+  command
+      ->add_option("--limit", flags->limit,
+                   "Refuse a request while so many are in the system; 0: never")
+      ->type_name("COUNT")
+      ->check(Within(size_t{0}, size_t{1'000'000}))
       ->capture_default_str();
   command->add_flag("--json", flags->as_json, "Print one JSON document");
   command->footer(

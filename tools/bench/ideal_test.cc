@@ -46,6 +46,25 @@ TEST(IdealTest, AFreeCoreTakesAnArrivalAtOnce) {
   EXPECT_THAT(IdealSojourns(arrivals, 2, 5us), ElementsAre(100'000, 1'000));
 }
 
+// 10 us of work from 0; the core is away from 4 to 7.
+TEST(IdealTest, AnOutageDelaysWhoIsOnTheCoreAndWhoWaits) {
+  const std::vector<Arrival> arrivals = {At(0us, 10'000), At(1us, 1'000)};
+  EXPECT_THAT(IdealSojourns(arrivals, 1, kNoPreemption, {{{4'000, 7'000}}}),
+              ElementsAre(13'000, 13'000));
+  // The slice of 5 us stands still, too: over at 8.
+  EXPECT_THAT(IdealSojourns(arrivals, 1, 5us, {{{4'000, 7'000}}}),
+              ElementsAre(14'000, 8'000));
+}
+
+// It comes during an outage and waits for its end, or takes the other core.
+TEST(IdealTest, ACoreThatIsAwayTakesNobody) {
+  const std::vector<Arrival> arrivals = {At(2us, 1'000)};
+  EXPECT_THAT(IdealSojourns(arrivals, 1, 5us, {{{1'000, 5'000}}}),
+              ElementsAre(4'000));
+  EXPECT_THAT(IdealSojourns(arrivals, 2, 5us, {{{1'000, 5'000}}, {}}),
+              ElementsAre(1'000));
+}
+
 // M/M/1 first come, first served: the mean sojourn is S / (1 - load).
 TEST(IdealTest, AgreesWithQueueingTheory) {
   const auto workload =

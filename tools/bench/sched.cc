@@ -11,6 +11,7 @@
 
 #include "base/topology.h"
 #include "tools/bench/ideal.h"
+#include "tools/bench/stints.h"
 #include "tools/bench/trace.h"
 #include "tools/load/pin.h"
 #include "worker/engine.h"
@@ -21,25 +22,44 @@ namespace {
 
 using namespace std::chrono_literals;
 
-constexpr Duration kDrain = 10s;
-constexpr double kWarmup = 0.1;  // Share of the arrivals that does not count.
 // The generator was late by more: its core was taken away.
 constexpr Duration kLate = 10us;
 
+// How long a polling core is watched before the run.
+constexpr Duration kWatch = 100ms;
+
+struct Shared {
+  Trace trace;
+  Body body;
+  uint64_t steps_per_us;
+  std::atomic<uint64_t> finished{0};
+};
+
 struct Job {
-  Trace* trace = nullptr;
+  Shared* shared = nullptr;
   Instant due{};
-  Instant finished{};  // Guarded by Run::finished.
+  Duration late{0};    // The generator's fault.
+  Instant finished{};  // Guarded by Shared::finished.
   uint32_t service_ns = 0;
   uint8_t request_class = 0;
-  std::atomic<uint64_t>* finished_count = nullptr;
+  bool refused = false;
 };
 
 void RunJob(void* argument) {
   Job& job = *static_cast<Job*>(argument);
-  job.finished = Burn(*job.trace, job.service_ns);
+  Shared& shared = *job.shared;
+  Instant finished;
+  if (shared.body == Body::kClock) {
+    finished = Burn(shared.trace, job.service_ns);
+  } else {
+    const uint64_t steps = job.service_ns * shared.steps_per_us / 1000 + 1;
+    shared.body == Body::kWork ? Work(shared.trace, steps)
+                               : BareWork(shared.trace, steps);
+    finished = Clock::now();
+  }
+  if (!shared.trace.abandoned()) job.finished = finished;
   // Release: pairs with Generate(), which reads what the jobs wrote.
-  job.finished_count->fetch_add(1, std::memory_order_release);
+  shared.finished.fetch_add(1, std::memory_order_release);
 }
 
 // The CPUs that the workers get, and the generator's; -1 if none is left.
@@ -57,6 +77,20 @@ Cpus ChooseCpus(unsigned cores) {
   return cpus;
 }
 
+// The share of the time that a thread which only polls on `cpu` is not there.
+double StolenShare(int cpu) {
+  load::PinCurrentThread(cpu);
+  const Instant begun = Clock::now();
+  Duration stolen{0};
+  for (Instant last = begun; last - begun < kWatch;) {
+    const Instant now = Clock::now();
+    if (now - last >= Trace::kStall) stolen += now - last;
+    last = now;
+  }
+  return static_cast<double>(stolen.count()) /
+         static_cast<double>(Duration(Clock::now() - begun).count());
+}
+
 class Run {
  public:
   Run(const SchedOptions& options, std::vector<Arrival> arrivals,
@@ -65,19 +99,25 @@ class Run {
         arrivals_(std::move(arrivals)),
         runtime_(std::move(runtime)),
         own_core_(own_core),
-        trace_(options.cores),
-        jobs_(arrivals_.size()) {}
+        shared_{.trace = Trace(options.cores),
+                .body = options.body,
+                .steps_per_us = options.steps_per_us},
+        jobs_(arrivals_.size()) {
+    for (size_t i = 0; i < jobs_.size(); ++i) {
+      jobs_[i].shared = &shared_;
+      jobs_[i].service_ns = std::max(arrivals_[i].service_ns, 1U);
+      jobs_[i].request_class = arrivals_[i].request_class;
+    }
+  }
 
+  // Sends all requests and waits for their end.
   void Generate() {
     preempt::Timekeeper& timekeeper = runtime_->impl().timekeeper();
-    const Instant start = Clock::now() + 10ms;
-    for (size_t i = 0; i < arrivals_.size(); ++i) {
+    start_ = Clock::now() + 10ms;
+    uint64_t spawned = 0;
+    for (size_t i = 0; i < jobs_.size(); ++i) {
       Job& job = jobs_[i];
-      job.trace = &trace_;
-      job.due = start + arrivals_[i].at;
-      job.service_ns = std::max(arrivals_[i].service_ns, 1U);
-      job.request_class = arrivals_[i].request_class;
-      job.finished_count = &finished_;
+      job.due = start_ + arrivals_[i].at;
       Instant now = Clock::now();
       while (now < job.due) {
         timekeeper.Keep(now);
@@ -85,45 +125,55 @@ class Run {
         now = Clock::now();
       }
       timekeeper.Keep(now);
-      if (now - job.due > kLate) late_.push_back({job.due, now});
-      lateness_.Record(static_cast<uint64_t>((now - job.due).count()));
-      // max_threads is above the number of arrivals.
-      (void)worker::Spawn({.name = "request",
-                           .request_class = job.request_class,
-                           .flow = i + 1,
-                           .arrival = job.due},
-                          &RunJob, &job);
+      job.late = now - job.due;
+      lateness_.Record(static_cast<uint64_t>(job.late.count()));
+      // Relaxed: only how many.
+      job.refused =
+          (options_.limit > 0 &&
+           spawned - shared_.finished.load(std::memory_order_relaxed) >=
+               options_.limit) ||
+          !worker::Spawn({.name = "request",
+                          .request_class = job.request_class,
+                          .flow = i + 1,
+                          .arrival = job.due},
+                         &RunJob, &job);
+      spawned += job.refused ? 0 : 1;
     }
     const Instant last = Clock::now();
-    while (finished_.load(std::memory_order_acquire) < jobs_.size() &&
-           Clock::now() - last < kDrain) {
-      timekeeper.Keep(Clock::now());
+    while (shared_.finished.load(std::memory_order_acquire) < spawned) {
+      const Instant now = Clock::now();
+      timekeeper.Keep(now);
+      if (now - last > options_.drain) shared_.trace.Abandon();
       if (!own_core_) sched_yield();
     }
-    end_ = last;
   }
 
   SchedResult Evaluate(const load::Workload& workload);
 
  private:
-  std::vector<Interval> Disturbances();
+  std::vector<Interval> Disturbances() const;
+  std::vector<int64_t> IdealWithStalls() const;
+  void TakeStints(const std::vector<Interval>& disturbances,
+                  SchedResult& result) const;
+  void TakeRates(size_t first, SchedResult& result) const;
 
   const SchedOptions options_;
   const std::vector<Arrival> arrivals_;
   const std::unique_ptr<Runtime> runtime_;
   const bool own_core_;
-  Trace trace_;
+  Shared shared_;
   std::vector<Job> jobs_;
-  std::atomic<uint64_t> finished_{0};
-  std::vector<Interval> late_;
   base::Histogram lateness_;
-  Instant end_{};
+  Instant start_{};
 };
 
 // In order, merged where they overlap.
-std::vector<Interval> Run::Disturbances() {
-  std::vector<Interval> all = late_;
-  for (const Trace::Core& core : trace_.cores())
+std::vector<Interval> Run::Disturbances() const {
+  std::vector<Interval> all;
+  for (const Job& job : jobs_) {
+    if (job.late > kLate) all.push_back({job.due, job.due + job.late});
+  }
+  for (const Trace::Core& core : shared_.trace.cores())
     all.insert(all.end(), core.stolen.begin(), core.stolen.end());
   std::ranges::sort(all, {}, &Interval::from);
   std::vector<Interval> merged;
@@ -135,6 +185,29 @@ std::vector<Interval> Run::Disturbances() {
     }
   }
   return merged;
+}
+
+// The sojourns that the ideal would have had if the same cores had been away at
+// the same times, the generator's included: what it sent late came late.
+std::vector<int64_t> Run::IdealWithStalls() const {
+  std::vector<Arrival> arrivals = arrivals_;
+  for (size_t i = 0; i < arrivals.size(); ++i) {
+    if (jobs_[i].late > kLate) arrivals[i].at += jobs_[i].late;
+    // One after a late one is late itself, if perhaps by less than kLate.
+    if (i > 0) arrivals[i].at = std::max(arrivals[i].at, arrivals[i - 1].at);
+  }
+  Outages outages(options_.cores);
+  for (size_t core = 0; core < outages.size(); ++core) {
+    for (const Interval& stolen : shared_.trace.cores()[core].stolen) {
+      outages[core].push_back(
+          {(stolen.from - start_).count(), (stolen.to - start_).count()});
+    }
+  }
+  std::vector<int64_t> sojourns = IdealSojourns(
+      arrivals, options_.cores, options_.scheduling.slice, outages);
+  for (size_t i = 0; i < arrivals.size(); ++i)
+    sojourns[i] += (arrivals[i].at - arrivals_[i].at).count();
+  return sojourns;
 }
 
 bool Overlaps(const std::vector<Interval>& intervals, Instant from,
@@ -152,14 +225,21 @@ struct Group {
   base::Histogram latency_undisturbed;
   base::Histogram slowdown_undisturbed;
   base::Histogram ideal_slowdown;
+  base::Histogram ideal_slowdown_undisturbed;
+  base::Histogram ideal_slowdown_with_stalls;
 
   static uint64_t Slowdown(int64_t sojourn_ns, uint32_t service_ns) {
     return static_cast<uint64_t>(1000.0 * static_cast<double>(sojourn_ns) /
                                  service_ns);
   }
 
-  void Record(const Job& job, bool disturbed, int64_t ideal_ns) {
-    ideal_slowdown.Record(Slowdown(ideal_ns, job.service_ns));
+  void Record(const Job& job, bool disturbed, int64_t ideal_ns,
+              int64_t ideal_with_stalls_ns) {
+    const uint64_t ideal = Slowdown(ideal_ns, job.service_ns);
+    ideal_slowdown.Record(ideal);
+    ideal_slowdown_with_stalls.Record(
+        Slowdown(ideal_with_stalls_ns, job.service_ns));
+    if (!disturbed) ideal_slowdown_undisturbed.Record(ideal);
     if (job.finished == Instant{}) {
       latency.RecordInfinite();
       slowdown.RecordInfinite();
@@ -183,59 +263,102 @@ struct Group {
         .slowdown = load::ReadFigures(slowdown, 1000),
         .latency_us_undisturbed = load::ReadFigures(latency_undisturbed, 1000),
         .slowdown_undisturbed = load::ReadFigures(slowdown_undisturbed, 1000),
-        .ideal_slowdown = load::ReadFigures(ideal_slowdown, 1000)};
+        .ideal_slowdown = load::ReadFigures(ideal_slowdown, 1000),
+        .ideal_slowdown_undisturbed =
+            load::ReadFigures(ideal_slowdown_undisturbed, 1000),
+        .ideal_slowdown_with_stalls =
+            load::ReadFigures(ideal_slowdown_with_stalls, 1000)};
   }
 };
+
+// Slices, and what preemptions cost.
+void Run::TakeStints(const std::vector<Interval>& disturbances,
+                     SchedResult& result) const {
+  std::vector<Instant> arrivals;  // As they came, not as they were due.
+  std::vector<Instant> ends;
+  for (const Job& job : jobs_) {
+    if (job.refused) continue;
+    arrivals.push_back(job.due + job.late);
+    if (job.finished != Instant{}) ends.push_back(job.finished);
+  }
+  const Population population(std::move(arrivals), std::move(ends));
+  StintFigures undisturbed;
+  StintFigures all;
+  Duration lost{0};
+  Duration burned{0};
+  for (const Trace::Core& core : shared_.trace.cores()) {
+    const auto add = [&](const auto& left_out, StintFigures& figures) {
+      AddStints(core.preempted, population, options_.cores,
+                options_.scheduling.slice, left_out, figures);
+    };
+    add([&](Instant from,
+            Instant to) { return Overlaps(disturbances, from, to); },
+        undisturbed);
+    add([](Instant, Instant) { return false; }, all);
+    lost += core.lost;
+    burned += core.burned;
+    for (const Interval& interval : core.stolen)
+      result.stolen_time += interval.to - interval.from;
+  }
+  result.stint_us = load::ReadFigures(undisturbed.ran, 1000);
+  result.stint_us_with_stalls = load::ReadFigures(all.ran, 1000);
+  result.asked_us = load::ReadFigures(undisturbed.asked, 1000);
+  result.work_lost =
+      static_cast<double>(lost.count()) /
+      std::max(static_cast<double>((lost + burned).count()), 1.0);
+}
+
+// What ended after the last arrival does not count: an overloaded scheduler ends
+// everything at last.
+void Run::TakeRates(size_t first, SchedResult& result) const {
+  const Instant begin = jobs_[first].due;
+  const Instant end = jobs_.back().due;
+  const double seconds =
+      std::max(std::chrono::duration<double>(end - begin).count(), 1e-9);
+  const auto ended = std::ranges::count_if(jobs_, [&](const Job& job) {
+    return job.finished > begin && job.finished <= end;
+  });
+  result.offered_rps = static_cast<double>(jobs_.size() - first) / seconds;
+  result.achieved_rps = static_cast<double>(ended) / seconds;
+}
 
 SchedResult Run::Evaluate(const load::Workload& workload) {
   SchedResult result;
   const std::vector<Interval> disturbances = Disturbances();
   const std::vector<int64_t> ideal =
       IdealSojourns(arrivals_, options_.cores, options_.scheduling.slice);
+  const std::vector<int64_t> ideal_with_stalls = IdealWithStalls();
   const size_t classes = workload.classes().size();
   std::vector<Group> groups(classes + 1);
   const auto first =
-      static_cast<size_t>(kWarmup * static_cast<double>(jobs_.size()));
+      static_cast<size_t>(options_.warmup * static_cast<double>(jobs_.size()));
   for (size_t i = first; i < jobs_.size(); ++i) {
     const Job& job = jobs_[i];
-    const bool unfinished = job.finished == Instant{};
+    const bool ended = job.finished != Instant{};
     const bool disturbed =
-        !unfinished && Overlaps(disturbances, job.due, job.finished);
-    result.unfinished += unfinished ? 1 : 0;
+        ended && Overlaps(disturbances, job.due, job.finished);
+    result.refused += job.refused ? 1 : 0;
+    result.unfinished += !ended && !job.refused ? 1 : 0;
     result.stolen += disturbed ? 1 : 0;
-    groups[0].Record(job, disturbed, ideal[i]);
-    groups[1 + job.request_class].Record(job, disturbed, ideal[i]);
+    for (Group* const group : {&groups[0], &groups[1 + job.request_class]})
+      group->Record(job, disturbed, ideal[i], ideal_with_stalls[i]);
   }
   result.requests = jobs_.size() - first;
   result.classes.push_back(groups[0].Read("all"));
   for (size_t i = 0; i < classes && classes > 1; ++i)
     result.classes.push_back(groups[i + 1].Read(workload.classes()[i].name));
 
-  base::Histogram stints;
-  Duration lost{0};
-  Duration burned{0};
-  for (const Trace::Core& core : trace_.cores()) {
-    stints.Merge(core.stints);
-    lost += core.lost;
-    burned += core.burned;
-    for (const Interval& interval : core.stolen)
-      result.stolen_time += interval.to - interval.from;
-  }
-  const double seconds =
-      std::chrono::duration<double>(end_ - jobs_.front().due).count();
-  result.offered_rps = static_cast<double>(jobs_.size()) / seconds;
-  result.achieved_rps = static_cast<double>(jobs_.size() - result.unfinished) /
-                        std::max(seconds, 1e-9);
+  TakeStints(disturbances, result);
+  TakeRates(first, result);
   result.own_core = own_core_;
   result.generator_late_us = lateness_.Quantile(0.99) / 1000;
-  result.stint_us = load::ReadFigures(stints, 1000);
-  result.work_lost =
-      static_cast<double>(lost.count()) /
-      std::max(static_cast<double>((lost + burned).count()), 1.0);
   result.stats = runtime_->stats();
   result.preemptions = result.stats.preemptions;
-  result.score = result.classes[0].slowdown_undisturbed.p99 /
-                 result.classes[0].ideal_slowdown.p99;
+  const SchedClass& all = result.classes[0];
+  result.score =
+      all.slowdown_undisturbed.p99 / all.ideal_slowdown_undisturbed.p99;
+  result.score_with_stalls =
+      all.slowdown.p99 / all.ideal_slowdown_with_stalls.p99;
   return result;
 }
 
@@ -258,7 +381,12 @@ Result<SchedResult> RunSched(const SchedOptions& options) {
       DrawArrivals(*workload, rate, options.length, options.seed);
   if (!arrivals) return tl::unexpected(arrivals.error());
 
+  cpu_set_t before;
+  CPU_ZERO(&before);
+  sched_getaffinity(0, sizeof(before), &before);
   const Cpus cpus = ChooseCpus(options.cores);
+  const double stolen_share = StolenShare(cpus.workers.front());
+  sched_setaffinity(0, sizeof(before), &before);
   RuntimeOptions runtime_options;
   runtime_options.cpus = cpus.workers;
   runtime_options.scheduling = options.scheduling;
@@ -275,16 +403,15 @@ Result<SchedResult> RunSched(const SchedOptions& options) {
   Result<std::unique_ptr<Runtime>> runtime =
       Runtime::Create(std::move(runtime_options));
   if (!runtime) return tl::unexpected(runtime.error());
-  cpu_set_t before;
-  CPU_ZERO(&before);
-  sched_getaffinity(0, sizeof(before), &before);
   const bool own_core = cpus.generator >= 0;
   if (own_core) load::PinCurrentThread(cpus.generator);
   auto run = std::make_unique<Run>(options, std::move(*arrivals),
                                    std::move(*runtime), own_core);
   run->Generate();
   sched_setaffinity(0, sizeof(before), &before);
-  return run->Evaluate(*workload);
+  SchedResult result = run->Evaluate(*workload);
+  result.machine_stolen_share = stolen_share;
+  return result;
 }
 
 }  // namespace yamanote::bench

@@ -2,11 +2,31 @@
 
 #include "tools/bench/trace.h"
 
+#include "tools/bench/work.h"
 #include "worker/spawn.h"
 
 namespace yamanote::bench {
 
+namespace {
+
+// Memory that is there, not only promised.
+template <typename T>
+void Touch(std::vector<T>& entries, size_t count) {
+  entries.resize(count);
+  entries.clear();
+}
+
+}  // namespace
+
+Trace::Trace(unsigned cores) : cores_(cores) {
+  for (Core& core : cores_) {
+    Touch(core.preempted, kMostPreempted);
+    Touch(core.stolen, kMostStolen);
+  }
+}
+
 bool Stint::Step() {
+  if (trace_.abandoned()) return false;
   const CoreId id = worker::CurrentCore();
   Trace::Core& core = trace_.core(id);
   const Instant now = Clock::now();
@@ -16,13 +36,13 @@ bool Stint::Step() {
       left_ -= gap;
       core.burned += gap;
     } else {
-      core.stolen.push_back({last_, now});
-      begun_ += gap;
+      if (core.stolen.size() < Trace::kMostStolen)
+        core.stolen.push_back({last_, now});
+      stolen_ += gap;
     }
   } else {
-    if (core_ != kNoCore) {
-      core.stints.Record(static_cast<uint64_t>((last_ - begun_).count()));
-    }
+    if (core_ != kNoCore && core.preempted.size() < Trace::kMostPreempted)
+      core.preempted.push_back({begun_, last_, last_ - begun_ - stolen_});
     // Who was here before did not finish: this is what a preemption costs.
     if (core.occupant != nullptr) {
       // Not if that took longer: then the core was idle, or taken away.
@@ -32,14 +52,17 @@ bool Stint::Step() {
     core.occupant = this;
     core_ = id;
     begun_ = now;
+    stolen_ = Duration::zero();
   }
   last_ = core.last = now;
   return left_ > Duration::zero();
 }
 
 Instant Stint::Finish() {
-  trace_.core(core_).occupant = nullptr;
+  if (core_ != kNoCore) trace_.core(core_).occupant = nullptr;
   return last_;
 }
+
+void BareWork(const Trace& trace, uint64_t steps) { Grind(trace, steps); }
 
 }  // namespace yamanote::bench
