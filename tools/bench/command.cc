@@ -1,10 +1,11 @@
-// command.cc - flags of `yamanote bench`, and its figures as text or JSON.
+// command.cc - `yamanote bench`: flags of `sched`, its figures as text or JSON.
 
 #include "tools/bench/command.h"
 
 #include <fmt/format.h>
 
 #include <cmath>
+#include <limits>
 #include <memory>
 #include <nlohmann/json.hpp>
 
@@ -13,6 +14,7 @@
 #include "tools/command.h"
 #include "tools/config/values.h"
 #include "tools/version/build_info.h"
+#include "yamanote/policy.h"
 #include "yamanote/scheduling.h"
 
 namespace yamanote::tools {
@@ -87,6 +89,11 @@ Json ToJson(const bench::SchedOptions& options,
           {"classes", classes}};
 }
 
+// A figure without samples is a dash.
+std::string Text(double value) {
+  return std::isnan(value) ? "-" : fmt::format("{:.2f}", value);
+}
+
 void PrintText(const bench::SchedOptions& options,
                const bench::SchedResult& result) {
   fmt::print("{} on {} core(s), slice {}, {} at load {}: {:.0f} requests/s\n",
@@ -97,17 +104,16 @@ void PrintText(const bench::SchedOptions& options,
              "class", "requests", "p50 us", "p99 us", "p99.9 us", "slow p99",
              "undisturbed", "ideal p99");
   for (const bench::SchedClass& c : result.classes) {
-    fmt::print(
-        "{:<12} {:>9} {:>10.2f} {:>10.2f} {:>10.2f} {:>11.2f} {:>11.2f} "
-        "{:>11.2f}\n",
-        c.name, c.latency_us.samples, c.latency_us.p50, c.latency_us.p99,
-        c.latency_us.p999, c.slowdown.p99, c.slowdown_undisturbed.p99,
-        c.ideal_slowdown.p99);
+    fmt::print("{:<12} {:>9} {:>10} {:>10} {:>10} {:>11} {:>11} {:>11}\n",
+               c.name, c.latency_us.samples, Text(c.latency_us.p50),
+               Text(c.latency_us.p99), Text(c.latency_us.p999),
+               Text(c.slowdown.p99), Text(c.slowdown_undisturbed.p99),
+               Text(c.ideal_slowdown.p99));
   }
   fmt::print(
-      "preemptions {}, a preempted request had run for p50 {:.2f} us, p99 "
-      "{:.2f} us; work lost to preemption {:.2f}%\n",
-      result.preemptions, result.stint_us.p50, result.stint_us.p99,
+      "preemptions {}, a preempted request had run for p50 {} us, p99 {} us; "
+      "work lost to preemption {:.2f}%\n",
+      result.preemptions, Text(result.stint_us.p50), Text(result.stint_us.p99),
       100 * result.work_lost);
   fmt::print(
       "in the system while a core was taken away: {} requests ({:.1f}%); "
@@ -119,7 +125,7 @@ void PrintText(const bench::SchedOptions& options,
   fmt::print("generator on {}, late p99 {:.2f} us\n",
              result.own_core ? "a core of its own" : "the workers' cores",
              result.generator_late_us);
-  fmt::print("p99 slowdown over that of the ideal: {:.2f}\n", result.score);
+  fmt::print("p99 slowdown over that of the ideal: {}\n", Text(result.score));
 }
 
 template <typename T>
@@ -167,11 +173,17 @@ void AddSched(CLI::App& bench) {
   CLI::App* const command = bench.add_subcommand(
       "sched", "Measure a scheduler with load from inside the process");
   const auto flags = std::make_shared<SchedFlags>();
+  std::vector<std::string> presets;
+  for (const PresetInfo& preset : Presets()) presets.emplace_back(preset.name);
+  std::vector<std::string> orders;
+  for (const PolicyInfo* order : Policies()) orders.emplace_back(order->name);
   command->add_option("--preset", flags->preset, "Scheduler to measure")
       ->type_name("NAME")
+      ->check(OneOf(presets))
       ->capture_default_str();
   command->add_option("--order", flags->order, "Order instead of the preset's")
-      ->type_name("NAME");
+      ->type_name("NAME")
+      ->check(OneOf(orders));
   command
       ->add_option("--slice", flags->slice,
                    "Slice instead of the preset's, or none")
@@ -197,19 +209,19 @@ void AddSched(CLI::App& bench) {
       ->capture_default_str();
   command->add_option("--seed", flags->seed, "Of arrivals and service times")
       ->type_name("NUMBER")
+      ->check(Within(uint64_t{0}, std::numeric_limits<uint64_t>::max()))
       ->capture_default_str();
   command->add_flag("--json", flags->as_json, "Print one JSON document");
   command->footer(
       "Requests arrive by the clock, from a core of its own if there is one "
       "beside --cores, and burn their service time. The same seed means the "
       "same requests under every scheduler. The ideal is a round robin with "
-      "the "
-      "same slice, cores and requests in which nothing costs anything.\n"
+      "the same slice, cores and requests in which nothing costs anything.\n"
       "\n"
       "Examples:\n"
-      "  yamanote bench sched --preset tq --slice 5us --service "
+      "  yamanote bench sched --preset tq --service "
       "bimodal:99.5%:5us,0.5%:500us\n"
-      "  yamanote bench sched --preset ix --service exp:10us --load 0.8 "
+      "  yamanote bench sched --slice 5us --service exp:10us --load 0.8 "
       "--json");
   command->callback([flags] { RunSchedCommand(*flags); });
 }
@@ -220,6 +232,12 @@ void AddBenchCommand(CLI::App& app) {
   CLI::App* const command =
       app.add_subcommand("bench", "Measure parts of Yamanote on this machine");
   command->require_subcommand(1);
+  command->footer(
+      "docs/bench-json.md defines what --json prints.\n"
+      "\n"
+      "Examples:\n"
+      "  yamanote bench sched --service exp:10us\n"
+      "  yamanote bench sched --preset tq --service exp:10us --json");
   AddSched(*command);
 }
 
