@@ -10,6 +10,7 @@
 #include <nlohmann/json.hpp>
 
 #include "base/topology.h"
+#include "tools/bench/probes_command.h"
 #include "tools/bench/sched.h"
 #include "tools/command.h"
 #include "tools/config/values.h"
@@ -237,8 +238,9 @@ void AddBenchCommand(CLI::App& app) {
       "\n"
       "Examples:\n"
       "  yamanote bench sched --service exp:10us\n"
-      "  yamanote bench sched --preset tq --service exp:10us --json");
+      "  yamanote bench probes --kernel sort");
   AddSched(*command);
+  AddProbesCommand(*command);
 }
 
 }  // namespace yamanote::tools
