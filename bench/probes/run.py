@@ -4,8 +4,8 @@
 #   bench/probes/run.py [--base NAME] [--builds A,B] [--rounds N] [--kernels a,b]
 #                       [--json FILE]
 #
-# NAME begins the names of a build's four programs, NAME_0, _16, _32 and _48: run.cc
-# and the kernels in four layouts. Every round runs each of them once, in turn. For one
+# NAME begins the names of a build's eight programs, NAME_0, _8 and so on to _56: run.cc
+# and the kernels in eight layouts. Every round runs each of them once, in turn. For one
 # compiler `yamanote bench probes` does the same in one process. Printed is, per
 # kernel, the median over the rounds of a build's time to the base's, as the
 # geometric mean over the layouts. Exit status: 1 if results differ.
@@ -20,7 +20,7 @@ import subprocess
 import sys
 
 KERNELS = ["fill", "hash", "chase", "matmul", "map", "json", "sort", "fib", "rapidjson", "regex"]
-LAYOUTS = ["0", "16", "32", "48"]
+LAYOUTS = ["0", "8", "16", "24", "32", "40", "48", "56"]
 
 
 def run(program, kernel):

@@ -13,13 +13,21 @@ namespace yamanote::bench {
 
 extern "C" {
 extern const KernelTable yamanote_kernels_plain_0;
+extern const KernelTable yamanote_kernels_plain_8;
 extern const KernelTable yamanote_kernels_plain_16;
+extern const KernelTable yamanote_kernels_plain_24;
 extern const KernelTable yamanote_kernels_plain_32;
+extern const KernelTable yamanote_kernels_plain_40;
 extern const KernelTable yamanote_kernels_plain_48;
+extern const KernelTable yamanote_kernels_plain_56;
 extern const KernelTable yamanote_kernels_probes_0;
+extern const KernelTable yamanote_kernels_probes_8;
 extern const KernelTable yamanote_kernels_probes_16;
+extern const KernelTable yamanote_kernels_probes_24;
 extern const KernelTable yamanote_kernels_probes_32;
+extern const KernelTable yamanote_kernels_probes_40;
 extern const KernelTable yamanote_kernels_probes_48;
+extern const KernelTable yamanote_kernels_probes_56;
 }
 
 namespace {
@@ -32,9 +40,13 @@ struct Layout {
 
 const Layout kLayouts[] = {
     {0, yamanote_kernels_plain_0, yamanote_kernels_probes_0},
+    {8, yamanote_kernels_plain_8, yamanote_kernels_probes_8},
     {16, yamanote_kernels_plain_16, yamanote_kernels_probes_16},
+    {24, yamanote_kernels_plain_24, yamanote_kernels_probes_24},
     {32, yamanote_kernels_plain_32, yamanote_kernels_probes_32},
+    {40, yamanote_kernels_plain_40, yamanote_kernels_probes_40},
     {48, yamanote_kernels_plain_48, yamanote_kernels_probes_48},
+    {56, yamanote_kernels_plain_56, yamanote_kernels_probes_56},
 };
 
 // One kernel: its place in every table, its times so far.

@@ -1,7 +1,7 @@
 // probes.h - `yamanote bench probes`: what probes cost, and how far apart they are.
 //
 // The same kernels without probes and with are in this program; both are timed
-// in turn, in four layouts each, in every round. probes.cc measures;
+// in turn, in eight layouts each, in every round. probes.cc measures;
 // no_probes.cc stands in where a build has no kernels, and says so.
 
 #pragma once

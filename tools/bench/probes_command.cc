@@ -67,7 +67,7 @@ Json ToJson(const bench::ProbesResult& result) {
 
 void PrintText(const bench::ProbesResult& result) {
   fmt::print(
-      "{}, {} round(s), 4 layouts, the fastest of {} runs each; overhead: "
+      "{}, {} round(s), 8 layouts, the fastest of {} runs each; overhead: "
       "median, and the middle half of the rounds\n",
       GetBuildInfo().compiler, result.rounds, result.runs);
   fmt::print("{:<15} {:>11} {:>11} {:>8}  {:<17} {:>7} {:>7} {:>8} {:>9}\n",
@@ -156,7 +156,7 @@ void AddProbesCommand(CLI::App& bench) {
   command->footer(
       "Kernels are small programs and two libraries, in `yamanote` twice: "
       "compiled without probes and with, by the compiler and the flags of this "
-      "build. A round times both in turn, in four layouts, because where code "
+      "build. A round times both in turn, in eight layouts, because where code "
       "lies against cache lines changes a tight loop's time more than a probe "
       "does; it takes about a second for all kernels. A gap is the time from "
       "one probe to the next, so how late a preemption may be.\n"

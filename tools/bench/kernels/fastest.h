@@ -12,7 +12,7 @@
 
 namespace yamanote::bench {
 
-// Of so many runs of two milliseconds at least one is not interrupted, mostly.
+// Of so many runs of a millisecond at least one is not interrupted, mostly.
 inline constexpr int kRuns = 5;
 
 struct Timing {

@@ -33,7 +33,7 @@ namespace yamanote::bench {
 struct Kernel {
   const char* name;
   uint64_t (*run)(uint64_t n);
-  uint64_t n;  // About two milliseconds.
+  uint64_t n;  // About a millisecond.
 };
 
 struct KernelTable {
