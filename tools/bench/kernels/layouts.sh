@@ -6,10 +6,10 @@
 # Writes FOLDER/NAME_0.o, _8 and so on to _56: the objects in eight layouts. The code of
 # NAME_16.o begins 16 bytes behind a multiple of 64, because where code lies against
 # cache lines changes a tight loop's time more than a probe does: a loop of 34 bytes took
-# some 30% more where it crossed a line in the middle (matmul, AMD Zen 5, 2026-11-26). The only name that
-# others see is the table, yamanote_kernels_NAME_16: so no other build's copy of an
-# inline function is taken for its own. Its probes ask yamanote_bench_flag, _guard and
-# _probe (probe_log.S), not the runtime.
+# some 30% more where it crossed a line in the middle (matmul, AMD Zen 5, 2026-11-26).
+# The only name that others see is the table, yamanote_kernels_NAME_16: so no other
+# build's copy of an inline function is taken for its own. Its probes ask
+# yamanote_bench_flag, _guard and _probe (probe_log.S), not the runtime.
 
 set -eu
 ld=$1
