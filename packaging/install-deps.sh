@@ -14,7 +14,7 @@ set -euo pipefail
 build=(
   g++ gcc-12-plugin-dev make cmake ninja-build ccache git pkg-config
   libexpected-dev libfmt-dev libspdlog-dev libhwloc-dev libtomlplusplus-dev
-  libcli11-dev nlohmann-json3-dev libxxhash-dev librocksdb-dev
+  libcli11-dev nlohmann-json3-dev rapidjson-dev libxxhash-dev librocksdb-dev
 )
 # What `make test` and `make lint` need beside it.
 test=(

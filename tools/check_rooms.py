@@ -33,10 +33,9 @@ ABOVE = {
     "apps": {"apps"},
     "tools": {"apps", "tools"},
     "bench": {"apps", "bench", "tools"},
-    "instrument": {"bench", "instrument"},
+    "instrument": {"instrument", "tools"},
     "tests": {"apps", "tests", "tools"},
     "packaging": set(),
-    "instrument": {"bench", "instrument"},
 }
 FORBIDDEN_FOLDERS = {"utils", "util", "common", "misc", "helpers"}
 README_LINES = 20

@@ -1,23 +1,26 @@
-// run.cc - times the kernels of one build.
+// run.cc - times the kernels of one build in one layout.
 //
-//   bench_probes [KERNEL]...      default: all
+//   bench_plain_0 [KERNEL]...      default: all
 //
-// Prints one line per kernel: its name, the nanoseconds of the fastest of five
-// short runs, its result. run.py starts the builds in turn and compares.
+// Prints one line per kernel: its name, the nanoseconds of its fastest run, its
+// result. run.py starts the builds in turn and compares.
 
-#include <chrono>
 #include <cinttypes>
 #include <cstdio>
-#include <cstring>
+#include <string_view>
 
-#include "bench/probes/kernels.h"
+#include "tools/bench/kernels/fastest.h"
+#include "tools/bench/kernels/kernels.h"
+
+// KERNELS is the table to link, see layouts.sh.
+extern "C" const yamanote::bench::KernelTable KERNELS;
 
 namespace {
 
-bool Wanted(int count, char** names, const char* name) {
+bool Wanted(int count, char** names, std::string_view name) {
   if (count == 0) return true;
   for (int i = 0; i < count; ++i) {
-    if (std::strcmp(names[i], name) == 0) return true;
+    if (name == names[i]) return true;
   }
   return false;
 }
@@ -25,19 +28,11 @@ bool Wanted(int count, char** names, const char* name) {
 }  // namespace
 
 int main(int argc, char** argv) {
-  using Clock = std::chrono::steady_clock;
-  for (const yamanote::bench::Kernel& kernel : yamanote::bench::kKernels) {
+  for (const yamanote::bench::Kernel& kernel : KERNELS) {
     if (!Wanted(argc - 1, argv + 1, kernel.name)) continue;
-    int64_t best = INT64_MAX;
-    uint64_t result = 0;
-    for (int i = 0; i < 5; ++i) {
-      const auto start = Clock::now();
-      result = kernel.run(kernel.n);
-      const auto took = std::chrono::duration_cast<std::chrono::nanoseconds>(
-          Clock::now() - start);
-      if (took.count() < best) best = took.count();
-    }
-    std::printf("%s %" PRId64 " %" PRIu64 "\n", kernel.name, best, result);
+    const yamanote::bench::Timing timing = yamanote::bench::FastestRun(kernel);
+    std::printf("%s %" PRId64 " %" PRIu64 "\n", kernel.name, timing.ns,
+                timing.result);
   }
   return 0;
 }

@@ -1,11 +1,12 @@
 #!/usr/bin/env python3
-# run.py - what do probes cost? Compares builds of the kernels.
+# run.py - what do probes cost? Compares builds of the kernels, by any compilers.
 #
-#   bench/probes/run.py [--folder DIR] [--base NAME] [--builds A,B] [--rounds N]
-#                       [--kernels a,b] [--json FILE]
+#   bench/probes/run.py [--base NAME] [--builds A,B] [--rounds N] [--kernels a,b]
+#                       [--json FILE]
 #
-# A build is four programs, DIR/NAME_0, _16, _32 and _48: run.cc and the kernels
-# in four layouts. Every round runs each of them once, in turn. Printed is, per
+# NAME begins the names of a build's eight programs, NAME_0, _8 and so on to _56: run.cc
+# and the kernels in eight layouts. Every round runs each of them once, in turn. For one
+# compiler `yamanote bench probes` does the same in one process. Printed is, per
 # kernel, the median over the rounds of a build's time to the base's, as the
 # geometric mean over the layouts. Exit status: 1 if results differ.
 
@@ -18,8 +19,8 @@ import statistics
 import subprocess
 import sys
 
-KERNELS = ["fill", "hash", "chase", "matmul", "map", "json", "sort", "fib"]
-LAYOUTS = ["0", "16", "32", "48"]
+KERNELS = ["fill", "hash", "chase", "matmul", "map", "json", "sort", "fib", "rapidjson", "regex"]
+LAYOUTS = ["0", "8", "16", "24", "32", "40", "48", "56"]
 
 
 def run(program, kernel):
@@ -43,9 +44,8 @@ def geometric_mean(ratios):
 
 def main():
     parser = argparse.ArgumentParser()
-    parser.add_argument("--folder", default="build/bench/bin")
-    parser.add_argument("--base", default="bench_probes_plain")
-    parser.add_argument("--builds", default="bench_probes")
+    parser.add_argument("--base", default="build/bench/bin/bench_plain")
+    parser.add_argument("--builds", default="build/bench/bin/bench_probes")
     parser.add_argument("--rounds", type=int, default=11)
     parser.add_argument("--kernels", default=",".join(KERNELS))
     parser.add_argument("--json", help="file for the raw samples")
@@ -60,7 +60,7 @@ def main():
         for _ in range(options.rounds):
             for at in LAYOUTS:
                 for name in [options.base] + builds:
-                    took, result = run(f"{options.folder}/{name}_{at}", kernel)
+                    took, result = run(f"{name}_{at}", kernel)
                     samples[kernel][name][at].append(took)
                     results.add(result)
         if len(results) != 1:
@@ -70,7 +70,7 @@ def main():
         ratios = compare(options.base, build, samples)
         print(f"{build} to {options.base}")
         for kernel, ratio in ratios.items():
-            print(f"  {kernel:8} {100 * (ratio - 1):+6.1f}%")
+            print(f"  {kernel:9} {100 * (ratio - 1):+6.1f}%")
         worst = max(ratios, key=ratios.get)
         print(f"  geometric mean {100 * (geometric_mean(ratios.values()) - 1):+.1f}%"
               f", worst {worst} {100 * (ratios[worst] - 1):+.1f}%")

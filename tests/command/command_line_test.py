@@ -25,8 +25,8 @@ KV = ("load", "kv", *TARGET, "--rate", "1k")
 SPIN = ("load", "spin", *TARGET, "--rate", "1k")
 SERVE = ("serve", "kv", "--print-config")
 COMMANDS = [(), ("serve",), ("serve", "kv"), ("serve", "spin"), ("load",), ("load", "kv"),
-            ("load", "spin"), ("demo",), ("report",), ("doctor",), ("policies",), ("version",),
-            ("help",), ("completion",)]
+            ("load", "spin"), ("bench",), ("bench", "sched"), ("bench", "probes"), ("demo",),
+            ("report",), ("doctor",), ("policies",), ("version",), ("help",), ("completion",)]
 END = b"\x00"
 
 

@@ -1,4 +1,4 @@
-// command.cc - flags of `yamanote bench`, and its figures as text or JSON.
+// command.cc - `yamanote bench`: flags of `sched`, its figures as text or JSON.
 
 #include "tools/bench/command.h"
 
@@ -7,14 +7,17 @@
 #include <algorithm>
 #include <array>
 #include <cmath>
+#include <limits>
 #include <memory>
 #include <nlohmann/json.hpp>
 
 #include "base/topology.h"
+#include "tools/bench/probes_command.h"
 #include "tools/bench/sched.h"
 #include "tools/command.h"
 #include "tools/config/values.h"
 #include "tools/version/build_info.h"
+#include "yamanote/policy.h"
 #include "yamanote/scheduling.h"
 
 namespace yamanote::tools {
@@ -107,6 +110,11 @@ Json ToJson(const bench::SchedOptions& options,
           {"classes", classes}};
 }
 
+// A figure without samples is a dash.
+std::string Text(double value) {
+  return std::isnan(value) ? "-" : fmt::format("{:.2f}", value);
+}
+
 void PrintText(const bench::SchedOptions& options,
                const bench::SchedResult& result) {
   fmt::print("{} on {} core(s), slice {}, {} at load {}: {:.0f} requests/s\n",
@@ -117,12 +125,11 @@ void PrintText(const bench::SchedOptions& options,
              "class", "requests", "p50 us", "p99 us", "p99.9 us", "slow p99",
              "undisturbed", "ideal p99");
   for (const bench::SchedClass& c : result.classes) {
-    fmt::print(
-        "{:<12} {:>9} {:>10.2f} {:>10.2f} {:>10.2f} {:>11.2f} {:>11.2f} "
-        "{:>11.2f}\n",
-        c.name, c.latency_us.samples, c.latency_us.p50, c.latency_us.p99,
-        c.latency_us.p999, c.slowdown.p99, c.slowdown_undisturbed.p99,
-        c.ideal_slowdown.p99);
+    fmt::print("{:<12} {:>9} {:>10} {:>10} {:>10} {:>11} {:>11} {:>11}\n",
+               c.name, c.latency_us.samples, Text(c.latency_us.p50),
+               Text(c.latency_us.p99), Text(c.latency_us.p999),
+               Text(c.slowdown.p99), Text(c.slowdown_undisturbed.p99),
+               Text(c.ideal_slowdown.p99));
   }
   fmt::print(
       "answered in time {:.0f} requests/s; refused {}, unfinished {}; "
@@ -131,11 +138,12 @@ void PrintText(const bench::SchedOptions& options,
       result.preemptions);
   if (options.body == bench::Body::kClock) {
     fmt::print(
-        "preempted while others waited after p50 {:.2f} us, p99 {:.2f} us; "
-        "when others came, within p50 {:.2f} us, p99 {:.2f} us; work lost to "
+        "preempted while others waited after p50 {} us, p99 {} us; "
+        "when others came, within p50 {} us, p99 {} us; work lost to "
         "preemption {:.2f}%\n",
-        result.stint_us.p50, result.stint_us.p99, result.asked_us.p50,
-        result.asked_us.p99, 100 * result.work_lost);
+        Text(result.stint_us.p50), Text(result.stint_us.p99),
+        Text(result.asked_us.p50), Text(result.asked_us.p99),
+        100 * result.work_lost);
   }
   fmt::print(
       "in the system while a core was taken away: {} requests ({:.1f}%); a "
@@ -148,9 +156,9 @@ void PrintText(const bench::SchedOptions& options,
              result.own_core ? "a core of its own" : "the workers' cores",
              result.generator_late_us);
   fmt::print(
-      "p99 slowdown over that of the ideal: {:.2f} of the undisturbed, {:.2f} "
+      "p99 slowdown over that of the ideal: {} of the undisturbed, {} "
       "of all if the ideal stalls, too\n",
-      result.score, result.score_with_stalls);
+      Text(result.score), Text(result.score_with_stalls));
 }
 
 template <typename T>
@@ -203,11 +211,17 @@ void AddSched(CLI::App& bench) {
   CLI::App* const command = bench.add_subcommand(
       "sched", "Measure a scheduler with load from inside the process");
   const auto flags = std::make_shared<SchedFlags>();
+  std::vector<std::string> presets;
+  for (const PresetInfo& preset : Presets()) presets.emplace_back(preset.name);
+  std::vector<std::string> orders;
+  for (const PolicyInfo* order : Policies()) orders.emplace_back(order->name);
   command->add_option("--preset", flags->preset, "Scheduler to measure")
       ->type_name("NAME")
+      ->check(OneOf(presets))
       ->capture_default_str();
   command->add_option("--order", flags->order, "Order instead of the preset's")
-      ->type_name("NAME");
+      ->type_name("NAME")
+      ->check(OneOf(orders));
   command
       ->add_option("--slice", flags->slice,
                    "Slice instead of the preset's, or none")
@@ -239,6 +253,7 @@ void AddSched(CLI::App& bench) {
       ->capture_default_str();
   command->add_option("--seed", flags->seed, "Of arrivals and service times")
       ->type_name("NUMBER")
+      ->check(Within(uint64_t{0}, std::numeric_limits<uint64_t>::max()))
       ->capture_default_str();
   command
       ->add_option("--body", flags->body,
@@ -264,13 +279,12 @@ void AddSched(CLI::App& bench) {
       "Requests arrive by the clock, from a core of its own if there is one "
       "beside --cores, and burn their service time. The same seed means the "
       "same requests under every scheduler. The ideal is a round robin with "
-      "the "
-      "same slice, cores and requests in which nothing costs anything.\n"
+      "the same slice, cores and requests in which nothing costs anything.\n"
       "\n"
       "Examples:\n"
-      "  yamanote bench sched --preset tq --slice 5us --service "
+      "  yamanote bench sched --preset tq --service "
       "bimodal:99.5%:5us,0.5%:500us\n"
-      "  yamanote bench sched --preset ix --service exp:10us --load 0.8 "
+      "  yamanote bench sched --slice 5us --service exp:10us --load 0.8 "
       "--json");
   command->callback([flags] { RunSchedCommand(*flags); });
 }
@@ -281,7 +295,14 @@ void AddBenchCommand(CLI::App& app) {
   CLI::App* const command =
       app.add_subcommand("bench", "Measure parts of Yamanote on this machine");
   command->require_subcommand(1);
+  command->footer(
+      "docs/bench-json.md defines what --json prints.\n"
+      "\n"
+      "Examples:\n"
+      "  yamanote bench sched --service exp:10us\n"
+      "  yamanote bench probes --kernel sort");
   AddSched(*command);
+  AddProbesCommand(*command);
 }
 
 }  // namespace yamanote::tools

@@ -10,8 +10,8 @@
 #include <cstdio>
 #include <cstring>
 
-#include "bench/probes/kernels.h"
 #include "instrument/clang/test/stand_in.h"
+#include "tools/bench/kernels/kernels.h"
 
 extern "C" {
 uint64_t case_exceptions(uint64_t);

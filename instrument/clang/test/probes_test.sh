@@ -34,7 +34,7 @@ if [ -z "$plugin" ]; then
 fi
 load=(-fplugin="$plugin" -fpass-plugin="$plugin")
 kernels=()
-for kernel in bench/probes/kernels/*.cc; do kernels+=(-include "$kernel"); done
+for kernel in tools/bench/kernels/programs/*.cc; do kernels+=(-include "$kernel"); done
 
 # objects NAME FLAG...: compiles all that may have probes to $work/NAME-*.o.
 objects() {

@@ -5,7 +5,7 @@
 
 #include <cstdint>
 
-#include "bench/probes/kernels.h"
+#include "tools/bench/kernels/kernels.h"
 
 extern "C" {
 uint64_t case_exceptions();

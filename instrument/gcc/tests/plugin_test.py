@@ -87,7 +87,7 @@ class Results(unittest.TestCase):
     @classmethod
     def setUpClass(cls):
         cls.folder = tempfile.TemporaryDirectory()
-        cls.sources = (sorted((ROOT / "bench/probes/kernels").glob("*.cc")) +
+        cls.sources = (sorted((ROOT / "tools/bench/kernels/programs").glob("*.cc")) +
                        sorted((TESTS / "cases").glob("*.c*")))
         cls.runtime = compiled_for(cls.folder.name, TESTS / "stand_in.cc",
                                    TESTS / "stand_in_probe.S")
