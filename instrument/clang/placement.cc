@@ -25,10 +25,6 @@ namespace {
 // probe: about the distance between probes of a larger loop's body.
 constexpr uint64_t kShortLoop = 400;
 
-bool StartsWith(llvm::StringRef text, const char* prefix) {
-  return text.substr(0, llvm::StringRef(prefix).size()) == prefix;
-}
-
 const llvm::Function* Callee(const llvm::CallBase& call) {
   // Through the casts that typed pointers (LLVM 14) put in between.
   return dyn_cast<llvm::Function>(call.getCalledOperand()->stripPointerCasts());

@@ -182,7 +182,8 @@ class Copies(unittest.TestCase):
     def test_O0(self):
         plain, probed = self.check("-O0", "-g")
         kept = {"_ZTWN6shared9of_threadE", "_ZTHN6shared9of_threadE",
-                "_ZN6shared4UsedEm", "shared_named", "_ZN6shared8VersionsEm",
+                "_ZN6shared4UsedEm", "_ZN6shared6LabelsEm", "shared_named",
+                "_ZN6shared8VersionsEm",
                 "_ZN6shared8VersionsEm.avx2", "_ZN6shared8VersionsEm.resolver",
                 "_ZN6shared8ExplicitImE3GetEm", "_ZN6shared8ExplicitImE4MoreEm"}
         self.assertEqual(
