@@ -46,6 +46,18 @@ bool ReturnsThreadLocal(llvm::StringRef name) {
   return kNames.count(name) != 0;
 }
 
+// Whether `instruction` gives a lock back, behind which it can have a probe. While
+// a task holds a lock it is not preempted; a loop that takes one in each round
+// must not meet its only probe in between.
+bool IsUnlock(const llvm::Instruction& instruction) {
+  const auto* call = dyn_cast<llvm::CallInst>(&instruction);
+  if (call == nullptr || call->isMustTailCall()) return false;
+  const llvm::Function* callee = Callee(*call);
+  static const llvm::StringSet<> kNames = {
+      "pthread_mutex_unlock", "pthread_rwlock_unlock", "pthread_spin_unlock"};
+  return callee != nullptr && kNames.count(callee->getName()) != 0;
+}
+
 // Looks for thread-locals in an operand, constant expressions included.
 class ThreadLocalFinder {
  public:
@@ -257,6 +269,18 @@ Placement Placer::Place(llvm::Function& function,
   }
 
   placement.entry = EntryPoint(function, dominators, loops, libraries);
+  for (llvm::Instruction& instruction : llvm::instructions(function)) {
+    if (!IsUnlock(instruction)) continue;
+    placement.unlocks.push_back(instruction.getNextNode());
+  }
+  // Whether each round of `loop` that goes back from `latch` gives a lock back.
+  const auto unlocks = [&](const llvm::Loop& loop,
+                           const llvm::BasicBlock* latch) {
+    return llvm::any_of(placement.unlocks, [&](const auto* behind) {
+      return loops.getLoopFor(behind->getParent()) == &loop &&
+             dominators.dominates(behind->getParent(), latch);
+    });
+  };
   llvm::SmallVector<std::pair<const llvm::BasicBlock*, const llvm::BasicBlock*>,
                     8>
       edges;
@@ -269,6 +293,7 @@ Placement Placer::Place(llvm::Function& function,
     const bool natural =
         loop != nullptr && loop->getHeader() == to && loop->contains(from);
     if (natural && Cost(*loop, loops, evolution) <= kShortLoop) continue;
+    if (natural && unlocks(*loop, from)) continue;
     if (!seen.insert(from).second) continue;
     if (natural && loop->isInnermost()) {
       const auto strip =

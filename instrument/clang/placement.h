@@ -40,6 +40,8 @@ inline bool StartsWith(llvm::StringRef text, llvm::StringRef prefix) {
 struct Placement {
   llvm::Instruction* entry = nullptr;  // A probe before it; nullptr: none.
   llvm::SmallVector<llvm::Instruction*, 8> latches;  // A probe before each.
+  llvm::SmallVector<llvm::Instruction*, 2>
+      unlocks;                         // And before each of these.
   llvm::SmallVector<Strip, 4> strips;  // Each to be cut, with a probe.
   const char* guarded = nullptr;       // Why; nullptr: not guarded.
   bool calls = false;                  // A guard without calls guards nothing.

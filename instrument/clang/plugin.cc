@@ -247,6 +247,9 @@ struct ProbePass : llvm::PassInfoMixin<ProbePass> {
           manager.getResult<llvm::TargetLibraryAnalysis>(function));
       if (placement.entry != nullptr) inserter.Probe(*placement.entry);
       for (llvm::Instruction* latch : placement.latches) inserter.Probe(*latch);
+      for (llvm::Instruction* behind : placement.unlocks) {
+        inserter.Probe(*behind);
+      }
       for (const Strip& strip : placement.strips) inserter.Probe(*Cut(strip));
       if (placement.guarded != nullptr) {
         if (placement.calls) inserter.Guard(function);
@@ -277,6 +280,9 @@ struct ProbePass : llvm::PassInfoMixin<ProbePass> {
     } else {
       text << "entry " << (placement.entry != nullptr ? 1 : 0) << ", loops "
            << placement.latches.size() + placement.strips.size();
+      if (!placement.unlocks.empty()) {
+        text << ", unlocks " << placement.unlocks.size();
+      }
     }
     text.flush();
     if (g_options->report) llvm::errs() << "yamanote: " << line << '\n';

@@ -8,7 +8,6 @@
 #include <yamanote/runtime.h>
 #include <yamanote/thread.h>
 
-#include <atomic>
 #include <chrono>
 #include <cstdio>
 #include <mutex>
@@ -32,14 +31,16 @@ int main() {
   }
   (*runtime)->Run([] {
     std::mutex mutex;  // Of the kernel: who holds it must not be preempted.
-    std::atomic<int> ran{0};
+    int ran = 0;
     const auto run = [&] {
       const std::lock_guard lock(mutex);
       ++ran;
     };
     yamanote::Thread first(run);
     yamanote::Thread second(run);
-    while (ran != 2) {
+    for (bool done = false; !done;) {
+      const std::lock_guard lock(mutex);
+      done = ran == 2;
     }
     first.join();
     second.join();
