@@ -1,15 +1,15 @@
 #!/bin/bash
 # cmake_test.sh - yamanote_preemptible() in a project of its own.
 #
-#   cmake_test.sh CXX PLUGIN COMPILER      COMPILER: "GNU 12.2.0"
+#   cmake_test.sh CXX FITS=PLUGIN      FITS: what it is for, e.g. gcc-12.2.0
 #
 # Every kind of target gets the probes it must, a new plug-in compiles a target
 # anew, and what cannot work is refused. Exit status: 0 all is well.
 
 set -euo pipefail
 cxx=$1
-plugin=$2
-compiler=$3
+fits=${2%%=*}
+plugin=${2#*=}
 here=$(cd "$(dirname "$0")" && pwd)
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
@@ -58,7 +58,7 @@ foreach(target IN LISTS TARGETS)
 endforeach()
 END
 
-probes=(-DYAMANOTE_PROBES_PLUGIN="$copy" "-DYAMANOTE_PROBES_COMPILER=$compiler")
+probes=("-DYAMANOTE_PROBES_PLUGINS=other-1=/other.so;$fits=$copy")
 
 configure() {
   cmake -G Ninja -S "$work/project" -B "$1" -DCMAKE_CXX_COMPILER="$cxx" -DCMAKE_BUILD_TYPE=Release \
@@ -91,9 +91,14 @@ for mistake in "interface:compiles nothing" "missing:no target 'missing'"; do
     fail "${mistake%%:*} is accepted"
   tr '\n' ' ' <"$work/log" | tr -s ' ' | grep -q "${mistake#*:}" || { cat "$work/log" >&2; fail "another message"; }
 done
-! configure "$work/none" -DTARGETS=program || fail "no plug-in is accepted"
-tr '\n' ' ' <"$work/log" | tr -s ' ' | grep -q 'no plug-in was built' || { cat "$work/log" >&2; fail "another message"; }
-! configure "$work/other" "${probes[@]}" -DYAMANOTE_PROBES_COMPILER="GNU 1.0" -DTARGETS=program ||
-  fail "a plug-in for another compiler is accepted"
-tr '\n' ' ' <"$work/log" | tr -s ' ' | grep -q 'fits GNU 1.0 alone' || { cat "$work/log" >&2; fail "another message"; }
+refused() {
+  ! configure "$work/wrong" -DTARGETS=program "$1" || fail "$2 is accepted"
+  tr '\n' ' ' <"$work/log" | tr -s ' ' | grep -q "$3" || { cat "$work/log" >&2; fail "another message for $2"; }
+}
+refused -DYAMANOTE_PROBES_PLUGINS= "no plug-in" 'no plug-in that inserts probes'
+for other in "${fits}1" "${fits%%-*}-1.0"; do
+  refused "-DYAMANOTE_PROBES_PLUGINS=$other=$copy" "a plug-in for $other" "is ${fits}.*there are: $other: $copy Use one"
+done
+echo "not a plug-in" >"$work/broken.so"
+refused "-DYAMANOTE_PROBES_PLUGINS=$fits=$work/broken.so" "what is no plug-in" 'does not load the plug-in'
 echo "cmake_test: all is well"

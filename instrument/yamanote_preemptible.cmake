@@ -5,10 +5,56 @@
 # Executables, static and object libraries are meant for executables; shared libraries
 # and modules find the flag another way. Call it after the target's last source.
 #
-# Three variables say which plug-in; the build sets them, and so does the package:
-#   YAMANOTE_PROBES_PLUGIN     its file
-#   YAMANOTE_PROBES_COMPILER   what it fits: "GNU 12.2.0"
-#   YAMANOTE_PROBES_BUILDER    the target that makes it; empty: it is installed
+# Two variables say which plug-ins there are; the build sets them, and so does the package:
+#   YAMANOTE_PROBES_PLUGINS  a list of FITS=FILE: the compiler and its version, or the
+#                            version's first numbers, that FILE fits (gcc-12.2.0, clang-19)
+#   YAMANOTE_PROBES_BUILDER  the target that makes the file; empty: it is installed
+
+# Sets OUT to the plug-in for the compiler in use, or stops the configuration.
+function(yamanote_find_plugin out)
+  set(remedy "build Yamanote with ${CMAKE_CXX_COMPILER} and -DYAMANOTE_PROBES=ON")
+  if(NOT YAMANOTE_PROBES_BUILDER)
+    string(APPEND remedy ", and install it to the same prefix")
+  endif()
+  if(NOT YAMANOTE_PROBES_PLUGINS)
+    message(FATAL_ERROR "yamanote_preemptible: no plug-in that inserts probes was built or "
+                        "installed with Yamanote; ${remedy}")
+  endif()
+  string(REPLACE "GNU" "gcc" compiler "${CMAKE_CXX_COMPILER_ID}")
+  string(TOLOWER "${compiler}-${CMAKE_CXX_COMPILER_VERSION}" compiler)
+  set(known "")
+  foreach(entry IN LISTS YAMANOTE_PROBES_PLUGINS)
+    string(REGEX MATCH "^([^=]+)=(.+)$" matched "${entry}")
+    set(fits "${CMAKE_MATCH_1}")
+    set(file "${CMAKE_MATCH_2}")
+    string(FIND "${compiler}." "${fits}." at)
+    if(at EQUAL 0)
+      set(${out} "${file}" PARENT_SCOPE)
+      return()
+    endif()
+    string(APPEND known "\n  ${fits}: ${file}")
+  endforeach()
+  message(FATAL_ERROR "yamanote_preemptible: a plug-in fits one release of a compiler. "
+                      "${CMAKE_CXX_COMPILER} is ${compiler}, and there are:${known}\n"
+                      "Use one of these compilers (-DCMAKE_CXX_COMPILER=...), or ${remedy}")
+endfunction()
+
+# Stops the configuration if the compiler does not load an installed plug-in: that of the
+# same release, configured in another way, may not.
+function(yamanote_try_plugin flags)
+  set(tried "${CMAKE_CXX_COMPILER} ${flags}")
+  if(YAMANOTE_PROBES_BUILDER OR tried STREQUAL YAMANOTE_PROBES_TRIED)
+    return()
+  endif()
+  separate_arguments(arguments UNIX_COMMAND "${flags}")
+  execute_process(COMMAND ${CMAKE_CXX_COMPILER} ${arguments} -x c++ -c /dev/null -o /dev/null
+                  RESULT_VARIABLE result ERROR_VARIABLE said)
+  if(NOT result EQUAL 0)
+    message(FATAL_ERROR "yamanote_preemptible: ${CMAKE_CXX_COMPILER} does not load the plug-in "
+                        "(${flags}):\n${said}\nBuild Yamanote with this compiler and install it")
+  endif()
+  set(YAMANOTE_PROBES_TRIED "${tried}" CACHE INTERNAL "What yamanote_try_plugin() has tried")
+endfunction()
 
 function(yamanote_preemptible target)
   if(NOT TARGET ${target})
@@ -22,23 +68,14 @@ function(yamanote_preemptible target)
   else()
     message(FATAL_ERROR "yamanote_preemptible: '${target}' compiles nothing (${type})")
   endif()
-  if(NOT YAMANOTE_PROBES_PLUGIN)
-    message(FATAL_ERROR "yamanote_preemptible: no plug-in was built for "
-                        "${CMAKE_CXX_COMPILER_ID}; configure Yamanote with -DYAMANOTE_PROBES=ON")
-  endif()
-  set(plugin "${YAMANOTE_PROBES_PLUGIN}")
-  set(compiler "${CMAKE_CXX_COMPILER_ID} ${CMAKE_CXX_COMPILER_VERSION}")
-  if(NOT compiler STREQUAL YAMANOTE_PROBES_COMPILER)
-    message(FATAL_ERROR "yamanote_preemptible: the plug-in ${plugin} fits "
-                        "${YAMANOTE_PROBES_COMPILER} alone, and ${CMAKE_CXX_COMPILER} is "
-                        "${compiler}; use that compiler, or build Yamanote with this one")
-  endif()
+  yamanote_find_plugin(plugin)
   if(CMAKE_CXX_COMPILER_ID STREQUAL "GNU")
     set(flags "-fplugin=${plugin} -fplugin-arg-yamanote_gcc-tls=${tls}")
   else()
     # -fplugin before -mllvm is parsed: it declares the option.
     set(flags "-fplugin=${plugin} -fpass-plugin=${plugin} -mllvm -yamanote-tls=${tls}")
   endif()
+  yamanote_try_plugin("${flags}")
 
   foreach(language CXX C)
     if(language STREQUAL C AND NOT CMAKE_C_COMPILER_LOADED)
@@ -63,7 +100,9 @@ function(yamanote_preemptible target)
     endif()
   endforeach()
   if(TARGET yamanote::locks)
-    target_link_libraries(${target} PUBLIC yamanote::locks)
+    # Not target_link_libraries(), whose two forms do not mix: the caller may use either.
+    set_property(TARGET ${target} APPEND PROPERTY LINK_LIBRARIES yamanote::locks)
+    set_property(TARGET ${target} APPEND PROPERTY INTERFACE_LINK_LIBRARIES yamanote::locks)
   endif()
 
   # A new plug-in compiles the target anew.

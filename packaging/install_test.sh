@@ -1,10 +1,14 @@
 #!/bin/bash
-# install_test.sh BUILD CXX - installs BUILD to an empty prefix, then builds and
-# runs an outside program against it with CMake and with pkg-config.
+# install_test.sh BUILD CXX PROBES - installs BUILD to an empty prefix, then builds and
+# runs outside programs against it with CMake and with pkg-config.
+#
+# PROBES: ON or OFF, whether BUILD has the plug-ins. If it has, a program is preempted, with
+# each compiler whose plug-in is installed and that is there, and what cannot work is refused.
 
 set -euo pipefail
 build=$1
 cxx=$2
+probes=$3
 source=$(cd "$(dirname "$0")" && pwd)/outside
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
@@ -37,4 +41,60 @@ for mode in "" --static; do
   "$cxx" "$source/main.cc" -o "$work/outside" $(pkg-config $mode --cflags --libs yamanote)
   "$work/outside"
 done
-echo "== both work"
+
+if [ "$probes" = OFF ]; then
+  echo "== all is well, without probes"
+  exit 0
+fi
+
+plugins=$(dirname "$PKG_CONFIG_PATH")/yamanote
+# preempted COMPILER FITS - the plug-in for FITS works in COMPILER.
+preempted() {
+  local compiler=$1 fits=$2 package=yamanote-preemptible-${2%%.*} program
+  echo "== probes: $fits with CMake"
+  cmake -S "$source/preempted" -B "$work/$fits" -DCMAKE_PREFIX_PATH="$prefix" \
+    -DCMAKE_BUILD_TYPE=Release -DCMAKE_CXX_COMPILER="$compiler" >"$work/cmake.log" 2>&1 ||
+    { cat "$work/cmake.log"; exit 1; }
+  cmake --build "$work/$fits"
+  "$work/$fits/preempted"
+  echo "== probes: $fits with pkg-config and make"
+  cp -r "$source/preempted" "$work/$package"
+  make -C "$work/$package" CXX="$compiler" YAMANOTE="$package"
+  "$work/$package/preempted"
+  # Locks of the process hold preemption off in both.
+  for program in "$work/$fits/preempted" "$work/$package/preempted"; do
+    nm "$program" >"$work/names"
+    grep -q ' T pthread_mutex_lock$' "$work/names" || { echo "$program has no locks of ours"; exit 1; }
+  done
+}
+
+if "$cxx" --version | grep -q clang; then
+  own=clang-$("$cxx" -dumpversion | cut -d. -f1)
+else
+  own=gcc-$("$cxx" -dumpfullversion)
+fi
+preempted "$cxx" "$own"
+for folder in "$plugins"/*; do
+  fits=$(basename "$folder")
+  compiler=${fits%%.*}  # clang-19
+  compiler=${compiler/-/++-}
+  compiler=${compiler/gcc/g}
+  [ "$fits" != "$own" ] || continue
+  if command -v "$compiler" >/dev/null; then
+    preempted "$compiler" "$fits"
+  else
+    echo "== probes: $fits is not tried: there is no $compiler"
+  fi
+done
+
+echo "== probes: what cannot work"
+# refused TEXT - configuring again fails, and says so.
+refused() {
+  ! cmake "$work/$own" >"$work/cmake.log" 2>&1 || { echo "not refused: $1"; exit 1; }
+  tr '\n' ' ' <"$work/cmake.log" | tr -s ' ' | grep -q "$1" || { cat "$work/cmake.log"; exit 1; }
+}
+mv "$plugins/$own" "$plugins/${own%%-*}-1.0"
+refused "there are:.* ${own%%-*}-1.0: .*Use one of these compilers"
+rm -r "$plugins"
+refused "no plug-in that inserts probes was built or installed"
+echo "== all is well"

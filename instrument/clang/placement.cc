@@ -25,10 +25,6 @@ namespace {
 // probe: about the distance between probes of a larger loop's body.
 constexpr uint64_t kShortLoop = 400;
 
-bool StartsWith(llvm::StringRef text, const char* prefix) {
-  return text.substr(0, llvm::StringRef(prefix).size()) == prefix;
-}
-
 const llvm::Function* Callee(const llvm::CallBase& call) {
   // Through the casts that typed pointers (LLVM 14) put in between.
   return dyn_cast<llvm::Function>(call.getCalledOperand()->stripPointerCasts());
@@ -48,6 +44,18 @@ bool ReturnsThreadLocal(llvm::StringRef name) {
       "__errno_location", "__h_errno_location", "__tls_get_addr",
       "__cxa_get_globals", "__cxa_get_globals_fast"};
   return kNames.count(name) != 0;
+}
+
+// Whether `instruction` gives a lock back, behind which it can have a probe. While
+// a task holds a lock it is not preempted; a loop that takes one in each round
+// must not meet its only probe in between.
+bool IsUnlock(const llvm::Instruction& instruction) {
+  const auto* call = dyn_cast<llvm::CallInst>(&instruction);
+  if (call == nullptr || call->isMustTailCall()) return false;
+  const llvm::Function* callee = Callee(*call);
+  static const llvm::StringSet<> kNames = {
+      "pthread_mutex_unlock", "pthread_rwlock_unlock", "pthread_spin_unlock"};
+  return callee != nullptr && kNames.count(callee->getName()) != 0;
 }
 
 // Looks for thread-locals in an operand, constant expressions included.
@@ -261,6 +269,18 @@ Placement Placer::Place(llvm::Function& function,
   }
 
   placement.entry = EntryPoint(function, dominators, loops, libraries);
+  for (llvm::Instruction& instruction : llvm::instructions(function)) {
+    if (!IsUnlock(instruction)) continue;
+    placement.unlocks.push_back(instruction.getNextNode());
+  }
+  // Whether each round of `loop` that goes back from `latch` gives a lock back.
+  const auto unlocks = [&](const llvm::Loop& loop,
+                           const llvm::BasicBlock* latch) {
+    return llvm::any_of(placement.unlocks, [&](const auto* behind) {
+      return loops.getLoopFor(behind->getParent()) == &loop &&
+             dominators.dominates(behind->getParent(), latch);
+    });
+  };
   llvm::SmallVector<std::pair<const llvm::BasicBlock*, const llvm::BasicBlock*>,
                     8>
       edges;
@@ -273,6 +293,7 @@ Placement Placer::Place(llvm::Function& function,
     const bool natural =
         loop != nullptr && loop->getHeader() == to && loop->contains(from);
     if (natural && Cost(*loop, loops, evolution) <= kShortLoop) continue;
+    if (natural && unlocks(*loop, from)) continue;
     if (!seen.insert(from).second) continue;
     if (natural && loop->isInnermost()) {
       const auto strip =

@@ -12,6 +12,7 @@
 
 #include <llvm/ADT/DenseSet.h>
 #include <llvm/ADT/SmallVector.h>
+#include <llvm/ADT/StringRef.h>
 #include <llvm/Analysis/LoopInfo.h>
 #include <llvm/Analysis/ScalarEvolution.h>
 #include <llvm/Analysis/TargetLibraryInfo.h>
@@ -30,10 +31,17 @@ inline constexpr char kNoPreempt[] = "yamanote_no_preempt";
 // Marks a function that was looked at, so that a second run leaves it alone.
 inline constexpr char kDone[] = "yamanote-probed";
 
+// StringRef's own is called otherwise by turns.
+inline bool StartsWith(llvm::StringRef text, llvm::StringRef prefix) {
+  return text.substr(0, prefix.size()) == prefix;
+}
+
 // What one function gets.
 struct Placement {
   llvm::Instruction* entry = nullptr;  // A probe before it; nullptr: none.
   llvm::SmallVector<llvm::Instruction*, 8> latches;  // A probe before each.
+  llvm::SmallVector<llvm::Instruction*, 2>
+      unlocks;                         // And before each of these.
   llvm::SmallVector<Strip, 4> strips;  // Each to be cut, with a probe.
   const char* guarded = nullptr;       // Why; nullptr: not guarded.
   bool calls = false;                  // A guard without calls guards nothing.

@@ -1,8 +1,9 @@
 // plugin.cc - the plug-in that clang loads: inserts what placement.cc decides.
 //
-// Two passes. The first runs before inlining and keeps annotated functions out
-// of their callers; the second runs when optimisation has ended, so that
-// vectorisation and the like see no probe. Sanitizers instrument after it.
+// Two passes. The first runs before inlining: it keeps annotated functions out of
+// their callers, and renames copies of inline functions. The second runs when
+// optimisation has ended, so that vectorisation and the like see no probe.
+// Sanitizers instrument after it.
 //
 // Link-time optimisation: probes are inserted before the bitcode is written,
 // each function is done once, and guarded functions are not inlined later.
@@ -33,6 +34,7 @@
 #include <cstdlib>
 #include <string>
 
+#include "instrument/clang/copies.h"
 #include "instrument/clang/placement.h"
 
 #if LLVM_VERSION_MAJOR < 14
@@ -200,7 +202,8 @@ class Inserter {
   llvm::InlineAsm* probe_;
 };
 
-// Before inlining: keeps annotated functions out of their callers.
+// Before inlining: keeps annotated functions out of their callers, and copies of
+// inline functions apart from those without probes.
 struct MarkPass : llvm::PassInfoMixin<MarkPass> {
   static bool isRequired() { return true; }
   llvm::PreservedAnalyses run(llvm::Module& module,
@@ -211,6 +214,7 @@ struct MarkPass : llvm::PassInfoMixin<MarkPass> {
       function->removeFnAttr(llvm::Attribute::AlwaysInline);
       function->addFnAttr(llvm::Attribute::NoInline);
     }
+    RenameCopies(module);
     return llvm::PreservedAnalyses::all();
   }
 };
@@ -243,6 +247,9 @@ struct ProbePass : llvm::PassInfoMixin<ProbePass> {
           manager.getResult<llvm::TargetLibraryAnalysis>(function));
       if (placement.entry != nullptr) inserter.Probe(*placement.entry);
       for (llvm::Instruction* latch : placement.latches) inserter.Probe(*latch);
+      for (llvm::Instruction* behind : placement.unlocks) {
+        inserter.Probe(*behind);
+      }
       for (const Strip& strip : placement.strips) inserter.Probe(*Cut(strip));
       if (placement.guarded != nullptr) {
         if (placement.calls) inserter.Guard(function);
@@ -273,6 +280,9 @@ struct ProbePass : llvm::PassInfoMixin<ProbePass> {
     } else {
       text << "entry " << (placement.entry != nullptr ? 1 : 0) << ", loops "
            << placement.latches.size() + placement.strips.size();
+      if (!placement.unlocks.empty()) {
+        text << ", unlocks " << placement.unlocks.size();
+      }
     }
     text.flush();
     if (g_options->report) llvm::errs() << "yamanote: " << line << '\n';

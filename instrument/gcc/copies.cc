@@ -39,6 +39,13 @@ bool IsSecondName(symtab_node* node) {
          DECL_ARTIFICIAL(function->decl) && DECL_IGNORED_P(function->decl);
 }
 
+// A static table of labels (computed goto): there is one for all units, and it
+// must be that of the code that jumps by it.
+bool SharesLabels(tree function) {
+  return DECL_STRUCT_FUNCTION(function) != nullptr &&
+         DECL_STRUCT_FUNCTION(function)->has_forced_label_in_static;
+}
+
 bool IsUsedHere(cgraph_node* function) {
   ipa_ref* reference = nullptr;
   return function->callers != nullptr ||
@@ -53,7 +60,7 @@ bool MayBeRenamed(cgraph_node* function) {
   // instantiation: units with an `extern template` rely on that.
   if (!DECL_COMDAT(declaration) || function->forced_by_abi) return false;
   if (DECL_PRESERVE_P(declaration) || fndecl_built_in_p(declaration) ||
-      function->symver || HasVersions(function)) {
+      function->symver || HasVersions(function) || SharesLabels(declaration)) {
     return false;
   }
   if (IsSecondName(function) && IsUsedHere(function)) return false;

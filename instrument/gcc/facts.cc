@@ -36,6 +36,19 @@ bool IsRuntimeFunction(tree function) {
   return AssemblerName(function).starts_with("yamanote_preempt_");
 }
 
+bool IsUnlock(const rtx_insn* call) {
+  if (SIBLING_CALL_P(call) || control_flow_insn_p(call)) return false;
+  // Not get_call_fndecl(), which knows nothing without optimisation.
+  rtx whole = get_call_rtx_from(call);
+  if (whole == NULL_RTX) return false;
+  rtx callee = XEXP(XEXP(whole, 0), 0);
+  if (GET_CODE(callee) != SYMBOL_REF) return false;
+  std::string_view name = XSTR(callee, 0);
+  if (name.starts_with('*')) name.remove_prefix(1);
+  return name == "pthread_mutex_unlock" || name == "pthread_rwlock_unlock" ||
+         name == "pthread_spin_unlock";
+}
+
 bool GivesThreadLocal(tree callee) {
   if (callee == NULL_TREE) return false;
   const std::string_view name = AssemblerName(callee);

@@ -50,6 +50,11 @@ bool IsLeafCall(const Unit& unit, tree callee);
 // Whether a call of `callee` certainly runs a probe.
 bool AlwaysProbes(const Unit& unit, tree callee);
 
+// Whether `call` gives a lock back, behind which it can have a probe. While a task
+// holds a lock it is not preempted; a loop that takes one in each round must not
+// meet its only probe in between.
+bool IsUnlock(const rtx_insn* call);
+
 // Whether a call of `callee` hands out an address that belongs to the kernel
 // thread: errno's, or that of a thread_local.
 bool GivesThreadLocal(tree callee);

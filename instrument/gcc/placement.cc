@@ -90,7 +90,7 @@ class Placer {
         placement_.has_calls = true;
         const bool self = callee == fun_->decl;
         if (self) placement_.calls_itself = true;
-        if (AlwaysProbes(unit_, callee) ||
+        if (AlwaysProbes(unit_, callee) || IsUnlock(insn) ||
             (self && self_calls_ == SelfCalls::kAlwaysProbe)) {
           state.always_probes = true;
           continue;

@@ -3,7 +3,8 @@
 // Two kinds of endless execution must meet a probe: loops, so every way back to
 // a loop's head is cut, and recursion, so every way from the entry to a call of
 // what is not known to be a leaf is cut. Where there is a choice, the blocks
-// that run less often are taken. Knows the control flow graph, and no assembly.
+// that run less often are taken. What gives a lock back counts as a probe, for it
+// has one of its own (IsUnlock()). Knows the control flow graph, and no assembly.
 
 #ifndef YAMANOTE_INSTRUMENT_GCC_PLACEMENT_H_
 #define YAMANOTE_INSTRUMENT_GCC_PLACEMENT_H_

@@ -2,6 +2,7 @@
 
 #include "instrument/gcc/probes.h"
 
+#include <iterator>
 #include <set>
 #include <string>
 #include <unordered_map>
@@ -134,6 +135,7 @@ class ProbesPass final : public rtl_opt_pass {
     for (basic_block block : probed) {
       if (HasPlace(block)) Emit(places_[block]);
     }
+    const unsigned unlocks = EmitBehindUnlocks(fun);
 
     FunctionFacts& facts = unit_->functions[DECL_UID(fun->decl)];
     facts.leaf = !placement.has_calls && probed.empty();
@@ -143,8 +145,9 @@ class ProbesPass final : public rtl_opt_pass {
       fprintf(stderr,
               "yamanote: %s: %zu probes (%zu in loops), %u short loops "
               "without\n",
-              IDENTIFIER_POINTER(DECL_ASSEMBLER_NAME(fun->decl)), probed.size(),
-              placement.loops.size(), placement.short_loops);
+              IDENTIFIER_POINTER(DECL_ASSEMBLER_NAME(fun->decl)),
+              probed.size() + unlocks, placement.loops.size(),
+              placement.short_loops);
     }
     return 0;
   }
@@ -161,27 +164,50 @@ class ProbesPass final : public rtl_opt_pass {
     return place.block != nullptr;
   }
 
+  // Returns how many. Behind a call nobody waits for the flags, and the last
+  // scratch register is free: no function returns anything in it.
+  unsigned EmitBehindUnlocks(function* fun) const {
+    const Scratch* scratch = unit_->options.tls == TlsModel::kInitialExec
+                                 ? std::prev(std::end(kScratch))
+                                 : nullptr;
+    unsigned count = 0;
+    basic_block block;
+    FOR_EACH_BB_FN(block, fun) {
+      rtx_insn* insn;
+      FOR_BB_INSNS(block, insn) {
+        if (!CALL_P(insn) || !IsUnlock(insn)) continue;
+        emit_insn_after_noloc(ProbeAt(scratch), insn, block);
+        ++count;
+      }
+    }
+    return count;
+  }
+
   void Emit(const Place& place) const {
-    const std::string text = ProbeText(unit_->options.tls, place.scratch);
+    rtx probe = ProbeAt(place.scratch);
+    if (place.before != nullptr) {
+      emit_insn_before_noloc(probe, place.before, place.block);
+    } else {
+      emit_insn_after_noloc(probe, BB_END(place.block), place.block);
+    }
+  }
+
+  rtx ProbeAt(const Scratch* free) const {
+    const std::string text = ProbeText(unit_->options.tls, free);
     rtx assembly = gen_rtx_ASM_OPERANDS(VOIDmode, ggc_strdup(text.c_str()), "",
                                         0, rtvec_alloc(0), rtvec_alloc(0),
                                         rtvec_alloc(0), UNKNOWN_LOCATION);
     MEM_VOLATILE_P(assembly) = 1;
     rtx flags = gen_rtx_CLOBBER(VOIDmode, gen_rtx_REG(CCmode, FLAGS_REG));
     rtvec parts;
-    if (place.scratch == nullptr) {
+    if (free == nullptr) {
       parts = gen_rtvec(2, assembly, flags);
     } else {
       rtx scratch =
-          gen_rtx_CLOBBER(VOIDmode, gen_rtx_REG(DImode, place.scratch->number));
+          gen_rtx_CLOBBER(VOIDmode, gen_rtx_REG(DImode, free->number));
       parts = gen_rtvec(3, assembly, flags, scratch);
     }
-    rtx probe = gen_rtx_PARALLEL(VOIDmode, parts);
-    if (place.before != nullptr) {
-      emit_insn_before_noloc(probe, place.before, place.block);
-    } else {
-      emit_insn_after_noloc(probe, BB_END(place.block), place.block);
-    }
+    return gen_rtx_PARALLEL(VOIDmode, parts);
   }
 
   Unit* unit_;

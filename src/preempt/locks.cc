@@ -15,7 +15,8 @@
 // its own functions directly and is never interrupted.
 //
 // Giving a lock back is no probe: it may happen in a library that must not be
-// interrupted. The next probe answers what was asked meanwhile.
+// interrupted. The next probe answers what was asked meanwhile; in code that has
+// probes there is one behind the call.
 
 #include <dlfcn.h>
 #include <pthread.h>

@@ -105,7 +105,7 @@ sed -n 's|^// EXPECT: |yamanote: |p' $test/shapes.cc | sort >"$work/expected"
 [ "$(wc -l <"$work/expected")" -gt 15 ] || fail "shapes.cc expects too little"
 grep -v '_ZTW' "$work/report" | sort | diff "$work/expected" - >&2 ||
   fail "shapes.cc got other probes than it expects (<)"
-reported=$(awk '/entry/ {gsub(",", ""); n += $4 + $6} END {print n}' "$work/report")
+reported=$(awk '/entry/ {gsub(",", ""); n += $4 + $6 + $8} END {print n}' "$work/report")
 inserted=$(grep -c 'call.*yamanote_preempt_probe' "$work/shapes.s")
 [ "$reported" = "$inserted" ] || fail "$reported probes are reported, $inserted are there"
 guards=$(grep -c '^yamanote: .*: guarded' "$work/report")
@@ -116,6 +116,47 @@ cc -c -O2 -ffunction-sections "${load[@]}" -std=c++20 $test/shapes.cc -o "$work/
 cc -O2 -Rpass=yamanote -Wno-error "${load[@]}" -std=c++20 -c $test/shapes.cc -o /dev/null \
   2>"$work/remarks"
 grep -q 'remark: leaf: entry 0, loops 0' "$work/remarks" || fail "-Rpass=yamanote says nothing"
+
+# ---- copies of inline functions ----------------------------------------------------
+# Units and stand-in are those of the GCC plug-in's test: each use runs in a unit without
+# probes and in one with them, and must meet none, or some.
+copies=instrument/gcc/tests/copies
+# weak FILE - writes the weak functions of an object file or a program to FILE.names.
+weak() { nm "$1" | awk '$2 == "W" {print $3}' | sort >"$1.names"; }
+cc -std=c++20 -O1 -c $copies/main.cc -o "$work/copies-main.o"
+cc -c instrument/gcc/tests/stand_in_probe.S -o "$work/copies-probe.o"
+for level in 0 2; do
+  cc -std=c++20 "-O$level" -c $copies/side.cc -o "$work/plain$level.o"
+  cc -std=c++20 "-O$level" "${load[@]}" -DYAMANOTE_PREEMPTIBLE=1 -c $copies/side.cc \
+    -o "$work/probed$level.o"
+  for order in "plain$level.o probed$level.o" "probed$level.o plain$level.o"; do
+    # shellcheck disable=SC2086  # Two words.
+    (cd "$work" && cc copies-main.o copies-probe.o $order -o copies && timeout 120 ./copies) ||
+      fail "copies at -O$level, in the order $order"
+  done
+done
+kept='_ZN6shared(4Used|6Labels)Em|_ZN6shared8VersionsEm(\.avx2|\.default|\.ifunc|\.resolver)?'
+kept="^($kept|_ZN6shared8ExplicitImE(3Get|4More)Em|_Z(TW|TH|GV)?N6shared9of_threadE|__clang_call_terminate)\$"
+weak "$work/plain0.o"
+weak "$work/probed0.o"
+diff <(grep -vE "$kept" "$work/plain0.o.names" | sed 's/$/.preemptible/') \
+  <(grep -vE "$kept" "$work/probed0.o.names") >&2 || fail "other functions have names of their own (>)"
+for name in shared_c _ZN6shared4BaseC2Em _ZN6shared4BaseD0Ev _ZThn8_N6shared4BothD0Ev \
+  _ZTcv0_n40_v0_n24_N6shared4Both4SelfEv _ZZN6shared10LocalClassEmEN5Local3GetEm; do
+  grep -qx "$name.preemptible" "$work/probed0.o.names" || fail "$name has no name of its own"
+done
+if [ -z "$quick" ]; then
+  # Two units with the same parts of the standard library.
+  for unit in First Second; do
+    cc -std=c++20 -O2 "${load[@]}" -DUNIT=$unit -c $copies/library.cc -o "$work/library$unit.o"
+  done
+  cc -std=c++20 $copies/library_main.cc "$work/copies-probe.o" "$work"/library*.o -o "$work/library"
+  "$work/library" >/dev/null || fail "units with the standard library"
+  weak "$work/library"
+  # Wrappers are the main program's, which has no probes.
+  ! grep '^_Z' "$work/library.names" | grep -vE '^_ZTW|preemptible$' >&2 ||
+    fail "what is named above has no name of its own"
+fi
 
 # ---- mistakes -------------------------------------------------------------------------
 ! cc "${load[@]}" -mllvm -yamanote-tls=wrong -c $test/shapes.cc -o /dev/null 2>"$work/said" ||

@@ -3,6 +3,8 @@
 // probes_test.sh takes "EXPECT: " lines for the plug-in's report, word by word.
 // The assembly keeps the optimiser from unrolling or removing the loops.
 
+#include <pthread.h>
+
 #include <cerrno>
 #include <cstdint>
 #include <cstdlib>
@@ -131,6 +133,16 @@ uint64_t guards_errno(uint64_t n) { return outside(n) + (errno == 0 ? 1 : 0); }
 // The annotated function stays out of it.
 // EXPECT: calls_annotated: entry 1, loops 0
 uint64_t calls_annotated(uint64_t n) { return annotated(n) + 1; }
+
+// No probe while the lock is held, where it could not be answered.
+// EXPECT: takes_lock: entry 1, loops 0, unlocks 1
+void takes_lock(pthread_mutex_t* lock, const int* done) {
+  for (bool end = false; !end;) {
+    pthread_mutex_lock(lock);
+    end = *done != 0;
+    pthread_mutex_unlock(lock);
+  }
+}
 
 [[gnu::naked]] void naked() { asm("ret"); }
 

@@ -182,7 +182,8 @@ class Copies(unittest.TestCase):
     def test_O0(self):
         plain, probed = self.check("-O0", "-g")
         kept = {"_ZTWN6shared9of_threadE", "_ZTHN6shared9of_threadE",
-                "_ZN6shared4UsedEm", "shared_named", "_ZN6shared8VersionsEm",
+                "_ZN6shared4UsedEm", "_ZN6shared6LabelsEm", "shared_named",
+                "_ZN6shared8VersionsEm",
                 "_ZN6shared8VersionsEm.avx2", "_ZN6shared8VersionsEm.resolver",
                 "_ZN6shared8ExplicitImE3GetEm", "_ZN6shared8ExplicitImE4MoreEm"}
         self.assertEqual(
@@ -350,6 +351,19 @@ class Code(unittest.TestCase):
         self.assertEqual(self.probes(
             'extern "C" int f(int n) { int s = 0; for (int i = 0; i < n; ++i) '
             's += i; while (s > n) --s; return s; }', "-O0"), 2)
+
+    def test_a_loop_that_takes_a_lock_has_it_when_the_lock_is_back(self):
+        for flags in (["-O2"], ["-O0"]):
+            body = self.body(
+                '#include <pthread.h>\nextern "C" void f(pthread_mutex_t* m, '
+                'int* done) { int d; do { pthread_mutex_lock(m); d = *done; '
+                'pthread_mutex_unlock(m); } while (!d); }', *flags)
+            flag = "%fs:yamanote_preempt_flag"
+            self.assertRegex(body, r"call\tpthread_mutex_unlock(@PLT)?\s+(#APP\s+)?"
+                             r"(#.*\s+)*cmpb\t\$0, " + flag)
+            held = body[body.index("call\tpthread_mutex_lock"):
+                        body.index("call\tpthread_mutex_unlock")]
+            self.assertNotIn(flag, held)
 
     def test_a_naked_function_has_none(self):
         self.assertEqual(self.probes(

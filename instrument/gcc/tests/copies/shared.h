@@ -133,6 +133,21 @@ inline Task Coroutine(uint64_t n, uint64_t* result) {
 inline uint64_t initialised = Inline(4);
 inline thread_local uint64_t of_thread = Inline(5);
 
+// Its labels are in a variable, which is one for all units; so must the code be.
+[[gnu::noinline]] inline uint64_t Labels(uint64_t n) {
+  static const void* const kWays[] = {&&even, &&odd};
+  uint64_t sum = 10;
+  for (uint64_t i = 0; i < n; ++i) {
+    goto* kWays[(sum >> 3) % 2];
+  even:
+    sum = sum * 59 + i;
+    continue;
+  odd:
+    sum = sum * 61 + i;
+  }
+  return sum;
+}
+
 // These keep their names; so both kinds of units run the same copy.
 [[gnu::used]] inline uint64_t Used(uint64_t n) { return n + 1; }
 [[gnu::target("avx2")]] inline uint64_t Versions(uint64_t n) { return n + 3; }

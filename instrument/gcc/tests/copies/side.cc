@@ -40,6 +40,7 @@ constexpr Use kUses[] = {
     {"local_class", shared::LocalClass},
     {"coroutine", Coroutine},
     {"vtable", shared::ByVtable, true},
+    {"labels", shared::Labels, true},
     {"kept", Kept, true},
 };
 
