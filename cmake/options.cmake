@@ -22,7 +22,13 @@ endif()
 
 find_program(CCACHE_PROGRAM ccache)
 if(CCACHE_PROGRAM)
-  set(CMAKE_CXX_COMPILER_LAUNCHER ${CCACHE_PROGRAM})
+  # Depend mode asks the compiler what it read instead of preprocessing every file once
+  # more, which costs where nothing is in the cache. The sloppiness is what ccache's
+  # manual wants for precompiled headers. The build's folder may differ: sources are
+  # named by absolute paths.
+  set(CMAKE_CXX_COMPILER_LAUNCHER
+      ${CMAKE_COMMAND} -E env CCACHE_DEPEND=1 CCACHE_NOHASHDIR=1
+      CCACHE_SLOPPINESS=pch_defines,time_macros ${CCACHE_PROGRAM})
 endif()
 
 # Warnings are errors. Applied to the project's targets, not exported.
@@ -51,7 +57,8 @@ if(YAMANOTE_SANITIZE STREQUAL "thread")
 endif()
 if(sanitize_flags)
   add_compile_options(${sanitize_flags})
-  add_link_options(${sanitize_flags})
+  # The sanitizers' programs are large; clang's own linker is the faster one.
+  add_link_options(${sanitize_flags} $<$<CXX_COMPILER_ID:Clang>:-fuse-ld=lld>)
 endif()
 if(YAMANOTE_BUILD_FUZZERS)
   if(NOT CMAKE_CXX_COMPILER_ID STREQUAL "Clang")

@@ -6,10 +6,12 @@
 function(yamanote_room name)
   cmake_parse_arguments(ROOM "" "" "SOURCES;DEPS;LINK" ${ARGN})
   add_library(yamanote_${name} OBJECT ${ROOM_SOURCES})
-  # The presets dev and asan join the tools' sources: each of them compiles the same
-  # large headers. A room's files stand alone everywhere; so do the tools' in the
-  # release and in `make lint`.
-  set_target_properties(yamanote_${name} PROPERTIES UNITY_BUILD OFF)
+  # The presets with tests join sources, which compile the same large headers. A room's
+  # files stand alone in dev, in the release and in `make lint`, the others' in the
+  # latter two.
+  if(YAMANOTE_SANITIZE STREQUAL "")
+    set_target_properties(yamanote_${name} PROPERTIES UNITY_BUILD OFF)
+  endif()
   target_include_directories(
     yamanote_${name} PUBLIC ${PROJECT_SOURCE_DIR}/include ${PROJECT_SOURCE_DIR}/src
                             ${PROJECT_BINARY_DIR}/generated)
@@ -44,6 +46,19 @@ function(yamanote_library)
   target_link_libraries(yamanote PRIVATE ${link})
 endfunction()
 
+# yamanote_precompiled(NAME HEADERS ... [LINK libraries...] [OPTIONS compile options...])
+# Parses HEADERS once for all targets that say `target_precompile_headers(... REUSE_FROM
+# NAME)`; these must have the same compile options. Only headers of packages belong here.
+# Sources include what they use all the same: the release and `make lint` precompile
+# nothing.
+function(yamanote_precompiled name)
+  cmake_parse_arguments(PRE "" "" "HEADERS;LINK;OPTIONS" ${ARGN})
+  add_library(${name} OBJECT ${PROJECT_SOURCE_DIR}/cmake/precompiled.cc)
+  target_link_libraries(${name} PRIVATE ${PRE_LINK} yamanote_flags)
+  target_compile_options(${name} PRIVATE ${PRE_OPTIONS})
+  target_precompile_headers(${name} PRIVATE ${PRE_HEADERS})
+endfunction()
+
 # yamanote_test(NAME SOURCES ... [LINK ...] [TIMEOUT seconds] [LABELS ...] [SINGLE_THREADED])
 # One GoogleTest program. SINGLE_THREADED: TSan has nothing to look for in it.
 function(yamanote_test name)
@@ -60,6 +75,7 @@ function(yamanote_test name)
                     ${PROJECT_BINARY_DIR}/generated)
   target_link_libraries(${name} PRIVATE ${TEST_LINK} yamanote yamanote_flags GTest::gmock
                                         GTest::gtest_main)
+  target_precompile_headers(${name} REUSE_FROM yamanote_test_headers)
   # One ctest entry per program: starting a process per case costs more than
   # most cases. The program's own output names the case that failed.
   add_test(NAME ${name} COMMAND ${name} --gtest_brief=1)
@@ -83,5 +99,6 @@ function(yamanote_fuzzer name)
   file(MAKE_DIRECTORY ${found})
   add_test(NAME ${name} COMMAND ${name} -max_total_time=6 -timeout=5 -rss_limit_mb=2048
                                 -print_final_stats=1 ${found} ${FUZZ_CORPUS})
-  set_tests_properties(${name} PROPERTIES TIMEOUT 60 LABELS fuzz)
+  # Unlike other tests it computes all the time; check-preset.sh runs two tests a core.
+  set_tests_properties(${name} PROPERTIES TIMEOUT 60 LABELS fuzz PROCESSORS 2)
 endfunction()

@@ -105,7 +105,9 @@ function(yamanote_preemptible target)
     set_property(TARGET ${target} APPEND PROPERTY INTERFACE_LINK_LIBRARIES yamanote::locks)
   endif()
 
-  # A new plug-in compiles the target anew.
+  # A new plug-in compiles the target anew. What a source depends on does not reach the file
+  # that a unity build joins it to, which would be compiled before the plug-in is there.
+  set_target_properties(${target} PROPERTIES UNITY_BUILD OFF)
   if(YAMANOTE_PROBES_BUILDER)
     add_dependencies(${target} ${YAMANOTE_PROBES_BUILDER})
   endif()

@@ -10,6 +10,7 @@
 #include <cstdint>
 
 #include "base/cpu.h"
+#include "yamanote/service.h"
 
 namespace yamanote::net {
 
@@ -35,6 +36,21 @@ enum class Counter : uint8_t {
   kFinished,        // those that will not touch it any more.
   kCount,
 };
+
+// The counter of requests that were refused for this reason.
+inline Counter CounterOf(Refusal why) {
+  switch (why) {
+    case Refusal::kOverloaded:
+      return Counter::kOverloaded;
+    case Refusal::kTooLarge:
+      return Counter::kTooLarge;
+    case Refusal::kMalformed:
+      return Counter::kMalformed;
+    case Refusal::kShutdown:
+      return Counter::kShutdown;
+  }
+  return Counter::kMalformed;
+}
 
 class alignas(base::kNoSharing) Counters {
  public:

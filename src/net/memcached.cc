@@ -12,8 +12,6 @@
 namespace yamanote::net::memcached {
 namespace {
 
-constexpr std::string_view kBadLine =
-    "CLIENT_ERROR bad command line format\r\n";
 constexpr std::string_view kUnknownCommand = "ERROR\r\n";
 
 constexpr std::pair<std::string_view, Verb> kVerbs[] = {

@@ -30,6 +30,9 @@ inline constexpr size_t kMaxLineBytes = 2048;
 inline constexpr size_t kUdpHeaderBytes = 8;
 // Longest datagram of a reply, header included.
 inline constexpr size_t kMaxDatagramBytes = 1400;
+// The answer to a command line that breaks its command's syntax.
+inline constexpr std::string_view kBadLine =
+    "CLIENT_ERROR bad command line format\r\n";
 
 enum class Verb : uint8_t {
   kUnknown,

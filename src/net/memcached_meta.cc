@@ -8,8 +8,6 @@
 namespace yamanote::net::memcached {
 namespace {
 
-constexpr std::string_view kBadLine =
-    "CLIENT_ERROR bad command line format\r\n";
 constexpr std::string_view kBadToken =
     "CLIENT_ERROR bad token in command line format\r\n";
 

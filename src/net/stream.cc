@@ -14,20 +14,6 @@ constexpr size_t kInitialBytes = 4 * 1024;
 // A buffer that grew beyond this is given back when it is empty.
 constexpr size_t kKeepBytes = MemoryBudget::kFreeBytes;
 
-Counter CounterOf(Refusal why) {
-  switch (why) {
-    case Refusal::kOverloaded:
-      return Counter::kOverloaded;
-    case Refusal::kTooLarge:
-      return Counter::kTooLarge;
-    case Refusal::kMalformed:
-      return Counter::kMalformed;
-    case Refusal::kShutdown:
-      return Counter::kShutdown;
-  }
-  return Counter::kMalformed;
-}
-
 Instant Later(Instant from, Duration by) {
   return by >= kNever - from ? kNever : from + by;
 }

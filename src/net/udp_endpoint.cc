@@ -43,20 +43,6 @@ uint16_t PortOf(const io::Datagram& datagram) {
   return ntohs(peer.sin_port);
 }
 
-Counter CounterOf(Refusal why) {
-  switch (why) {
-    case Refusal::kOverloaded:
-      return Counter::kOverloaded;
-    case Refusal::kTooLarge:
-      return Counter::kTooLarge;
-    case Refusal::kMalformed:
-      return Counter::kMalformed;
-    case Refusal::kShutdown:
-      return Counter::kShutdown;
-  }
-  return Counter::kMalformed;
-}
-
 }  // namespace
 
 UdpEndpoint::UdpEndpoint(Host& host, int fd, CoreId home)
