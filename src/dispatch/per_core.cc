@@ -128,6 +128,8 @@ class PerCore final : public Placement {
                              std::memory_order_relaxed);
     }
     if (shared_ || from == home) {
+      // Behind those for whom it gave way.
+      if (!shared_) DrainInbox(lane, now);
       lane.domain.Enqueue(task, why, now);
     } else {
       lane.inbox.Push(task, why);

@@ -102,6 +102,27 @@ TEST(PlacementTest, SliceBoundsHeadOfLineBlocking) {
   EXPECT_EQ(engine.preemptions(), 1u);
 }
 
+// Who came while a task ran is before it, also where the arrival is still in the
+// inbox when the core puts the preempted task back.
+TEST(PlacementTest, WhoWasPreemptedIsBehindThoseWhoCame) {
+  for (const Kind& kind : Kinds()) {
+    if (kind.scheduling.dispatcher == DispatcherKind::kDedicated) continue;
+    SCOPED_TRACE(kind.name);
+    Scheduling scheduling = kind.scheduling;
+    scheduling.order = "rr";
+    scheduling.slice = 5us;
+    const auto placement = dispatch::MakePlacement(scheduling, 1);
+    Task running;
+    Task arrived;
+    placement->Enqueue(running, Wake::kArrival, 0, kNoCore, {});
+    ASSERT_EQ(placement->PickNext(0, {}), &running);
+    placement->Enqueue(arrived, Wake::kArrival, 0, kNoCore, {});
+    placement->Enqueue(running, Wake::kPreempted, 0, 0, {});
+    EXPECT_EQ(placement->PickNext(0, {}), &arrived);
+    EXPECT_EQ(placement->PickNext(0, {}), &running);
+  }
+}
+
 TEST(PlacementTest, WithoutASliceTheShortOneWaits) {
   TestEngine engine({.order = "fifo"}, 1);
   engine.Arrive(0us, {.service = 1ms});

@@ -29,6 +29,8 @@ class Single final : public Placement {
       inbox_.Push(task, why);
       return {.notify = Notify::kCore, .core = 0};
     }
+    // Behind those for whom it gave way.
+    if (!inbox_.Empty()) DrainInbox(now);
     EnqueueHere(task, why, now);
     return {};
   }

@@ -86,7 +86,7 @@ class Timekeeper {
   uint64_t reports() const { return reports_.load(std::memory_order_relaxed); }
 
  private:
-  static constexpr int kLooksPerSlice = 16;
+  static constexpr int kLooksPerSlice = 32;
   // A core that was interrupted in vain is interrupted again after twice the
   // time, up to this: it may be in a library, or in a system call that does not
   // like to be interrupted.
