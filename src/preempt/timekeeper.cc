@@ -65,11 +65,11 @@ void Timekeeper::Insist(Watched& watched, Instant now) {
     watched.pause = std::min(2 * watched.pause, kLongestPause);
     watched.interrupt_at = ran + watched.pause;
   }
-  if (ran >= watched.report_at) Watch(watched, ran);
+  if (ran >= watched.report_at) Watch(watched, ran, now);
 }
 
 // Not a task whose kernel thread others kept from its CPU: looked at twice.
-void Timekeeper::Watch(Watched& watched, Duration ran) {
+void Timekeeper::Watch(Watched& watched, Duration ran, Instant now) {
   const Duration waited = WaitedForCpu(watched.tid);
   const bool ran_since = watched.waited >= Duration::zero() &&
                          waited - watched.waited < watchdog_ / 8;
@@ -77,7 +77,9 @@ void Timekeeper::Watch(Watched& watched, Duration ran) {
   watched.report_at = ran + watchdog_ / 2;
   if (!ran_since) return;
   watched.report_at = kNoPreemption;  // Once.
-  reports_.fetch_add(1, std::memory_order_relaxed);
+  held_off_.fetch_add(1, std::memory_order_relaxed);
+  if (now < next_report_) return;
+  next_report_ = now + kReportPause;
   Interrupt(*watched.state, watched.tid, kReport);
 }
 

@@ -82,11 +82,15 @@ class Timekeeper {
   // False: no core has slices, so nobody needs to keep time.
   bool needed() const { return interval_ != kNoPreemption; }
 
-  // How many times a task was reported. Any thread.
-  uint64_t reports() const { return reports_.load(std::memory_order_relaxed); }
+  // How many times a task did not answer for as long as the watchdog allows, reported
+  // or not. Any thread.
+  uint64_t held_off() const {
+    return held_off_.load(std::memory_order_relaxed);
+  }
 
  private:
   static constexpr int kLooksPerSlice = 32;
+  static constexpr Duration kReportPause = std::chrono::seconds(1);
   // A core that was interrupted in vain is interrupted again after twice the
   // time, up to this: it may be in a library, or in a system call that does not
   // like to be interrupted.
@@ -114,7 +118,7 @@ class Timekeeper {
                                 : std::max(watched.slice, adaptive_->current());
   }
   void Insist(Watched& watched, Instant now);
-  void Watch(Watched& watched, Duration ran);
+  void Watch(Watched& watched, Duration ran, Instant now);
 
   const Cores& cores_;
   const unsigned count_;
@@ -124,8 +128,9 @@ class Timekeeper {
   Duration interval_ = kNoPreemption;  // Between looks. Constant.
 
   alignas(base::kNoSharing) std::atomic<int64_t> next_look_{0};
-  std::atomic<uint64_t> reports_{0};
+  std::atomic<uint64_t> held_off_{0};
   base::SpinLock lock_;  // Guards what follows.
+  Instant next_report_{};
   const std::unique_ptr<Watched[]> watched_;
 };
 

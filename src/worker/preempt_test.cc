@@ -35,8 +35,9 @@ std::unique_ptr<Runtime> Make(unsigned cores,
                               const std::string& preset = "tq") {
   RuntimeOptions options;
   options.cores = cores;
-  options.pin = false;  // Tests run beside each other.
-  options.spin = 0us;   // No idle core keeps time by itself.
+  options.pin = false;     // Tests run beside each other.
+  options.spin = 0us;      // No idle core keeps time by itself.
+  options.watchdog = 0us;  // The test's time is not the tasks'.
   options.scheduling = FindPreset(preset).value();
   options.scheduling.slice = kSlice;
   return Runtime::Create(std::move(options)).value();
@@ -101,6 +102,28 @@ TEST(PreemptTest, NobodyIsPreemptedWhileNothingWaits) {
 }
 
 // The request was raised for the task before: it must not hit the next one.
+// More than a crowd, each waiting for all others: slices are long, but they end.
+TEST(PreemptTest, ACrowdOfSpinningTasksStillTakesTurns) {
+  constexpr int kTasks = 400;
+  const auto runtime = Make(1);
+  Keeper keeper(*runtime);
+  std::atomic<int> begun{0};
+  RunWhile(
+      *runtime,
+      [&] {
+        std::vector<Thread> threads;
+        for (int i = 0; i < kTasks; ++i) {
+          threads.emplace_back([&] {
+            ++begun;
+            while (begun < kTasks) Probe();
+          });
+        }
+        for (Thread& thread : threads) thread.join();
+      },
+      [&] { keeper.Tick(); });
+  EXPECT_EQ(begun, kTasks);
+}
+
 TEST(PreemptTest, ALateRequestIsDropped) {
   const auto runtime = Make(1);
   runtime->Run([&] {

@@ -297,7 +297,7 @@ RuntimeStats Engine::stats() const {
   for (const auto& worker : workers_) worker->AddStats(stats);
   stats.spawned += foreign_spawned_.load(std::memory_order_relaxed);
   stats.wakes = parking_.wakes();
-  stats.held_off = timekeeper_.reports();
+  stats.held_off = timekeeper_.held_off();
   if (adaptive_ != nullptr) stats.adaptive_slice = adaptive_->current();
   return stats;
 }

@@ -128,8 +128,32 @@ void Worker::GiveWay(Worker* worker, Wake why) {
 }
 
 Duration Worker::SliceOf(const UserThread& thread) const {
-  const Duration slice = placement_.Slice(thread, core_);
-  return adaptive_ == nullptr ? slice : std::max(slice, adaptive_->current());
+  Duration slice = placement_.Slice(thread, core_);
+  if (adaptive_ != nullptr) slice = std::max(slice, adaptive_->current());
+  if (slice != kNoPreemption && Crowded()) slice *= kCrowdedFactor;
+  return slice;
+}
+
+bool Worker::Crowded() const {
+  if (preempted_.load(std::memory_order_relaxed) < kCrowd) return false;
+  // A thief counts down what its victim counted up.
+  int64_t all = 0;
+  for (CoreId core = 0; core < engine_.cores(); ++core)
+    all += engine_.worker(core).preempted_.load(std::memory_order_relaxed);
+  return all >= kCrowd * engine_.cores();
+}
+
+void Worker::CountPreempted(int64_t change) {
+  preempted_.store(preempted_.load(std::memory_order_relaxed) + change,
+                   std::memory_order_relaxed);
+}
+
+void Worker::Preempt(Worker* worker) {
+  Bump(worker->yields_);
+  Bump(worker->slices_ended_);
+  worker->CountPreempted(1);
+  GiveWay(worker, Wake::kPreempted);
+  This()->CountPreempted(-1);
 }
 
 void Worker::StartSlice(Instant now) {
@@ -155,8 +179,7 @@ bool Worker::CheckPreempt() {
     if (now - worker->last_pass_ < kLookInterval) return false;
     worker->stops_until_pass_ = 1;
   }
-  Bump(worker->slices_ended_);
-  Yield(worker, Wake::kPreempted);
+  Preempt(worker);
   return true;
 }
 
@@ -179,10 +202,8 @@ void Worker::AtProbe() {
     if (Clock::now() - worker->last_pass_ < kLookInterval) return;
     worker->stops_until_pass_ = 1;
   }
-  Bump(worker->yields_);
-  Bump(worker->slices_ended_);
   Bump(worker->preemptions_);
-  GiveWay(worker, Wake::kPreempted);
+  Preempt(worker);
 }
 
 // A user interrupt saves no vector registers.

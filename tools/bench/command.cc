@@ -25,10 +25,15 @@ namespace {
 
 using Json = nlohmann::ordered_json;
 
+// Of `--slice adaptive`.
+constexpr Duration kLeastAdaptive = std::chrono::microseconds(2);
+constexpr Duration kMostAdaptive = std::chrono::microseconds(100);
+
 struct SchedFlags {
   std::string preset = Scheduling{}.preset;
   std::string order;
   std::string slice;
+  std::string slice_max;
   unsigned cores = 1;
   std::string service;
   double load = 0.7;
@@ -76,38 +81,47 @@ Json ToJson(const bench::SchedOptions& options,
          {"ideal_slowdown_undisturbed", ToJson(c.ideal_slowdown_undisturbed)},
          {"ideal_slowdown_with_stalls", ToJson(c.ideal_slowdown_with_stalls)}});
   }
-  return {{"schema", "yamanote.bench.sched/1"},
-          {"version", GetBuildInfo().version},
-          {"preset", options.scheduling.preset},
-          {"order", options.scheduling.order},
-          {"slice", SliceText(options.scheduling.slice)},
-          {"cores", options.cores},
-          {"service", options.service},
-          {"load", options.load},
-          {"seconds", std::chrono::duration<double>(options.length).count()},
-          {"warmup", options.warmup},
-          {"seed", options.seed},
-          {"body", kBodies[static_cast<size_t>(options.body)]},
-          {"steps_per_us", options.steps_per_us},
-          {"limit", options.limit},
-          {"generator", result.own_core ? "own core" : "shared core"},
-          {"generator_late_p99_us", Number(result.generator_late_us)},
-          {"offered_rps", result.offered_rps},
-          {"achieved_rps", result.achieved_rps},
-          {"requests", result.requests},
-          {"unfinished", result.unfinished},
-          {"refused", result.refused},
-          {"stolen_samples", result.stolen},
-          {"stolen_us", static_cast<double>(result.stolen_time.count()) / 1000},
-          {"machine_stolen_share", result.machine_stolen_share},
-          {"preemptions", result.preemptions},
-          {"stint_us", ToJson(result.stint_us)},
-          {"stint_us_with_stalls", ToJson(result.stint_us_with_stalls)},
-          {"asked_us", ToJson(result.asked_us)},
-          {"work_lost", Number(result.work_lost)},
-          {"score", Number(result.score)},
-          {"score_with_stalls", Number(result.score_with_stalls)},
-          {"classes", classes}};
+  return {
+      {"schema", "yamanote.bench.sched/1"},
+      {"version", GetBuildInfo().version},
+      {"preset", options.scheduling.preset},
+      {"order", options.scheduling.order},
+      {"slice", SliceText(options.scheduling.slice)},
+      {"slice_max", options.scheduling.slice_max == Duration::zero()
+                        ? Json(nullptr)
+                        : Json(SliceText(options.scheduling.slice_max))},
+      {"adaptive_slice_us",
+       options.scheduling.slice_max == Duration::zero()
+           ? Json(nullptr)
+           : Json(static_cast<double>(ToNanos(result.stats.adaptive_slice)) /
+                  1000)},
+      {"cores", options.cores},
+      {"service", options.service},
+      {"load", options.load},
+      {"seconds", std::chrono::duration<double>(options.length).count()},
+      {"warmup", options.warmup},
+      {"seed", options.seed},
+      {"body", kBodies[static_cast<size_t>(options.body)]},
+      {"steps_per_us", options.steps_per_us},
+      {"limit", options.limit},
+      {"generator", result.own_core ? "own core" : "shared core"},
+      {"generator_late_p99_us", Number(result.generator_late_us)},
+      {"offered_rps", result.offered_rps},
+      {"achieved_rps", result.achieved_rps},
+      {"requests", result.requests},
+      {"unfinished", result.unfinished},
+      {"refused", result.refused},
+      {"stolen_samples", result.stolen},
+      {"stolen_us", static_cast<double>(result.stolen_time.count()) / 1000},
+      {"machine_stolen_share", result.machine_stolen_share},
+      {"preemptions", result.preemptions},
+      {"stint_us", ToJson(result.stint_us)},
+      {"stint_us_with_stalls", ToJson(result.stint_us_with_stalls)},
+      {"asked_us", ToJson(result.asked_us)},
+      {"work_lost", Number(result.work_lost)},
+      {"score", Number(result.score)},
+      {"score_with_stalls", Number(result.score_with_stalls)},
+      {"classes", classes}};
 }
 
 // A figure without samples is a dash.
@@ -171,12 +185,20 @@ void RunSchedCommand(const SchedFlags& flags) {
   bench::SchedOptions options;
   options.scheduling = OrUsage(FindPreset(flags.preset));
   if (!flags.order.empty()) options.scheduling.order = flags.order;
-  if (flags.slice == "none") {
+  if (flags.slice == "adaptive") {
+    options.scheduling.slice = kLeastAdaptive;
+    options.scheduling.slice_max = kMostAdaptive;
+  } else if (flags.slice == "none") {
     options.scheduling.slice = kNoPreemption;
   } else if (!flags.slice.empty()) {
     const Result<Duration> slice = ParseDuration(flags.slice);
     if (!slice) Fail("--slice: " + slice.error().message, kUsage);
     options.scheduling.slice = *slice;
+  }
+  if (!flags.slice_max.empty()) {
+    const Result<Duration> most = ParseDuration(flags.slice_max);
+    if (!most) Fail("--slice-max: " + most.error().message, kUsage);
+    options.scheduling.slice_max = *most;
   }
   const size_t allowed = base::AllowedCpus().size();
   if (flags.cores > allowed) {
@@ -223,8 +245,13 @@ void AddSched(CLI::App& bench) {
       ->type_name("NAME")
       ->check(OneOf(orders));
   command
-      ->add_option("--slice", flags->slice,
-                   "Slice instead of the preset's, or none")
+      ->add_option(
+          "--slice", flags->slice,
+          "Slice instead of the preset's, none, or adaptive (2us to 100us)")
+      ->type_name("DURATION");
+  command
+      ->add_option("--slice-max", flags->slice_max,
+                   "Up to what the slice adapts, from --slice on")
       ->type_name("DURATION");
   command->add_option("--cores", flags->cores, "Cores that run requests")
       ->type_name("COUNT")
