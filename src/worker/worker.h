@@ -156,7 +156,7 @@ class alignas(base::kNoSharing) Worker {
   // cache, and new ones are touched for the first time, which in a VM takes longer
   // than a short task. Then a moment's backlog never ends: at a load of 0.5, 40% of
   // the work went into preemptions (bimodal 5 and 500 us, slices of 5 us, 2-vCPU
-  // VM, 2026-11-26).
+  // VM, 2026-11-26; docs/adr/0023-a-crowd-has-long-slices.md).
   bool Crowded() const;
   void CountPreempted(int64_t change);
   // Ends the slice of the current task; returns as Yield().
