@@ -8,6 +8,13 @@
 
 #include "preempt/flag.h"
 
+// For functions that handlers of user interrupts call. (GCC's builds alone have any.)
+#if defined(__GNUC__) && !defined(__clang__)
+#define YAMANOTE_GENERAL_REGISTERS [[gnu::target("general-regs-only")]]
+#else
+#define YAMANOTE_GENERAL_REGISTERS
+#endif
+
 namespace yamanote::preempt {
 
 // The task that the calling kernel thread runs.

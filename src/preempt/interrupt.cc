@@ -137,7 +137,7 @@ extern "C" void yamanote_preempt_on_interrupt(int number, siginfo_t* info,
   errno = saved_errno;
 }
 
-[[gnu::target("general-regs-only")]] RunningTask CurrentTask() {
+YAMANOTE_GENERAL_REGISTERS RunningTask CurrentTask() {
   return g_host.current();
 }
 

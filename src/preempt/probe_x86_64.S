@@ -12,15 +12,23 @@
 // without AVX behind the probe is not slowed down.
 //
 // The frame, from %rbp upwards: %rbp, where to go on, the red zone. Below: rax rcx
-// rdx rsi rdi r8-r11, then the area, aligned to 64:
-//      0  zmm0-15     1024  zmm16-31     2048  k0-7     2112  FXSAVE (512)
-//   2624  in use (4)  2628  mxcsr (4)
-// or, with kXsave, the area of XSAVE (2688 at most: no PKRU, no AMX).
+// rdx rsi rdi r8-r11, what is in use (4 bytes) and mxcsr (4), then the area, aligned
+// to 64, no larger than it must be: a preempted task's stack is cold when it goes on.
+//   SSE only   256   xmm0-15
+//   AVX        512   ymm0-15
+//   else      2624   xmm, ymm or zmm0-15 (64 bytes each), zmm16-31 (at 1024),
+//                    k0-7 (2048), FXSAVE (2112)
+//   kFxsave, kXsave: the area of FXSAVE at 2112; of XSAVE (2688 at most: no PKRU, no
+//   AMX), for which it is 2752.
 
+        .set    kSseArea, 256
+        .set    kAvxArea, 512
         .set    kArea, 2752
-        .set    kInUse, 2624
-        .set    kMxcsr, 2628
         .set    kFxsave, 2112
+        .set    kInUse, -80             // From %rbp.
+        .set    kMxcsr, -76
+        // In use: x87, AVX-512's three.
+        .set    kNeedsAll, 0xe1
         .set    kInitialMxcsr, 0x1f80
         // Bits of XCR0 that are saved: x87, SSE, AVX, the three of AVX-512.
         .set    kXsaveMask, 0xe7
@@ -105,35 +113,61 @@ yamanote_preempt_probe:
         movq    yamanote_preempt_guard@gottpoff(%rip), %rax
         movq    $0, %fs:(%rax)
 .Lgo:
+        cld
+        subq    $8, %rsp
+        movzbl  yamanote_preempt_vectors(%rip), %eax
+        cmpb    $1, %al
+        je      .Lin_use
         subq    $kArea, %rsp
         andq    $-64, %rsp
-        cld
-
-        movzbl  yamanote_preempt_vectors(%rip), %eax
-        cmpb    $2, %al
-        je      .Lxsave
         testb   %al, %al
-        jz      .Lfxsave
+        jnz     .Lxsave
+        fxsave64 kFxsave(%rsp)
+        fninit
+        jmp     .Lcontrol
 
-        // kInUse: what is in use decides. eax: 0 x87, 1 SSE, 2 upper halves of ymm0-15, 5 masks,
-        // 6 upper halves of zmm0-15, 7 zmm16-31.
+.Lin_use:
+        // eax: 0 x87, 1 SSE, 2 upper halves of ymm0-15, 5 masks, 6 upper halves of
+        // zmm0-15, 7 zmm16-31.
         movl    $1, %ecx
         xgetbv
-        movl    %eax, kInUse(%rsp)
-        stmxcsr kMxcsr(%rsp)
+        movl    %eax, kInUse(%rbp)
+        stmxcsr kMxcsr(%rbp)
+        testl   $kNeedsAll, %eax
+        jnz     .Lsave_all
+        testl   $4, %eax
+        jnz     .Lsave_avx
+        subq    $kSseArea, %rsp
+        andq    $-64, %rsp
+        .irp    n, 0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15
+        movups  %xmm\n, 16*\n(%rsp)
+        .endr
+        jmp     .Lcontrol
+.Lsave_avx:
+        subq    $kAvxArea, %rsp
+        andq    $-64, %rsp
+        .irp    n, 0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15
+        vmovups %ymm\n, 32*\n(%rsp)
+        .endr
+        vzeroupper                      // Others run with clean upper halves.
+        jmp     .Lcontrol
+
+        // x87 or AVX-512. Registers of the latter only if it is in use: there may be none.
+.Lsave_all:
+        subq    $kArea, %rsp
+        andq    $-64, %rsp
         testl   $0xe0, %eax
         jnz     .Lsave_avx512
         testl   $4, %eax
-        jnz     .Lsave_avx
+        jnz     1f
         .irp    n, 0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15
         movups  %xmm\n, 64*\n(%rsp)
         .endr
-        jmp     .Lsave_x87
-.Lsave_avx:
-        .irp    n, 0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15
+        jmp     4f
+1:      .irp    n, 0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15
         vmovups %ymm\n, 64*\n(%rsp)
         .endr
-        jmp     .Lsave_x87
+        jmp     4f
 .Lsave_avx512:
         testl   $0x44, %eax
         jnz     1f
@@ -150,24 +184,20 @@ yamanote_preempt_probe:
         vmovups %zmm\n, 64*\n(%rsp)
         .endr
 3:      testl   $0x20, %eax
-        jz      .Lsave_x87
+        jz      4f
         .irp    n, 0, 1, 2, 3, 4, 5, 6, 7
         kmovq   %k\n, 2048+8*\n(%rsp)
         .endr
-.Lsave_x87:
-        // Others run with the upper halves clean and the x87 registers empty.
+4:      // Others run with the upper halves clean and the x87 registers empty.
         testl   $0xe4, %eax
-        jz      1f
+        jz      5f
         vzeroupper
-1:      testl   $1, %eax
+5:      testl   $1, %eax
         jz      .Lcontrol
         fxsave64 kFxsave(%rsp)
         fninit
         jmp     .Lcontrol
-.Lfxsave:
-        fxsave64 kFxsave(%rsp)
-        fninit
-        jmp     .Lcontrol
+
 .Lxsave:
         leaq    512(%rsp), %rdi         // Its header must begin as zeros.
         xorl    %eax, %eax
@@ -178,6 +208,7 @@ yamanote_preempt_probe:
         xsave64 (%rsp)
         fninit
         vzeroupper
+
 .Lcontrol:
         // Rounding and exceptions for others as the kernel thread began.
         movq    yamanote_preempt_mxcsr@gottpoff(%rip), %rax
@@ -193,34 +224,51 @@ yamanote_preempt_probe:
         call    yamanote_preempt_hit
 
         movzbl  yamanote_preempt_vectors(%rip), %eax
-        cmpb    $2, %al
-        je      .Lxrstor
+        cmpb    $1, %al
+        je      .Lwas_in_use
         testb   %al, %al
-        jz      .Lfxrstor
+        jnz     .Lxrstor
+        fxrstor64 kFxsave(%rsp)
+        jmp     .Lout
 
-        movl    kInUse(%rsp), %eax
-        testl   $1, %eax
-        jz      1f
-        fxrstor64 kFxsave(%rsp)         // Before the vectors: it loads xmm0-15 too.
-1:      testl   $0xe0, %eax
-        jnz     .Lload_avx512
+.Lwas_in_use:
+        movl    kInUse(%rbp), %eax
+        testl   $kNeedsAll, %eax
+        jnz     .Lload_all
         // What is above xmm must be zero, or is loaded below.
         vzeroupper
         testl   $4, %eax
         jnz     .Lload_avx
         .irp    n, 0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15
-        movups  64*\n(%rsp), %xmm\n
+        movups  16*\n(%rsp), %xmm\n
         .endr
         jmp     .Lload_mxcsr
 .Lload_avx:
         .irp    n, 0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15
+        vmovups 32*\n(%rsp), %ymm\n
+        .endr
+        jmp     .Lload_mxcsr
+
+.Lload_all:
+        testl   $1, %eax
+        jz      1f
+        fxrstor64 kFxsave(%rsp)         // Before the vectors: it loads xmm0-15 too.
+1:      vzeroupper
+        testl   $0xe0, %eax
+        jnz     .Lload_avx512
+        testl   $4, %eax
+        jnz     1f
+        .irp    n, 0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15
+        movups  64*\n(%rsp), %xmm\n
+        .endr
+        jmp     .Lload_mxcsr
+1:      .irp    n, 0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15
         vmovups 64*\n(%rsp), %ymm\n
         .endr
         jmp     .Lload_mxcsr
 .Lload_avx512:
         testl   $0x44, %eax
         jnz     1f
-        vzeroupper
         .irp    n, 0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15
         movups  64*\n(%rsp), %xmm\n
         .endr
@@ -239,10 +287,7 @@ yamanote_preempt_probe:
         kmovq   2048+8*\n(%rsp), %k\n
         .endr
 .Lload_mxcsr:
-        ldmxcsr kMxcsr(%rsp)
-        jmp     .Lout
-.Lfxrstor:
-        fxrstor64 kFxsave(%rsp)
+        ldmxcsr kMxcsr(%rbp)
         jmp     .Lout
 .Lxrstor:
         movl    $kXsaveMask, %eax

@@ -110,7 +110,8 @@ bool SendUserInterrupt(int receiver) {
 
 const char* UserInterruptsMissing() {
   return ProcessorHasThem()
-             ? "built without them: the kernel's headers name no uintr calls"
+             ? "built without them: by clang, or the kernel's headers name no "
+               "uintr calls"
              : "the processor has none";
 }
 int ReceiveUserInterrupts() { return -1; }

@@ -207,8 +207,7 @@ void Worker::AtProbe() {
 }
 
 // A user interrupt saves no vector registers.
-[[gnu::target("general-regs-only")]] preempt::RunningTask
-Worker::CurrentTask() {
+YAMANOTE_GENERAL_REGISTERS preempt::RunningTask Worker::CurrentTask() {
   const Worker* const worker = This();
   const UserThread* const thread =
       worker == nullptr ? nullptr : worker->current_;
