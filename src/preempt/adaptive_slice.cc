@@ -5,6 +5,9 @@
 #include <algorithm>
 #include <bit>
 #include <cmath>
+#include <limits>
+
+#include "base/check.h"
 
 namespace yamanote::preempt {
 namespace {
@@ -13,6 +16,8 @@ constexpr int64_t kFirstBinNs = 128;
 constexpr double kLeastServiceNs = 1000;
 constexpr double kFullyBusy = 0.98;
 constexpr double kNearlyBest = 1.03;
+// Half octaves from 1 ns to 10 s are 67.
+constexpr size_t kMostCandidates = 80;
 
 double Nanos(Duration duration) {
   return static_cast<double>(duration.count());
@@ -86,11 +91,14 @@ double MeanSlowdown(const ServiceTimes& services, double busy, Duration slice,
 
 Duration BestSlice(const ServiceTimes& services, double busy, Duration cost,
                    std::span<const Duration> candidates) {
-  std::vector<double> slowdowns;
-  slowdowns.reserve(candidates.size());
-  for (const Duration slice : candidates)
-    slowdowns.push_back(MeanSlowdown(services, busy, slice, cost));
-  const double best = *std::ranges::min_element(slowdowns);
+  // No memory is allocated: the kernel's tick comes here from a signal's handler.
+  YAMANOTE_CHECK(candidates.size() <= kMostCandidates, "too many candidates");
+  std::array<double, kMostCandidates> slowdowns;
+  double best = std::numeric_limits<double>::infinity();
+  for (size_t i = 0; i < candidates.size(); ++i) {
+    slowdowns[i] = MeanSlowdown(services, busy, candidates[i], cost);
+    best = std::min(best, slowdowns[i]);
+  }
   for (size_t i = 0; i < candidates.size(); ++i) {
     if (slowdowns[i] <= best * kNearlyBest) return candidates[i];
   }

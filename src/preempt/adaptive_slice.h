@@ -64,7 +64,8 @@ class AdaptiveSlice {
                 std::memory_order_relaxed);
   }
 
-  // Goes a step towards what is best now, every kInterval. One thread at a time.
+  // Goes a step towards what is best now, every kInterval. One thread at a time;
+  // async-signal-safe.
   void Adapt(Instant now) {
     if (now >= next_) AdaptNow(now);
   }
