@@ -57,7 +57,8 @@ void EnablePreemption() noexcept;
 
 // A probe by hand, for code that the plug-ins do not compile: gives way if this
 // core was asked to. Costs a compare and a branch that is not taken. Any thread;
-// no effect where nobody asks.
+// no effect where nobody asks. It keeps every register: this function may be inlined
+// into one that is compiled for other processors.
 inline void Probe() noexcept {
 #if defined(__x86_64__)
 #if defined(__PIC__) && !defined(__PIE__)
@@ -72,6 +73,7 @@ inline void Probe() noexcept {
       "leaq -128(%%rsp), %%rsp\n\t"
       "call *yamanote_preempt_probe@gotpcrel(%%rip)\n\t"
       ".long 2b - .\n\t"
+      ".byte 0xe7\n\t"
       ".previous"
       : "=&r"(offset)
       :
@@ -86,6 +88,7 @@ inline void Probe() noexcept {
       "leaq -128(%%rsp), %%rsp\n\t"
       "call yamanote_preempt_probe\n\t"
       ".long 2b - .\n\t"
+      ".byte 0xe7\n\t"
       ".previous" ::
           : "cc");
 #endif

@@ -99,31 +99,15 @@ class Inserter {
  public:
   explicit Inserter(llvm::Module& module)
       : module_(module), context_(module.getContext()) {
-    const bool shared = g_options->tls == Tls::kInitialExec;
-    // The call in a shared object goes through the table without the lazy
-    // resolver, which would lose registers.
-    const std::string cold =
-        std::string(
-            "jne 1f\n2:\n\t.subsection 1\n"
-            "1:\tleaq -128(%rsp), %rsp\n\t") +
-        (shared ? "call *yamanote_preempt_probe@GOTPCREL(%rip)"
-                : "call yamanote_preempt_probe") +
-        "\n\t.long 2b - .\n\t.subsection 0";
-    llvm::Type* result = shared ? llvm::Type::getInt64Ty(context_)
-                                : llvm::Type::getVoidTy(context_);
-    probe_ = llvm::InlineAsm::get(
-        llvm::FunctionType::get(result, false),
-        (shared ? "movq yamanote_preempt_flag@gottpoff(%rip), $0\n\t"
-                  "cmpb $$0, %fs:($0)\n\t"
-                : "cmpb $$0, %fs:yamanote_preempt_flag@tpoff\n\t") +
-            cold,
-        shared ? "=&r,~{flags}" : "~{flags}", /*hasSideEffects=*/true);
+    few_alive_ = Assembly(kFewAlive);
+    all_alive_ = Assembly(kAllAlive);
   }
 
   void Probe(llvm::Instruction& before) {
     llvm::IRBuilder<> builder(&before);
     SetLine(builder, before);
-    llvm::CallInst* call = builder.CreateCall(probe_);
+    llvm::CallInst* call = builder.CreateCall(
+        MayUseAvx512(*before.getFunction()) ? all_alive_ : few_alive_);
     call->setDoesNotThrow();
     call->setOnlyAccessesInaccessibleMemory();
     Unsanitized(*call);
@@ -164,6 +148,43 @@ class Inserter {
   }
 
  private:
+  // Which registers may be alive, bits of XCR0: x87, and all of zmm0-15, for a caller
+  // may know that a function leaves upper halves alone; or AVX-512's own too.
+  static constexpr unsigned kFewAlive = 0x47;
+  static constexpr unsigned kAllAlive = 0xe7;
+
+  // A call loses all vector registers, so those are dead here that the function's own
+  // code can't name.
+  static bool MayUseAvx512(const llvm::Function& function) {
+    if (!function.hasFnAttribute("target-features")) return true;
+    const llvm::StringRef features =
+        function.getFnAttribute("target-features").getValueAsString();
+    return features.contains("+avx512") || features.contains("+avx10");
+  }
+
+  llvm::InlineAsm* Assembly(unsigned alive) {
+    const bool shared = g_options->tls == Tls::kInitialExec;
+    // The call in a shared object goes through the table without the lazy
+    // resolver, which would lose registers.
+    const std::string cold =
+        std::string(
+            "jne 1f\n2:\n\t.subsection 1\n"
+            "1:\tleaq -128(%rsp), %rsp\n\t") +
+        (shared ? "call *yamanote_preempt_probe@GOTPCREL(%rip)"
+                : "call yamanote_preempt_probe") +
+        "\n\t.long 2b - .\n\t.byte " + std::to_string(alive) +
+        "\n\t.subsection 0";
+    llvm::Type* result = shared ? llvm::Type::getInt64Ty(context_)
+                                : llvm::Type::getVoidTy(context_);
+    return llvm::InlineAsm::get(
+        llvm::FunctionType::get(result, false),
+        (shared ? "movq yamanote_preempt_flag@gottpoff(%rip), $0\n\t"
+                  "cmpb $$0, %fs:($0)\n\t"
+                : "cmpb $$0, %fs:yamanote_preempt_flag@tpoff\n\t") +
+            cold,
+        shared ? "=&r,~{flags}" : "~{flags}", /*hasSideEffects=*/true);
+  }
+
   llvm::Constant* GuardVariable() {
     llvm::Type* word = llvm::Type::getInt64Ty(context_);
     llvm::Constant* found =
@@ -199,7 +220,8 @@ class Inserter {
 
   llvm::Module& module_;
   llvm::LLVMContext& context_;
-  llvm::InlineAsm* probe_;
+  llvm::InlineAsm* few_alive_;
+  llvm::InlineAsm* all_alive_;
 };
 
 // Before inlining: keeps annotated functions out of their callers, and copies of

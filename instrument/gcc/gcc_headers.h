@@ -22,6 +22,8 @@
 #include <varasm.h>
 #include <calls.h>
 #include <rtl.h>
+#include <regs.h>
+#include <function-abi.h>
 #include <memmodel.h>
 #include <tm_p.h>
 #include <df.h>

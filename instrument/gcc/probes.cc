@@ -6,6 +6,7 @@
 #include <set>
 #include <string>
 #include <unordered_map>
+#include <vector>
 
 #include "instrument/gcc/placement.h"
 
@@ -24,11 +25,19 @@ constexpr Scratch kScratch[] = {
     {R9_REG, "%r9"},  {R10_REG, "%r10"}, {R11_REG, "%r11"},
 };
 
+// Which vector and mask registers a probe keeps, and which it may lose. A preemption
+// saves the former, on a stack that is cold when the task goes on.
+struct Vectors {
+  unsigned alive = 0;  // Bits of XCR0.
+  HARD_REG_SET dead = {};
+};
+
 // A place in a block where nobody waits for the flags.
 struct Place {
   rtx_insn* before = nullptr;  // Null: at the block's end.
   basic_block block = nullptr;
   const Scratch* scratch = nullptr;  // Null: no register is free.
+  Vectors vectors;
 };
 
 const Scratch* FreeRegister(bitmap live) {
@@ -38,8 +47,44 @@ const Scratch* FreeRegister(bitmap live) {
   return nullptr;
 }
 
+// The bits of XCR0 that hold vector or mask register `number`; 0: it is neither. Of
+// the first sixteen the upper halves too, whatever this function is compiled for: a
+// caller may know that it leaves them alone (-fipa-ra).
+unsigned XsaveBits(unsigned number) {
+  if (EXT_REX_SSE_REGNO_P(number)) return 1U << 7;
+  if (SSE_REGNO_P(number)) return 1U << 1 | 1U << 2 | 1U << 6;
+  return MASK_REGNO_P(number) ? 1U << 5 : 0;
+}
+
+bool SavesWhatItChanges(function* fun) {
+  const tree attributes = TYPE_ATTRIBUTES(TREE_TYPE(fun->decl));
+  return lookup_attribute("no_caller_saved_registers", attributes) ||
+         lookup_attribute("interrupt", attributes);
+}
+
+// Where `live` are alive. The modes and registers of x87 count as alive anywhere.
+Vectors VectorsAt(function* fun, bitmap live) {
+  Vectors vectors;
+  vectors.alive = 1U << 0;
+  CLEAR_HARD_REG_SET(vectors.dead);
+  const HARD_REG_SET callers_to_save = crtl->abi->full_reg_clobbers();
+  const bool saves_all = SavesWhatItChanges(fun);
+  for (unsigned i = 0; i < FIRST_PSEUDO_REGISTER; ++i) {
+    const unsigned bits = XsaveBits(i);
+    if (bits == 0 || fixed_regs[i]) continue;
+    if (saves_all || bitmap_bit_p(live, i) ||
+        !TEST_HARD_REG_BIT(callers_to_save, i)) {
+      vectors.alive |= bits;
+    } else {
+      SET_HARD_REG_BIT(vectors.dead, i);
+    }
+  }
+  return vectors;
+}
+
 // Returns whether `block` has a place for a probe, the first one in `place`.
-bool FindPlace(basic_block block, bool wants_scratch, Place* place) {
+bool FindPlace(function* fun, basic_block block, bool wants_scratch,
+               Place* place) {
   bool found = false;
   auto_bitmap live;
   auto consider = [&](rtx_insn* before) {
@@ -49,7 +94,7 @@ bool FindPlace(basic_block block, bool wants_scratch, Place* place) {
     // but not behind a call, which the probe may be for.
     const bool behind_call = before != nullptr && CALL_P(before);
     if (found && wants_scratch && scratch == nullptr && !behind_call) return;
-    *place = {before, block, scratch};
+    *place = {before, block, scratch, VectorsAt(fun, live)};
     found = true;
   };
   bitmap_copy(live, DF_LR_OUT(block));
@@ -67,7 +112,7 @@ bool FindPlace(basic_block block, bool wants_scratch, Place* place) {
 }
 
 // In the language of an assembly statement, where a percent sign is two.
-std::string ProbeText(TlsModel tls, const Scratch* scratch) {
+std::string ProbeText(TlsModel tls, const Scratch* scratch, unsigned alive) {
   std::string text;
   const bool intel = ASSEMBLER_DIALECT == ASM_INTEL;
   if (intel) text += ".att_syntax prefix\n\t";
@@ -91,7 +136,8 @@ std::string ProbeText(TlsModel tls, const Scratch* scratch) {
                            : "*yamanote_preempt_probe@GOTPCREL(%%rip)";
   text += std::string("\n\tjne\t1f\n2:\n\t.subsection 1\n") +
           "1:\tleaq\t-128(%%rsp), %%rsp\n\tcall\t" + target +
-          "\n\t.long\t2b - .\n\t.previous";
+          "\n\t.long\t2b - .\n\t.byte\t" + std::to_string(alive) +
+          "\n\t.previous";
   if (intel) text += "\n\t.intel_syntax noprefix";
   return text;
 }
@@ -121,7 +167,8 @@ class ProbesPass final : public rtl_opt_pass {
     calculate_dominance_info(CDI_DOMINATORS);
     places_.clear();
     const Placement placement = PlaceProbes(
-        fun, *unit_, [this](basic_block block) { return HasPlace(block); });
+        fun, *unit_,
+        [this, fun](basic_block block) { return HasPlace(fun, block); });
     free_dominance_info(CDI_DOMINATORS);
     if (placement.uncut_loops != 0) {
       warning_at(DECL_SOURCE_LOCATION(fun->decl), 0,
@@ -133,7 +180,7 @@ class ProbesPass final : public rtl_opt_pass {
                                  placement.loops.end());
     probed.insert(placement.entry.begin(), placement.entry.end());
     for (basic_block block : probed) {
-      if (HasPlace(block)) Emit(places_[block]);
+      if (HasPlace(fun, block)) Emit(places_[block]);
     }
     const unsigned unlocks = EmitBehindUnlocks(fun);
 
@@ -154,11 +201,12 @@ class ProbesPass final : public rtl_opt_pass {
 
  private:
   // Looks before the first probe is there: a probe would not change the answer.
-  bool HasPlace(basic_block block) {
+  bool HasPlace(function* fun, basic_block block) {
     const auto [at, added] = places_.try_emplace(block);
     Place& place = at->second;
-    if (added && !FindPlace(block, unit_->options.tls == TlsModel::kInitialExec,
-                            &place)) {
+    if (added &&
+        !FindPlace(fun, block, unit_->options.tls == TlsModel::kInitialExec,
+                   &place)) {
       place.block = nullptr;
     }
     return place.block != nullptr;
@@ -171,20 +219,28 @@ class ProbesPass final : public rtl_opt_pass {
                                  ? std::prev(std::end(kScratch))
                                  : nullptr;
     unsigned count = 0;
+    auto_bitmap live;
     basic_block block;
     FOR_EACH_BB_FN(block, fun) {
+      bitmap_copy(live, DF_LR_OUT(block));
+      df_simulate_initialize_backwards(block, live);
       rtx_insn* insn;
-      FOR_BB_INSNS(block, insn) {
-        if (!CALL_P(insn) || !IsUnlock(insn)) continue;
-        emit_insn_after_noloc(ProbeAt(scratch), insn, block);
-        ++count;
+      rtx_insn* previous;
+      FOR_BB_INSNS_REVERSE_SAFE(block, insn, previous) {
+        if (!NONDEBUG_INSN_P(insn)) continue;
+        if (CALL_P(insn) && IsUnlock(insn)) {
+          emit_insn_after_noloc(ProbeAt(scratch, VectorsAt(fun, live)), insn,
+                                block);
+          ++count;
+        }
+        df_simulate_one_insn_backwards(block, insn, live);
       }
     }
     return count;
   }
 
   void Emit(const Place& place) const {
-    rtx probe = ProbeAt(place.scratch);
+    rtx probe = ProbeAt(place.scratch, place.vectors);
     if (place.before != nullptr) {
       emit_insn_before_noloc(probe, place.before, place.block);
     } else {
@@ -192,22 +248,25 @@ class ProbesPass final : public rtl_opt_pass {
     }
   }
 
-  rtx ProbeAt(const Scratch* free) const {
-    const std::string text = ProbeText(unit_->options.tls, free);
+  rtx ProbeAt(const Scratch* free, const Vectors& vectors) const {
+    const std::string text = ProbeText(unit_->options.tls, free, vectors.alive);
     rtx assembly = gen_rtx_ASM_OPERANDS(VOIDmode, ggc_strdup(text.c_str()), "",
                                         0, rtvec_alloc(0), rtvec_alloc(0),
                                         rtvec_alloc(0), UNKNOWN_LOCATION);
     MEM_VOLATILE_P(assembly) = 1;
-    rtx flags = gen_rtx_CLOBBER(VOIDmode, gen_rtx_REG(CCmode, FLAGS_REG));
-    rtvec parts;
-    if (free == nullptr) {
-      parts = gen_rtvec(2, assembly, flags);
-    } else {
-      rtx scratch =
-          gen_rtx_CLOBBER(VOIDmode, gen_rtx_REG(DImode, free->number));
-      parts = gen_rtvec(3, assembly, flags, scratch);
+    std::vector<rtx> parts = {assembly, Clobber(CCmode, FLAGS_REG)};
+    if (free != nullptr) parts.push_back(Clobber(DImode, free->number));
+    // So that a caller that knows what this function changes (-fipa-ra) knows it.
+    for (unsigned i = 0; i < FIRST_PSEUDO_REGISTER; ++i) {
+      if (TEST_HARD_REG_BIT(vectors.dead, i))
+        parts.push_back(Clobber(reg_raw_mode[i], i));
     }
-    return gen_rtx_PARALLEL(VOIDmode, parts);
+    return gen_rtx_PARALLEL(
+        VOIDmode, gen_rtvec_v(static_cast<int>(parts.size()), parts.data()));
+  }
+
+  static rtx Clobber(machine_mode mode, unsigned number) {
+    return gen_rtx_CLOBBER(VOIDmode, gen_rtx_REG(mode, number));
   }
 
   Unit* unit_;

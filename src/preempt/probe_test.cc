@@ -7,6 +7,7 @@
 #include <execinfo.h>
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <array>
 #include <cerrno>
 #include <cstring>
@@ -201,10 +202,39 @@ struct alignas(64) Registers {
   "%%r13\n\t"                                                                  \
   "movq 96(%%rax), %%r14\n\tmovq 104(%%rax), %%r15\n\tmovq (%%rax), %%rax\n\t"
 
-// Sets all registers from `in`, probes with the red zone in use, and writes them
-// to `out`. In assembly as the plug-ins make it.
+// Probes as the plug-ins make them, one for each set of registers that may be alive
+// (bits of XCR0), to be called at any alignment of the stack.
+extern "C" {
+void probe_test_none();
+void probe_test_sse();
+void probe_test_avx();
+void probe_test_all();
+using ProbeCall = void (*)();
+ProbeCall probe_test_call = nullptr;
+}
+#define PROBE(name, alive)                              \
+  asm(".pushsection .text\n"                            \
+      "probe_test_" name                                \
+      ":\n\t"                                           \
+      "leaq -128(%rsp), %rsp\n\t"                       \
+      "call *yamanote_preempt_probe@gotpcrel(%rip)\n\t" \
+      ".long 2f - .\n\t"                                \
+      ".byte " alive                                    \
+      "\n"                                              \
+      "2:\n\t"                                          \
+      "ret\n\t"                                         \
+      ".popsection")
+PROBE("none", "1");
+PROBE("sse", "3");
+PROBE("avx", "7");
+PROBE("all", "0xe7");
+#undef PROBE
+
+// Sets all registers from `in`, makes `call` with the red zone in use, and writes
+// them to `out`.
 [[gnu::noinline]] void RoundTrip(const Registers& in, Registers& out, int level,
-                                 bool x87) {
+                                 bool x87, ProbeCall call) {
+  probe_test_call = call;
   asm volatile("ldmxcsr %0" ::"m"(in.mxcsr));
   if (x87) {
     asm volatile("fldcw %0\n\tfldt %1\n\tfldt %2" ::"m"(in.x87_control),
@@ -238,15 +268,7 @@ struct alignas(64) Registers {
       "movq $0x5eed, -120(%%rsp)\n\t"  // The red zone.
       LOAD_GENERAL
       "cmpq %%rax, %%rax\n\t"
-      "call 3f\n\t"  // As yamanote_preempt_probe is called, at any alignment.
-      "jmp 4f\n"
-      "3:\n\t"
-      "leaq -128(%%rsp), %%rsp\n\t"
-      "call *yamanote_preempt_probe@gotpcrel(%%rip)\n\t"
-      ".long 2f - .\n"
-      "2:\n\t"
-      "ret\n"
-      "4:\n\t"
+      "call *probe_test_call(%%rip)\n\t"
       "pushq %%rax\n\tmovq 8(%%rsp), %%rax\n\t"
       "movq %%rbx, 8(%%rax)\n\tmovq %%rcx, 16(%%rax)\n\tmovq %%rdx, "
       "24(%%rax)\n\t"
@@ -308,6 +330,41 @@ void ForgetRegisters() {
   asm volatile("xrstor64 %0" ::"m"(area), "a"(0xe7), "d"(0) : "memory");
 }
 
+// Fills `in` for a round trip at `level`.
+void Randomise(std::mt19937_64& random, int level, Registers& in) {
+  std::memset(&in, 0, sizeof(in));
+  for (uint64_t& value : in.general) value = random();
+  const size_t registers = level == 2 ? 32 : 16;
+  const size_t bytes = size_t{16} << level;
+  for (size_t i = 0; i < registers; ++i) {
+    for (size_t j = 0; j < bytes; ++j)
+      in.vectors[i][j] = static_cast<uint8_t>(random());
+  }
+  for (uint64_t& value : in.masks) value = level == 2 ? random() : 0;
+  in.x87[0] = 3.25L;
+  in.x87[1] = -1e300L;
+  in.mxcsr = 0x1f80 | (3u << 13);       // Rounds towards zero.
+  in.x87_control = 0x37f | (2u << 10);  // Rounds up.
+}
+
+// Of the vector registers the first `registers`, the first `bytes` of each.
+void ExpectSame(const Registers& in, const Registers& out, bool x87,
+                size_t registers, size_t bytes, int masks) {
+  for (int i = 0; i < 14; ++i)
+    EXPECT_EQ(in.general[i], out.general[i]) << "general register " << i;
+  for (size_t i = 0; i < registers; ++i) {
+    EXPECT_EQ(std::memcmp(in.vectors[i], out.vectors[i], bytes), 0)
+        << "vector register " << i;
+  }
+  for (int i = 0; i < masks; ++i)
+    EXPECT_EQ(in.masks[i], out.masks[i]) << "mask " << i;
+  EXPECT_EQ(in.mxcsr, out.mxcsr & ~0x3fU);
+  if (!x87) return;
+  EXPECT_EQ(in.x87[0], out.x87[0]);
+  EXPECT_EQ(in.x87[1], out.x87[1]);
+  EXPECT_EQ(in.x87_control, out.x87_control);
+}
+
 TEST_F(ProbeTest, EveryRegisterIsAsItWas) {
   SetHandler(&Scramble);
   std::mt19937_64 random(7);
@@ -326,40 +383,75 @@ TEST_F(ProbeTest, EveryRegisterIsAsItWas) {
                    << "vectors " << static_cast<int>(vectors) << ", level "
                    << level << ", x87 " << x87);
       static Registers in, out;
-      std::memset(&in, 0, sizeof(in));
+      Randomise(random, level, in);
       std::memset(&out, 0, sizeof(out));
-      for (uint64_t& value : in.general) value = random();
-      const size_t registers = level == 2 ? 32 : 16;
-      const size_t bytes = size_t{16} << level;
-      for (size_t i = 0; i < registers; ++i) {
-        for (size_t j = 0; j < bytes; ++j)
-          in.vectors[i][j] = static_cast<uint8_t>(random());
-      }
-      for (uint64_t& value : in.masks) value = level == 2 ? random() : 0;
-      in.x87[0] = 3.25L;
-      in.x87[1] = -1e300L;
-      in.mxcsr = 0x1f80 | (3u << 13);       // Rounds towards zero.
-      in.x87_control = 0x37f | (2u << 10);  // Rounds up.
       const int hits = g_hits;
       Raise();
       ForgetRegisters();
-      RoundTrip(in, out, level, x87);
+      RoundTrip(in, out, level, x87, &probe_test_all);
       EXPECT_EQ(g_hits, hits + 1);
-      for (int i = 0; i < 14; ++i)
-        EXPECT_EQ(in.general[i], out.general[i]) << "general register " << i;
-      for (size_t i = 0; i < registers; ++i) {
-        EXPECT_EQ(std::memcmp(in.vectors[i], out.vectors[i], bytes), 0)
-            << "vector register " << i;
-      }
-      for (int i = 0; i < 8; ++i)
-        EXPECT_EQ(in.masks[i], out.masks[i]) << "mask " << i;
-      EXPECT_EQ(in.mxcsr, out.mxcsr & ~0x3fU);
-      if (!x87) continue;
-      EXPECT_EQ(in.x87[0], out.x87[0]);
-      EXPECT_EQ(in.x87[1], out.x87[1]);
-      EXPECT_EQ(in.x87_control, out.x87_control);
+      ExpectSame(in, out, x87, level == 2 ? 32 : 16, size_t{16} << level, 8);
     }
   }
+}
+
+// Whatever else is in use: the C library leaves AVX-512's registers so for good.
+TEST_F(ProbeTest, WhatMayBeAliveIsAsItWas) {
+  SetHandler(&Scramble);
+  std::mt19937_64 random(8);
+  struct {
+    ProbeCall call;
+    int level;  // That the probe knows of; -1: no vector register is alive.
+  } const kProbes[] = {
+      {&probe_test_none, -1}, {&probe_test_sse, 0}, {&probe_test_avx, 1}};
+  for (const auto& [call, alive] : kProbes) {
+    for (int turn = 0; turn <= 2 * BestLevel() + 1; ++turn) {
+      const int level = turn / 2;
+      const bool x87 = turn % 2 == 1;
+      SCOPED_TRACE(testing::Message() << "alive " << alive << ", level "
+                                      << level << ", x87 " << x87);
+      static Registers in, out;
+      Randomise(random, level, in);
+      std::memset(&out, 0, sizeof(out));
+      Raise();
+      ForgetRegisters();
+      RoundTrip(in, out, level, x87, call);
+      const size_t bytes = alive < 0 ? 0 : size_t{16} << std::min(alive, level);
+      ExpectSame(in, out, x87, 16, bytes, 0);
+    }
+  }
+}
+
+// The stack of a preempted task is cold when it goes on.
+TEST_F(ProbeTest, WhatIsNotAliveTakesNoStack) {
+  if (BestVectors() != Vectors::kInUse)
+    GTEST_SKIP() << "this processor does not say which registers are in use";
+  static uintptr_t handler;
+  SetHandler([] {
+    CountAndLower();
+    handler = reinterpret_cast<uintptr_t>(__builtin_frame_address(0));
+  });
+  std::mt19937_64 random(9);
+  static Registers in, out;
+  const int level = BestLevel();
+  Randomise(random, level, in);
+  // An address of the stack that is the same for all of them.
+  const auto here = reinterpret_cast<uintptr_t>(__builtin_frame_address(0));
+  auto depth = [&](ProbeCall call) {
+    Raise();
+    ForgetRegisters();
+    RoundTrip(in, out, level, false, call);
+    EXPECT_EQ(handler % 16, 0U) << "the handler's stack is not aligned";
+    return here - handler;
+  };
+  const uintptr_t none = depth(&probe_test_none);
+  const uintptr_t sse = depth(&probe_test_sse);
+  const uintptr_t avx = depth(&probe_test_avx);
+  const uintptr_t all = depth(&probe_test_all);
+  EXPECT_GE(sse, none + 192);  // 256 less the alignment.
+  EXPECT_LE(sse, none + 320);
+  EXPECT_EQ(avx, sse + (level >= 1 ? 256 : 0));
+  EXPECT_GE(all, avx + (level == 2 ? 2048 : 0));
 }
 
 // What runs meanwhile must find the modes of the kernel thread, not the task's.

@@ -1,19 +1,22 @@
 // probe_x86_64.S - where a probe goes when its core's flag is set (x86-64).
 //
 // docs/probes.md has the contract with the compiler plug-ins. In short: a probe's
-// cold part has skipped the red zone and called yamanote_preempt_probe, and the
-// 32-bit word behind that call says where the function goes on. To the function,
-// nothing happens but a change of the arithmetic flags.
+// cold part has skipped the red zone and called yamanote_preempt_probe, and behind
+// that call a 32-bit word says where the function goes on, and a byte which registers
+// may be alive. To the function, nothing happens but a change of the arithmetic flags.
 //
-// Vector registers are saved by what is in use (XGETBV with ECX=1 says), not with
-// XSAVE and XRSTOR: a probe that is asked and does not switch takes 40 ns so, 203
-// with those (2-vCPU AMD Zen 5 VM, 2026-11-26, least of 30 rounds of 2,000).
-// Upper halves that were zero are made zero again, so that code
-// without AVX behind the probe is not slowed down.
+// Vector registers are saved if they may be alive and are in use (XGETBV with ECX=1
+// says), not with XSAVE and XRSTOR: a probe that is asked and does not switch takes
+// 40 ns so, 203 with those (2-vCPU AMD Zen 5 VM, 2026-11-26, least of 30 rounds of
+// 2,000). What is in use is not enough: the C library's string functions leave
+// AVX-512's upper registers in use in every thread for good.
+// Upper halves are made zero, so that code without AVX behind the probe is not slowed
+// down.
 //
 // The frame, from %rbp upwards: %rbp, where to go on, the red zone. Below: rax rcx
-// rdx rsi rdi r8-r11, what is in use (4 bytes) and mxcsr (4), then the area, aligned
+// rdx rsi rdi r8-r11, what is saved (4 bytes) and mxcsr (4), then the area, aligned
 // to 64, no larger than it must be: a preempted task's stack is cold when it goes on.
+//   none         0
 //   SSE only   256   xmm0-15
 //   AVX        512   ymm0-15
 //   else      2624   xmm, ymm or zmm0-15 (64 bytes each), zmm16-31 (at 1024),
@@ -25,11 +28,13 @@
         .set    kAvxArea, 512
         .set    kArea, 2752
         .set    kFxsave, 2112
-        .set    kInUse, -80             // From %rbp.
+        .set    kSaved, -80             // From %rbp; bits as in XCR0.
         .set    kMxcsr, -76
-        // In use: x87, AVX-512's three.
+        // x87, AVX-512's three.
         .set    kNeedsAll, 0xe1
         .set    kInitialMxcsr, 0x1f80
+        // What may be alive at an instruction of which nothing is known.
+        .set    kAllAlive, 0xe7
         // Bits of XCR0 that are saved: x87, SSE, AVX, the three of AVX-512.
         .set    kXsaveMask, 0xe7
 
@@ -95,6 +100,7 @@ yamanote_preempt_probe:
         .cfi_offset     %r11, -216
         movq    8(%rbp), %rax
         movslq  (%rax), %rcx
+        movzbl  4(%rax), %r8d
         addq    %rcx, %rax
         movq    %rax, 8(%rbp)
 
@@ -128,27 +134,32 @@ yamanote_preempt_probe:
 
 .Lin_use:
         // eax: 0 x87, 1 SSE, 2 upper halves of ymm0-15, 5 masks, 6 upper halves of
-        // zmm0-15, 7 zmm16-31.
+        // zmm0-15, 7 zmm16-31. SSE's are alive even if all are zero.
         movl    $1, %ecx
         xgetbv
-        movl    %eax, kInUse(%rbp)
+        orl     $2, %eax
+        andl    %r8d, %eax
+        movl    %eax, kSaved(%rbp)
         stmxcsr kMxcsr(%rbp)
         testl   $kNeedsAll, %eax
         jnz     .Lsave_all
         testl   $4, %eax
         jnz     .Lsave_avx
-        subq    $kSseArea, %rsp
         andq    $-64, %rsp
+        testl   $2, %eax
+        jz      .Lclean
+        subq    $kSseArea, %rsp
         .irp    n, 0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15
         movups  %xmm\n, 16*\n(%rsp)
         .endr
-        jmp     .Lcontrol
+        jmp     .Lclean
 .Lsave_avx:
         subq    $kAvxArea, %rsp
         andq    $-64, %rsp
         .irp    n, 0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15
         vmovups %ymm\n, 32*\n(%rsp)
         .endr
+.Lclean:
         vzeroupper                      // Others run with clean upper halves.
         jmp     .Lcontrol
 
@@ -189,14 +200,11 @@ yamanote_preempt_probe:
         kmovq   %k\n, 2048+8*\n(%rsp)
         .endr
 4:      // Others run with the upper halves clean and the x87 registers empty.
-        testl   $0xe4, %eax
-        jz      5f
-        vzeroupper
-5:      testl   $1, %eax
-        jz      .Lcontrol
+        testl   $1, %eax
+        jz      .Lclean
         fxsave64 kFxsave(%rsp)
         fninit
-        jmp     .Lcontrol
+        jmp     .Lclean
 
 .Lxsave:
         leaq    512(%rsp), %rdi         // Its header must begin as zeros.
@@ -232,13 +240,15 @@ yamanote_preempt_probe:
         jmp     .Lout
 
 .Lwas_in_use:
-        movl    kInUse(%rbp), %eax
+        movl    kSaved(%rbp), %eax
         testl   $kNeedsAll, %eax
         jnz     .Lload_all
-        // What is above xmm must be zero, or is loaded below.
+        // What is above xmm is not alive or was zero, or is loaded below.
         vzeroupper
         testl   $4, %eax
         jnz     .Lload_avx
+        testl   $2, %eax
+        jz      .Lload_mxcsr
         .irp    n, 0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15
         movups  16*\n(%rsp), %xmm\n
         .endr
@@ -324,6 +334,7 @@ yamanote_preempt_injected:
         .cfi_adjust_cfa_offset 128
         call    yamanote_preempt_probe
         .long   1f - .
+        .byte   kAllAlive
 1:      .cfi_adjust_cfa_offset -128
         popfq
         .cfi_adjust_cfa_offset -8

@@ -1,7 +1,8 @@
 // stand_in.S - yamanote_preempt_probe of the tests; see stand_in.h.
 //
-// On entry: 0(%rsp) the address of the word that says where to go on; above it
-// the 128 bytes of the red zone, then the interrupted stack pointer.
+// On entry: 0(%rsp) the address of the word that says where to go on, and of the byte
+// behind it that says what may be alive: the other vector registers come back changed.
+// Above it the 128 bytes of the red zone, then the interrupted stack pointer.
 
         .text
         .globl  yamanote_preempt_probe
@@ -27,6 +28,9 @@ yamanote_preempt_probe:
         pushq   %r11
         movq    8(%rbp), %rsi
         movslq  (%rsi), %rax
+        movzbl  4(%rsi), %ecx
+        orl     $-256, %ecx             // Beyond the byte: all.
+        pushq   %rcx
         addq    %rax, %rsi
         movq    %rsi, 8(%rbp)
         leaq    144(%rbp), %rdi
@@ -49,7 +53,10 @@ yamanote_preempt_probe:
         vzeroall
         call    stand_in_hit
         // Callee-saved registers were kept by the call; spoil none.
-        movl    $-1, %eax
+        .irp n, 0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15
+        vpcmpeqd %ymm\n, %ymm\n, %ymm\n
+        .endr
+        movl    -80(%rbp), %eax
         movl    $-1, %edx
         xrstor64 (%rsp)
         leaq    -72(%rbp), %rsp

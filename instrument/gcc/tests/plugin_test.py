@@ -401,7 +401,44 @@ class Code(unittest.TestCase):
         self.assertRegex(
             body, r"cmpb\t\$0, %fs:yamanote_preempt_flag@tpoff\s+jne\t1f\s+2:"
             r"\s+\.subsection 1\s+1:\s+leaq\t-128\(%rsp\), %rsp"
-            r"\s+call\tyamanote_preempt_probe\s+\.long\t2b - \.\s+\.previous")
+            r"\s+call\tyamanote_preempt_probe\s+\.long\t2b - \.\s+\.byte\t1\s+\.previous")
+
+    def alive(self, text, *flags):
+        return [int(number) for number in re.findall(
+            r"\.long\t2b - \.\s+\.byte\t(\d+)", self.body(text, *flags))]
+
+    def test_what_may_be_alive(self):
+        numbers = ('extern "C" int f(int* a, int n) { int s = 1; '
+                   'for (int i = 0; i < n; ++i) s = s * 3 + a[i]; return s; }')
+        sums = ('extern "C" double f(double* a, int n) { double s = 1; '
+                'for (int i = 0; i < n; ++i) s = s * 3 + a[i]; return s; }')
+        self.assertEqual(self.alive(numbers), [0x01])
+        self.assertEqual(self.alive(sums), [0x47])
+        self.assertEqual(self.alive(sums, "-O0"), [0x01])
+        # More sums than there are registers; and a mask that the next round needs.
+        many = ('#include <immintrin.h>\nextern "C" __m512d f(const double* a, '
+                'long n) { __m512d s[40] = {};\n#pragma GCC unroll 40\n'
+                'for (long i = 0; i < n; ++i) {\n#pragma GCC unroll 40\n'
+                'for (int k = 0; k < 40; ++k) s[k] += _mm512_loadu_pd(a + 8 * k);'
+                ' a += 320; } __m512d t = s[0];\n#pragma GCC unroll 40\n'
+                'for (int k = 1; k < 40; ++k) t *= s[k]; return t; }')
+        masked = ('#include <immintrin.h>\nextern "C" __m512d f(const double* a, '
+                  'long n, __mmask8 m) { __m512d s = {}; for (long i = 0; i < n; '
+                  '++i) { __m512d x = _mm512_loadu_pd(a + 8 * i); '
+                  's = _mm512_mask_add_pd(s, m, s, x); '
+                  'm = _mm512_cmp_pd_mask(s, x, 1); } return s; }')
+        for text, number in ((many, 0xc7), (masked, 0x67)):
+            found = self.alive(text, "-O2", "-mavx512f")
+            self.assertEqual(set(found), {number})
+
+    def test_a_caller_knows_what_a_probe_loses(self):
+        # Without the clobbers, -fipa-ra keeps v in a register around the call.
+        body = self.body(
+            '[[gnu::noinline]] static int g(int* a, int n) { int s = 1; '
+            'for (int i = 0; i < n; ++i) s = s * 3 + a[i]; return s; } '
+            'extern "C" double f(double v, int* a, int n) '
+            '{ return v * 3 + g(a, n) * v; }')
+        self.assertRegex(body, r"movsd\t%xmm\d, \d*\(%rsp\)")
 
     def test_initial_exec(self):
         text = self.assembly(

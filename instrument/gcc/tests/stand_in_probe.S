@@ -1,7 +1,8 @@
 // stand_in_probe.S - yamanote_preempt_probe for tests of the plug-in.
 //
-// Does what docs/probes.md promises and no more: the arithmetic flags and every
-// byte below the red zone come back changed, all registers as they were.
+// Does what docs/probes.md promises and no more: the arithmetic flags, every byte
+// below the red zone and the vector registers that are not alive come back changed,
+// all others as they were.
 
         .text
         .globl  yamanote_preempt_probe
@@ -15,11 +16,14 @@ yamanote_preempt_probe:
         .cfi_adjust_cfa_offset 8
         pushq   %rcx
         .cfi_adjust_cfa_offset 8
-        // The word behind the call says where the function goes on.
+        // The word behind the call says where the function goes on, the byte behind
+        // that what may be alive.
         movq    16(%rsp), %rax
         movslq  (%rax), %rcx
-        addq    %rcx, %rax
-        movq    %rax, 16(%rsp)
+        addq    %rax, %rcx
+        movq    %rcx, 16(%rsp)
+        movb    4(%rax), %al
+        movb    %al, stand_in_alive(%rip)
         pushfq
         .cfi_adjust_cfa_offset 8
         pushq   %rbx
@@ -57,7 +61,12 @@ yamanote_preempt_probe:
         movdqa  %xmm0, %xmm7
         movdqa  %xmm0, %xmm15
         fxrstor64 (%rsp)
-        movq    %rbx, %rsp
+        testb   $2, stand_in_alive(%rip)
+        jnz     1f
+        .irp n, 0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15
+        pcmpeqd %xmm\n, %xmm\n
+        .endr
+1:      movq    %rbx, %rsp
         .cfi_def_cfa_register %rsp
         popq    %r11
         .cfi_adjust_cfa_offset -8
@@ -93,4 +102,6 @@ yamanote_preempt_probe:
 
         .local  stand_in_noise
         .comm   stand_in_noise, 8, 8
+        .local  stand_in_alive
+        .comm   stand_in_alive, 1, 1
         .section .note.GNU-stack, "", @progbits
