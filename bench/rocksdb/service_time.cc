@@ -12,6 +12,7 @@
 #include <cstdio>
 #include <cstdlib>
 #include <functional>
+#include <sstream>
 #include <string>
 #include <vector>
 
@@ -26,10 +27,11 @@ using namespace yamanote;
 
 // A command of these words.
 std::string Command(const std::vector<std::string>& words) {
-  std::string text = "*" + std::to_string(words.size()) + "\r\n";
+  std::ostringstream text;
+  text << '*' << words.size() << "\r\n";
   for (const std::string& word : words)
-    text += "$" + std::to_string(word.size()) + "\r\n" + word + "\r\n";
-  return text;
+    text << '$' << word.size() << "\r\n" << word << "\r\n";
+  return text.str();
 }
 
 void Measure(const char* name, rocks::RocksdbService& service, int requests,
