@@ -154,8 +154,9 @@ class Inserter {
   static constexpr unsigned kAllAlive = 0xe7;
 
   // A call loses all vector registers, so those are dead here that the function's own
-  // code can't name.
-  static bool MayUseAvx512(const llvm::Function& function) {
+  // code can't name. Not known where the linker may yet inline it into another.
+  bool MayUseAvx512(const llvm::Function& function) const {
+    if (module_.getModuleFlag("EnableSplitLTOUnit") != nullptr) return true;
     if (!function.hasFnAttribute("target-features")) return true;
     const llvm::StringRef features =
         function.getFnAttribute("target-features").getValueAsString();
