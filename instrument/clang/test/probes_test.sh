@@ -112,9 +112,10 @@ inserted=$(grep -c 'call.*yamanote_preempt_probe' "$work/shapes.s")
 loop='int f(int* a, int n) { int s = 1; for (int i = 0; i < n; ++i) s = s * 3 + a[i]; return s; }'
 for case in '71 -O2' '71 -O2 -mavx2' '231 -O2 -mavx512f' '231 -O2 -flto=thin' '231 -O2 -flto=full'; do
   # shellcheck disable=SC2086  # Several words.
-  echo "$loop" | cc "${load[@]}" ${case#* } -S -x c++ - -o "$work/alive.s"
-  grep -qE "\.byte ${case%% *}\b" "$work/alive.s" && ! grep -E '\.byte [0-9]' "$work/alive.s" |
-    grep -qvE "\.byte ${case%% *}\b" || fail "with ${case#* } other registers than ${case%% *} count as alive"
+  echo "$loop" | cc "${load[@]}" ${case#* } -c -emit-llvm -x c++ - -o "$work/alive.bc"
+  alive=$(cc -x ir "$work/alive.bc" -S -emit-llvm -o - | grep -oE '\.byte [0-9]+' | cut -d' ' -f2 |
+    sort -u)
+  [ "$alive" = "${case%% *}" ] || fail "with ${case#* } these may be alive: $alive, not ${case%% *}"
 done
 guards=$(grep -c '^yamanote: .*: guarded' "$work/report")
 [ "$(grep -c 'mov.*, %fs:yamanote_preempt_guard@TPOFF' "$work/shapes.s")" = $((2 * guards)) ] ||
