@@ -165,6 +165,8 @@ class Dedicated final : public Placement {
     return std::min(domain_.Slice(task), kDispatcherSlice);
   }
 
+  bool KeepsTime(CoreId core) const override { return core == kDispatcher; }
+
   Duration PassInterval(CoreId core) const override {
     return core == kDispatcher ? kDispatcherSlice
                                : Placement::PassInterval(core);

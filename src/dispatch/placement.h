@@ -105,6 +105,10 @@ class Placement {
   // needs to keep time. Constant.
   virtual Duration Quantum(CoreId /*core*/) const { return quantum_; }
 
+  // True if `core` has to look after the others' slices while it runs a task: the
+  // task's probes then read the clock, every one. Constant. Default: no core has.
+  virtual bool KeepsTime(CoreId /*core*/) const { return false; }
+
   // Returns how long `task`, just picked for `core`, may run there.
   virtual Duration Slice(const Task& task, CoreId core) = 0;
 

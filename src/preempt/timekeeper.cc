@@ -31,7 +31,11 @@ Timekeeper::Timekeeper(const Cores& cores, const TimekeeperOptions& options)
     if (slice == kNoPreemption) continue;
     interval_ = std::min(interval_, slice / kLooksPerSlice);
   }
-  if (interval_ == kNoPreemption) next_look_ = INT64_MAX;  // Nobody looks.
+  if (interval_ == kNoPreemption) {
+    next_look_ = INT64_MAX;  // Nobody looks.
+  } else if (count_ > 1) {
+    pause_ = (kLooksPerSlice / 4 - 1) * interval_;
+  }
 }
 
 void Timekeeper::Enter(CoreId core) {

@@ -81,6 +81,11 @@ class Parking {
     return slots_[core].state.load(std::memory_order_seq_cst) == State::kParked;
   }
 
+  // True if a worker looks for work. A hint unless a full fence precedes.
+  bool AnySpinning() const {
+    return spinning_.load(std::memory_order_relaxed) != 0;
+  }
+
   // A worker that will sleep as the watcher sleeps for all: it must use the
   // earliest timer of all cores.
   bool work_moves() const { return work_moves_; }

@@ -36,7 +36,6 @@ std::unique_ptr<Runtime> Make(unsigned cores,
   RuntimeOptions options;
   options.cores = cores;
   options.pin = false;     // Tests run beside each other.
-  options.spin = 0us;      // No idle core keeps time by itself.
   options.watchdog = 0us;  // The test's time is not the tasks'.
   options.scheduling = FindPreset(preset).value();
   options.scheduling.slice = kSlice;
@@ -44,7 +43,7 @@ std::unique_ptr<Runtime> Make(unsigned cores,
 }
 
 // Keeps time for `runtime`: every Tick() is one slice later than the one before,
-// and later than any instant that a worker could pass.
+// and later than any instant that a worker could pass; so workers never look.
 class Keeper {
  public:
   explicit Keeper(Runtime& runtime)

@@ -42,6 +42,8 @@ namespace yamanote::worker {
   // microsecond.
   slice_end_ = kSliceNotStarted;
   if (wants_run_time_) run_start_ = Clock::now();
+  if (keeps_time_) [[unlikely]]
+    AskItself();
 }
 
 [[gnu::always_inline]] inline bool Worker::AttachStack(UserThread& thread) {

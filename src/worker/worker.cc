@@ -34,6 +34,8 @@ Worker::Worker(Engine& engine, CoreId core)
       observes_stops_(placement_.ObservesStops()),
       quantum_(placement_.Quantum(core)),
       pass_interval_(placement_.PassInterval(core)),
+      look_interval_(std::min(pass_interval_, engine.timekeeper().pause())),
+      keeps_time_(engine.timekeeper().needed() && placement_.KeepsTime(core)),
       random_(0x9e3779b97f4a7c15ULL * (core + 1)),
       threads_(engine.threads()),
       stacks_(engine.stacks()) {}
@@ -177,7 +179,7 @@ bool Worker::CheckPreempt() {
     // starts anew so that this costs a look per slice, not one per check.
     worker->StartSlice(now);
     if (now - worker->last_pass_ < kLookInterval) return false;
-    worker->stops_until_pass_ = 1;
+    worker->WantPass();
   }
   Preempt(worker);
   return true;
@@ -187,6 +189,10 @@ void Worker::AtProbe() {
   Worker* const worker = This();
   if (worker == nullptr) {  // A kernel thread that was a worker's child.
     preempt::Answer(preempt::OwnState());
+    return;
+  }
+  if (worker->keeps_time_) {
+    AtKeepersProbe(worker);
     return;
   }
   const preempt::Request request = preempt::Answer(*worker->preempt_);
@@ -200,10 +206,25 @@ void Worker::AtProbe() {
   // Nothing waits that is known of: what arrived meanwhile is seen by a pass.
   if (!placement.HasWork(worker->core_)) {
     if (Clock::now() - worker->last_pass_ < kLookInterval) return;
-    worker->stops_until_pass_ = 1;
+    worker->WantPass();
   }
   Bump(worker->preemptions_);
   Preempt(worker);
+}
+
+// Nobody keeps time for a core that keeps it for the others, so its tasks' probes
+// read the clock: each is asked. Source: Iyer et al., "Achieving Microsecond-Scale
+// Tail Latency Efficiently with Approximate Optimal Scheduling" (Concord), SOSP
+// 2023, section 3.3: the dispatcher runs requests that read the time-stamp counter.
+void Worker::AtKeepersProbe(Worker* worker) {
+  preempt::Answer(*worker->preempt_);
+  if (worker->current_ == nullptr) return;  // Code that runs on the base.
+  worker->engine_.timekeeper().Keep(Clock::now());
+  if (CheckPreempt()) {
+    Bump(This()->preemptions_);  // Perhaps another one by now.
+  } else {
+    worker->AskItself();
+  }
 }
 
 // A user interrupt saves no vector registers.
@@ -217,9 +238,14 @@ YAMANOTE_GENERAL_REGISTERS preempt::RunningTask Worker::CurrentTask() {
           .stack_bottom = reinterpret_cast<uintptr_t>(thread->stack->bottom)};
 }
 
+// From a signal's handler, wherever the thread stands.
 void Worker::AtTick() {
-  if (Worker* const worker = This())
-    worker->engine_.timekeeper().Keep(Clock::now());
+  Worker* const worker = This();
+  if (worker == nullptr) return;
+  worker->engine_.timekeeper().Keep(Clock::now());
+  // All others sleep: one of them keeps time from now on.
+  if (worker->placement_.HasWork(worker->core_))
+    worker->engine_.parking().Notify({dispatch::Notify::kAnyone, kNoCore});
 }
 
 // ---- The life of a stack ----------------------------------------------------
@@ -269,18 +295,26 @@ void Worker::StackMain(void* argument) {
 
 // ---- The pass ---------------------------------------------------------------
 
-void Worker::AdaptPassCount(Instant now) {
-  const Duration elapsed = now - last_pass_;
-  last_pass_ = now;
-  if (elapsed > 2 * pass_interval_) {
-    stops_per_pass_ = stops_per_pass_ > 1 ? stops_per_pass_ / 2 : 1;
-  } else if (elapsed < pass_interval_ / 2 && stops_until_pass_ == 0) {
+void Worker::AdaptLookCount(Instant now) {
+  const Duration elapsed = now - last_look_;
+  last_look_ = now;
+  if (elapsed > 2 * look_interval_) {
+    stops_per_look_ = stops_per_look_ > 1 ? stops_per_look_ / 2 : 1;
+  } else if (elapsed < look_interval_ / 2 && stops_until_look_ == 0) {
     // Only if the count ran out: a pass because the queue was empty says
     // nothing about how fast tasks stop.
-    stops_per_pass_ = stops_per_pass_ < kMostStopsPerPass ? stops_per_pass_ * 2
-                                                          : kMostStopsPerPass;
+    stops_per_look_ = stops_per_look_ < kMostStopsPerLook ? stops_per_look_ * 2
+                                                          : kMostStopsPerLook;
   }
-  stops_until_pass_ = stops_per_pass_;
+  stops_until_look_ = stops_per_look_;
+}
+
+[[gnu::noinline]] bool Worker::LookAtClock() {
+  const Instant now = Clock::now();
+  AdaptLookCount(now);
+  engine_.timekeeper().KeepInPassing(now);
+  return now - last_pass_ >= pass_interval_ - look_interval_ / 2 ||
+         pump_asked_.load(std::memory_order_relaxed);
 }
 
 bool Worker::RunPump(Instant now, bool idle) {
@@ -303,7 +337,8 @@ bool Worker::RunPump(Instant now, bool idle) {
 
 UserThread* Worker::Pass() {
   const Instant now = Clock::now();
-  AdaptPassCount(now);
+  AdaptLookCount(now);
+  last_pass_ = now;
   engine_.timekeeper().Keep(now);
   passes_.store(passes_.load(std::memory_order_relaxed) + 1,
                 std::memory_order_release);
@@ -409,6 +444,15 @@ Instant Worker::EarliestTimer() const {
   return earliest;
 }
 
+bool Worker::KeepsTimeForOthers() const {
+  if (!engine_.timekeeper().needed() || engine_.parking().AnySpinning())
+    return false;
+  for (CoreId core = 0; core < engine_.cores(); ++core) {
+    if (core != core_ && placement_.HasWork(core)) return true;
+  }
+  return false;
+}
+
 UserThread* Worker::Found(UserThread* thread) {
   Parking& parking = engine_.parking();
   if (parking.EndSpinWithWork(core_) &&
@@ -438,7 +482,7 @@ UserThread* Worker::Idle() {
     parking.BeginPark(core_);
     if (placement_.HasWork(core_) ||
         pump_asked_.load(std::memory_order_relaxed) || engine_.stopping() ||
-        EarliestTimer() <= last_pass_) {
+        EarliestTimer() <= last_pass_ || KeepsTimeForOthers()) {
       parking.CancelPark(core_);
       park_after = last_pass_ + kLookPause;
       continue;

@@ -124,7 +124,7 @@ class alignas(base::kNoSharing) Worker {
   // wake each other on the other core pay 170 ns a hand-over with looks every
   // 1 us, 115 ns with 3 us and 55 ns with none (2-vCPU VM, 2026-11-25).
   static constexpr Duration kLookPause = std::chrono::microseconds(3);
-  static constexpr uint32_t kMostStopsPerPass = 256;
+  static constexpr uint32_t kMostStopsPerLook = 256;
   // So many preempted tasks for each core are a crowd, and slices are so many
   // times as long then. Not for ever: who spins until another task has run must
   // give way some day.
@@ -165,10 +165,22 @@ class alignas(base::kNoSharing) Worker {
   void Stopping(UserThread& thread, Stop why);
   void Entering(UserThread& thread);
   bool AttachStack(UserThread& thread);
+  // At every stop. Now and then it reads the clock, and keeps time for the others.
   bool PassDue() {
-    return --stops_until_pass_ == 0 ||
-           pump_asked_.load(std::memory_order_relaxed);
+    if (--stops_until_look_ == 0) return LookAtClock();
+    return pump_asked_.load(std::memory_order_relaxed);
   }
+  bool LookAtClock();
+  // The next stop makes a pass.
+  void WantPass() {
+    last_pass_ = Instant{};
+    stops_until_look_ = 1;
+  }
+  // A core that keeps time while it runs a task: the task's next probe asks it.
+  void AskItself() {
+    preempt::Ask(*preempt_, {.progress = reschedules(), .ran = {}});
+  }
+  static void AtKeepersProbe(Worker* worker);
   // What a stopping thread's core runs next without a pass; nullptr: go to
   // base.
   UserThread* PickSuccessor();
@@ -191,7 +203,10 @@ class alignas(base::kNoSharing) Worker {
   UserThread* HelpOthers(Instant now);
   UserThread* Idle();
   UserThread* Found(UserThread* thread);
-  void AdaptPassCount(Instant now);
+  void AdaptLookCount(Instant now);
+  // What waits for others they can't take, and nobody else is awake to tell them
+  // that their slices are over.
+  bool KeepsTimeForOthers() const;
   Instant EarliestTimer() const;
 
   Engine& engine_;
@@ -204,13 +219,15 @@ class alignas(base::kNoSharing) Worker {
   const bool observes_stops_;
   const Duration quantum_;  // kNoPreemption: no slices.
   const Duration pass_interval_;
+  const Duration look_interval_;  // At the clock, if tasks stop so often.
+  const bool keeps_time_;         // While it runs tasks, too.
 
   // This thread only, read and written at every switch.
   UserThread* current_ = nullptr;
   ExceptionState* exceptions_ = nullptr;     // The kernel thread's own.
   preempt::ThreadState* preempt_ = nullptr;  // The same.
-  uint32_t stops_until_pass_ = 1;
-  uint32_t stops_per_pass_ = 1;
+  uint32_t stops_until_look_ = 1;
+  uint32_t stops_per_look_ = 1;
   Instant slice_end_ = kNever;
   Instant run_start_{};
   Context base_;
@@ -223,6 +240,7 @@ class alignas(base::kNoSharing) Worker {
   uint64_t next_id_ = 0;
   uint64_t ids_end_ = 0;
   Instant last_pass_{};
+  Instant last_look_{};  // At the clock.
   Instant next_look_{};  // An idle core's, at other cores.
   uint64_t random_ = 0;
   Pump* pump_ = nullptr;  // The engine's, as this pass found it.

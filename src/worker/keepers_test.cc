@@ -1,0 +1,104 @@
+// keepers_test.cc - slices end although no core is idle and awake: whoever there is
+// keeps time.
+//
+// Tasks hand a turn on to each other by spinning, so many thousand times that the
+// kernel's tick, which ends a slice every 8 ms, would take longer than the test may.
+
+#include <gtest/gtest.h>
+
+#include <atomic>
+#include <memory>
+#include <utility>
+
+#include "dispatch/flow.h"
+#include "worker/engine.h"
+#include "worker/spawn.h"
+#include "yamanote/preempt.h"
+#include "yamanote/runtime.h"
+#include "yamanote/thread.h"
+
+namespace yamanote::worker {
+namespace {
+
+using namespace std::chrono_literals;
+
+constexpr int kTurns = 30'000;
+
+struct Turns {
+  int players = 0;
+  std::atomic<int> turn{0};
+  std::atomic<int> seats{0};
+  std::atomic<int> left{0};
+
+  bool over() const { return turn >= kTurns; }
+};
+
+void Play(void* argument) {
+  auto& turns = *static_cast<Turns*>(argument);
+  const int seat = turns.seats++;
+  while (!turns.over()) {
+    if (turns.turn % turns.players == seat) ++turns.turn;
+    Probe();
+  }
+  ++turns.left;
+}
+
+void YieldMeanwhile(void* argument) {
+  auto& turns = *static_cast<Turns*>(argument);
+  while (!turns.over()) this_thread::yield();
+  ++turns.left;
+}
+
+std::unique_ptr<Runtime> Make(Scheduling scheduling) {
+  scheduling.order = "rr";
+  scheduling.slice = 5us;
+  return Runtime::Create({.cores = 2,
+                          .pin = false,
+                          .scheduling = std::move(scheduling),
+                          .spin = 0us})
+      .value();
+}
+
+uint64_t FlowOf(CoreId core) {
+  uint64_t flow = 1;
+  while (dispatch::HomeOfFlow(flow, 2) != core) ++flow;
+  return flow;
+}
+
+void Start(void (*entry)(void*), CoreId core, Turns& turns) {
+  ASSERT_TRUE(Spawn({.flow = FlowOf(core)}, entry, &turns));
+}
+
+// Returns when all have left, which is long before the runtime ends.
+void WaitFor(Runtime& runtime, Turns& turns, int tasks) {
+  runtime.Run([&] {
+    while (turns.left < tasks) this_thread::sleep_for(1ms);
+  });
+  EXPECT_GE(runtime.stats().preemptions, uint64_t{kTurns} / 2);
+}
+
+TEST(KeepersTest, AnIdleCoreDoesNotSleepWhileItIsNeeded) {
+  const auto runtime = Make({.placement = PlacementKind::kPartitioned});
+  Turns turns{.players = 2};
+  for (int i = 0; i < 2; ++i) Start(&Play, 1, turns);
+  WaitFor(*runtime, turns, 2);
+}
+
+TEST(KeepersTest, ABusyCoreKeepsTimeBetweenTasks) {
+  const auto runtime = Make({.placement = PlacementKind::kPartitioned});
+  Turns turns{.players = 2};
+  for (int i = 0; i < 2; ++i) Start(&Play, 1, turns);
+  for (int i = 0; i < 2; ++i) Start(&YieldMeanwhile, 0, turns);
+  WaitFor(*runtime, turns, 4);
+}
+
+TEST(KeepersTest, ADispatcherThatRunsATaskKeepsTimeForItToo) {
+  const auto runtime = Make({.placement = PlacementKind::kCentral,
+                             .dispatcher = DispatcherKind::kDedicated});
+  Turns turns{.players = 3};
+  for (int i = 0; i < 3; ++i) Start(&Play, 0, turns);
+  WaitFor(*runtime, turns, 3);
+}
+
+}  // namespace
+}  // namespace yamanote::worker
