@@ -6,6 +6,8 @@
 #include <cstring>
 #include <span>
 
+#include "base/check.h"
+
 namespace yamanote::kv {
 
 ShardStats& ShardStats::operator+=(const ShardStats& other) {
@@ -106,10 +108,11 @@ Item* Shard::Find(const Key& key, Seconds now, Absence* absence) {
 }
 
 bool Shard::MakeRoom(size_t blocks, Seconds now) {
-  if (blocks > arena_.usable_blocks()) return false;
+  if (blocks + pinned_blocks_ > arena_.usable_blocks()) return false;
   int chances = kSecondChances;
   while (arena_.free_blocks() < blocks) {
-    if (oldest_ == kNoBlock) return false;  // The rest is pinned.
+    YAMANOTE_CHECK(oldest_ != kNoBlock,
+                   "blocks in use are neither pinned nor an item's");
     Item& victim = arena_.At(oldest_);
     const bool dead = IsFlushed(victim) || IsExpired(victim, now);
     if (!dead && victim.Has(Item::kVisited) && chances > 0) {
@@ -143,6 +146,7 @@ Item* Shard::Allocate(const Key& key, size_t value_bytes, Seconds now) {
   item.flags = 0;
   item.value_bytes = static_cast<uint32_t>(value_bytes);
   item.pins = 1;
+  pinned_blocks_ += blocks;
   item.key_bytes = static_cast<uint8_t>(key.bytes.size());
   item.bits = 0;
   arena_.Write(item, 0, std::as_bytes(std::span(key.bytes)));

@@ -83,7 +83,7 @@ class alignas(base::kNoSharing) Shard {
 
   // Returns an unlinked item, pinned once, with its key in place, room for
   // `value_bytes`, and every other field zero. Evicts what must go. nullptr if
-  // there is not that much room even then.
+  // there is not that much room beside what is pinned; then nothing is evicted.
   Item* Allocate(const Key& key, size_t value_bytes, Seconds now);
 
   // Makes a pinned, unlinked item the newest one. Requires: no other item of
@@ -91,9 +91,13 @@ class alignas(base::kNoSharing) Shard {
   void Link(const Key& key, Item& item);
   void Unlink(Item& item);
 
-  void Pin(Item& item) { ++item.pins; }
+  void Pin(Item& item) {
+    if (item.pins++ == 0) pinned_blocks_ += BlocksOf(item);
+  }
   void Unpin(Item& item) {
-    if (--item.pins == 0 && !item.Has(Item::kLinked)) Free(item);
+    if (--item.pins != 0) return;
+    pinned_blocks_ -= BlocksOf(item);
+    if (!item.Has(Item::kLinked)) Free(item);
   }
 
   void MarkRead(Item& item, Seconds now) {
@@ -136,9 +140,10 @@ class alignas(base::kNoSharing) Shard {
     return item.expires != kNeverExpires && item.expires <= now;
   }
   bool MakeRoom(size_t blocks, Seconds now);
-  void Free(Item& item) {
-    arena_.Free(item, BlocksFor(item.key_bytes + item.value_bytes));
+  static size_t BlocksOf(const Item& item) {
+    return BlocksFor(item.key_bytes + item.value_bytes);
   }
+  void Free(Item& item) { arena_.Free(item, BlocksOf(item)); }
   void SetBucket(BlockIndex& slot, BlockIndex value);
   void QueuePush(Item& item);
   void QueueRemove(Item& item);
@@ -156,6 +161,7 @@ class alignas(base::kNoSharing) Shard {
   BlockIndex newest_ = kNoBlock;
   BlockIndex oldest_ = kNoBlock;
   size_t items_ = 0;
+  size_t pinned_blocks_ = 0;  // Of pinned items: evicting those frees nothing.
   uint64_t last_cas_ = 0;
   uint32_t flush_epoch_ = 0;
   Seconds flush_at_ = 0;  // 0: no flush is due later.

@@ -217,7 +217,7 @@ Outcome Store::Delete(const Key& key, Seconds now,
   if (options.drop_value) {
     Item* const empty = Rewrite(shard, key, *item, "", now);
     if (empty == nullptr) {
-      if (Item* const left = shard.Find(key, now)) shard.Unlink(*left);
+      shard.Unlink(*item);
       return Outcome::kDone;  // Gone altogether, which a cache may do.
     }
     item = empty;

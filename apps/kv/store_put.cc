@@ -178,7 +178,7 @@ void Store::PutTooLarge(const Key& key, Seconds now, StoreMode mode) {
 }
 
 // Puts an item with a short value in the place of `old`, which is linked, and
-// keeps the rest as it was. Returns it, or nullptr, with `old` gone or not, if
+// keeps the rest as it was. Returns it, or nullptr, with `old` as it was, if
 // there is no room.
 Item* Store::Rewrite(Shard& shard, const Key& key, Item& old,
                      std::string_view value, Seconds now) {

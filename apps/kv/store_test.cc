@@ -222,8 +222,47 @@ TEST(StoreTest, NoRoomIsAnErrorAndDropsTheOldValue) {
   EXPECT_EQ(Set(*store, "other", large), Outcome::kNoMemory);
   EXPECT_EQ(Get(*store, "other"), "(none)");
   EXPECT_EQ(store->Stats().counts.store_no_memory, 1u);
+  EXPECT_EQ(store->Stats().items, 7u);
   for (Value& value : pinned) value.Release();
   EXPECT_EQ(Set(*store, "other", large), Outcome::kDone);
+}
+
+// What readers keep can't be evicted; where the rest does not suffice, it stays.
+TEST(StoreTest, WhatCannotMakeEnoughRoomIsNotEvicted) {
+  const auto store = MakeStore(OneShard());
+  const std::string large(128 << 10, 'a');
+  const size_t blocks = BlocksFor(large.size() + 1);
+  Value pinned[7];
+  Value again;  // A second reader of one value keeps no more memory.
+  for (int i = 0; i < 7; ++i) {
+    const std::string key = std::to_string(i);
+    ASSERT_EQ(Set(*store, key, large), Outcome::kDone);
+    ASSERT_TRUE(store->Get(store->MakeKey(key), 10, {}, pinned[i]));
+  }
+  ASSERT_TRUE(store->Get(store->MakeKey("0"), 10, {}, again));
+  const size_t left = store->Stats().blocks - 7 * blocks;
+  ASSERT_LT(left, blocks);
+  for (size_t i = 0; i < left; ++i)
+    ASSERT_EQ(Set(*store, "key:" + std::to_string(i), "v"), Outcome::kDone);
+
+  EXPECT_EQ(Set(*store, "x", large), Outcome::kNoMemory);
+  EXPECT_EQ(store->Stats().counts.evictions, 0u);
+  EXPECT_EQ(store->Stats().items, 7 + left);
+
+  // Exactly the rest fits, and not a byte more.
+  again.Release();
+  const size_t rest = kFirstPayload + (left - 1) * kLaterPayload - 1;
+  EXPECT_EQ(Set(*store, "x", std::string(rest + 1, 'a')), Outcome::kNoMemory);
+  EXPECT_EQ(store->Stats().counts.evictions, 0u);
+  EXPECT_EQ(Set(*store, "x", std::string(rest, 'a')), Outcome::kDone);
+  EXPECT_EQ(Get(*store, "key:0"), "(none)");
+
+  // One reader less: there is room again.
+  pinned[0].Release();
+  EXPECT_EQ(Set(*store, "y", large), Outcome::kDone);
+  for (Value& value : pinned) value.Release();
+  for (int i = 0; i < 100; ++i)
+    ASSERT_EQ(Set(*store, "y" + std::to_string(i), large), Outcome::kDone);
 }
 
 // Appending to the only item evicts nothing of it while it is copied.

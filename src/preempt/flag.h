@@ -18,6 +18,16 @@
 
 namespace yamanote::preempt {
 
+// Who takes user interrupts (user_interrupt.h): the kernel's descriptor, and a count
+// that makes those different that had the same one in turn (until 2^32 have been).
+struct Receiver {
+  uint32_t count = 0;  // 0: none.
+  int descriptor = 0;
+
+  explicit operator bool() const { return count != 0; }
+  bool operator==(const Receiver&) const = default;
+};
+
 struct ThreadState {
   // Not 0: the task should give way at its next probe. Release in Ask() pairs
   // with acquire in Answer().
@@ -29,8 +39,9 @@ struct ThreadState {
   std::atomic<int64_t> ran{0};
   // Why it was interrupted, and has not answered yet: bits of interrupt.h.
   std::atomic<uint8_t> interrupts{0};
-  // 1 + what sends it user interrupts; 0: nothing does.
-  std::atomic<int> receiver{0};
+  // Written by the thread itself while no timekeeper knows it; guarded by the
+  // timekeeper's lock in between.
+  Receiver receiver;
 
   // Probes in frames below this stack address do not give way; 0: none.
   alignas(base::kCacheLine) uintptr_t guard = 0;

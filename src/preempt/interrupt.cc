@@ -156,10 +156,9 @@ void InstallInterrupts(const Host& host, bool injects, bool user_interrupts) {
 }
 
 void Interrupt(ThreadState& state, pid_t tid, uint8_t reason) {
-  if (reason == kGiveWay && g_user_interrupts) {
-    const int receiver = state.receiver.load(std::memory_order_relaxed) - 1;
-    if (receiver >= 0 && SendUserInterrupt(receiver)) return;
-  }
+  if (reason == kGiveWay && g_user_interrupts && state.receiver &&
+      SendUserInterrupt(state.receiver))
+    return;
   // Release: pairs with the handler.
   if ((state.interrupts.fetch_or(reason, std::memory_order_release) & reason) !=
       0)

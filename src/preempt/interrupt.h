@@ -55,7 +55,8 @@ void InstallInterrupts(const Host& host, bool injects, bool user_interrupts);
 RunningTask CurrentTask();
 
 // Interrupts the kernel thread `tid`, whose state that is, unless it still has to
-// answer the last time for the same reason. Any thread; 10 us for a signal.
+// answer the last time for the same reason. Any thread that keeps `tid` from ending
+// meanwhile, as the timekeeper's lock does; 10 us for a signal.
 void Interrupt(ThreadState& state, pid_t tid, uint8_t reason);
 
 // How long the kernel thread `tid` of this process has been ready and had no CPU, so

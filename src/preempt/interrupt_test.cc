@@ -7,6 +7,7 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
+#include <array>
 #include <atomic>
 #include <csignal>
 #include <string>
@@ -16,6 +17,8 @@
 #include "preempt/inject.h"
 #include "preempt/mechanism.h"
 #include "preempt/probe.h"
+#include "preempt/timekeeper.h"
+#include "preempt/user_interrupt.h"
 #include "yamanote/preempt.h"
 
 namespace yamanote::preempt {
@@ -209,6 +212,110 @@ TEST(WaitedForCpuTest, ADelayIsReadAndAnUnknownThreadHasNone) {
   EXPECT_GE(WaitedForCpu(OwnTid()), Duration::zero());
   EXPECT_LT(WaitedForCpu(OwnTid()), 1h);
   EXPECT_EQ(WaitedForCpu(0), Duration::zero());
+}
+
+// A core that stands still, with something waiting.
+class StuckCore final : public Cores {
+ public:
+  uint64_t Progress(CoreId) const override { return 1; }
+  bool Waits(CoreId) const override { return true; }
+};
+
+// What ends then (its receiver, its thread) nobody uses any more.
+TEST(TimekeeperTest, AThreadThatHasLeftIsNeitherAskedNorInterrupted) {
+  if (kSignalsAreHeldBack) GTEST_SKIP() << "ThreadSanitizer delays signals";
+  signal(kSignalNumber, [](int) { ++g_hits; });
+  g_hits = 0;
+  const StuckCore cores;
+  Timekeeper timekeeper(cores, {.slices = {1us}, .interrupt_after = 1us});
+  Instant now = Clock::now();
+  const auto keep = [&] {
+    for (int i = 0; i < 10; ++i) timekeeper.Keep(now += 1ms);
+  };
+  timekeeper.Enter(0);
+  keep();
+  EXPECT_EQ(OwnState().flag, 1);
+  EXPECT_GE(g_hits, 1);
+  timekeeper.Exit(0);
+  EXPECT_EQ(OwnState().flag, 0);
+  g_hits = 0;
+  OwnState().interrupts = 0;
+  keep();
+  EXPECT_EQ(OwnState().flag, 0);
+  EXPECT_EQ(g_hits, 0);
+  signal(kSignalNumber, SIG_DFL);
+}
+
+// As the first of Intel's patches: closing a descriptor frees its index for whoever is next.
+class FakeKernel {
+ public:
+  long Enroll(int descriptor) {
+    ++calls;
+    for (long index = 0; index < 256; ++index) {
+      if (descriptors_[static_cast<size_t>(index)] != 0) continue;
+      descriptors_[static_cast<size_t>(index)] = descriptor;
+      return index;
+    }
+    return -1;
+  }
+  void Close(int descriptor) {
+    for (int& each : descriptors_)
+      if (each == descriptor) each = 0;
+  }
+  int DescriptorOf(long index) const {
+    return descriptors_[static_cast<size_t>(index)];
+  }
+
+  int calls = 0;
+
+ private:
+  std::array<int, 256> descriptors_{};
+};
+
+TEST(SenderIndexesTest, EachReceiverIsEnrolledOnce) {
+  FakeKernel kernel;
+  SenderIndexes indexes;
+  const auto enroll = [&](int descriptor) { return kernel.Enroll(descriptor); };
+  const long first = indexes.Find({.count = 1, .descriptor = 7}, enroll);
+  const long second = indexes.Find({.count = 2, .descriptor = 8}, enroll);
+  EXPECT_NE(first, second);
+  EXPECT_EQ(indexes.Find({.count = 1, .descriptor = 7}, enroll), first);
+  EXPECT_EQ(indexes.Find({.count = 2, .descriptor = 8}, enroll), second);
+  EXPECT_EQ(kernel.calls, 2);
+}
+
+// The index that was remembered for the former one is another receiver's by now.
+TEST(SenderIndexesTest, TheNextReceiverWithADescriptorGetsAnIndexOfItsOwn) {
+  FakeKernel kernel;
+  SenderIndexes indexes;
+  const auto enroll = [&](int descriptor) { return kernel.Enroll(descriptor); };
+  const long former = indexes.Find({.count = 1, .descriptor = 7}, enroll);
+  kernel.Close(7);
+  const long other = indexes.Find({.count = 2, .descriptor = 8}, enroll);
+  ASSERT_EQ(other, former);
+  const long next = indexes.Find({.count = 3, .descriptor = 7}, enroll);
+  EXPECT_EQ(kernel.DescriptorOf(next), 7);
+  EXPECT_EQ(indexes.Find({.count = 3, .descriptor = 7}, enroll), next);
+  EXPECT_EQ(indexes.Find({.count = 2, .descriptor = 8}, enroll), other);
+  EXPECT_EQ(kernel.calls, 3);
+}
+
+TEST(SenderIndexesTest, ARefusalIsNotRememberedAndTheTableIsBounded) {
+  FakeKernel kernel;
+  SenderIndexes indexes;
+  const auto enroll = [&](int descriptor) { return kernel.Enroll(descriptor); };
+  const auto refuse = [](int) { return -1L; };
+  EXPECT_LT(indexes.Find({.count = 1, .descriptor = 1}, refuse), 0);
+  for (int i = 1; i <= static_cast<int>(SenderIndexes::kMost); ++i) {
+    ASSERT_GE(indexes.Find({.count = static_cast<uint32_t>(i), .descriptor = i},
+                           enroll),
+              0);
+  }
+  EXPECT_LT(indexes.Find({.count = 999, .descriptor = 999}, enroll), 0);
+  EXPECT_EQ(kernel.calls, 256) << "not asked in vain";
+  // One has ended: its place is free for the next that has its descriptor.
+  kernel.Close(5);
+  EXPECT_EQ(indexes.Find({.count = 1000, .descriptor = 5}, enroll), 4);
 }
 
 TEST(MechanismTest, SignalsAreChosenWhereCodeIsMarked) {

@@ -65,7 +65,8 @@ class Timekeeper {
  public:
   Timekeeper(const Cores& cores, const TimekeeperOptions& options);
 
-  // The calling kernel thread begins, or ends, to run tasks as `core`.
+  // The calling kernel thread begins, or ends, to run tasks as `core`. Nobody asks or
+  // interrupts it before Enter(), nor once Exit() has returned.
   void Enter(CoreId core);
   void Exit(CoreId core);
 

@@ -15,7 +15,7 @@
 #include <unistd.h>
 #include <x86gprintrin.h>
 
-#include <array>
+#include <atomic>
 #include <cstdint>
 
 #include "preempt/interrupt.h"
@@ -54,14 +54,9 @@ __attribute__((interrupt, target("general-regs-only"))) void OnUserInterrupt(
   frame->rsp = sp;
 }
 
-// The calling thread's index for each receiver that it has sent to.
-struct Senders {
-  static constexpr size_t kMost = 256;
-  std::array<int, kMost> receivers{};
-  std::array<long, kMost> indexes{};
-  size_t count = 0;
-};
-thread_local Senders t_senders;
+// Guarded by the timekeeper's lock, for a tick's handler sends too.
+constinit thread_local SenderIndexes t_indexes;
+std::atomic<uint32_t> g_receivers{0};
 
 }  // namespace
 
@@ -73,35 +68,32 @@ const char* UserInterruptsMissing() {
   return nullptr;
 }
 
-int ReceiveUserInterrupts() {
-  if (syscall(__NR_uintr_register_handler, &OnUserInterrupt, 0) != 0) return -1;
-  const long receiver = syscall(kMakeVector, 0, 0);
-  if (receiver < 0) {
+Receiver ReceiveUserInterrupts() {
+  if (syscall(__NR_uintr_register_handler, &OnUserInterrupt, 0) != 0) return {};
+  const long descriptor = syscall(kMakeVector, 0, 0);
+  if (descriptor < 0) {
     syscall(__NR_uintr_unregister_handler, 0);
-    return -1;
+    return {};
   }
   _stui();
-  return static_cast<int>(receiver);
+  // Relaxed: only different from all others.
+  uint32_t count = 0;
+  while (count == 0)
+    count = g_receivers.fetch_add(1, std::memory_order_relaxed) + 1;
+  return {.count = count, .descriptor = static_cast<int>(descriptor)};
 }
 
-void EndUserInterrupts(int receiver) {
+void EndUserInterrupts(Receiver receiver) {
   _clui();
-  close(receiver);
+  close(receiver.descriptor);
   syscall(__NR_uintr_unregister_handler, 0);
 }
 
-bool SendUserInterrupt(int receiver) {
-  Senders& senders = t_senders;
-  for (size_t i = 0; i < senders.count; ++i) {
-    if (senders.receivers[i] != receiver) continue;
-    _senduipi(static_cast<unsigned long long>(senders.indexes[i]));
-    return true;
-  }
-  if (senders.count == Senders::kMost) return false;
-  const long index = syscall(__NR_uintr_register_sender, receiver, 0);
+bool SendUserInterrupt(Receiver receiver) {
+  const long index = t_indexes.Find(receiver, [](int descriptor) {
+    return syscall(__NR_uintr_register_sender, descriptor, 0);
+  });
   if (index < 0) return false;
-  senders.receivers[senders.count] = receiver;
-  senders.indexes[senders.count++] = index;
   _senduipi(static_cast<unsigned long long>(index));
   return true;
 }
@@ -114,9 +106,9 @@ const char* UserInterruptsMissing() {
                "uintr calls"
              : "the processor has none";
 }
-int ReceiveUserInterrupts() { return -1; }
-void EndUserInterrupts(int /*receiver*/) {}
-bool SendUserInterrupt(int /*receiver*/) { return false; }
+Receiver ReceiveUserInterrupts() { return {}; }
+void EndUserInterrupts(Receiver /*receiver*/) {}
+bool SendUserInterrupt(Receiver /*receiver*/) { return false; }
 
 #endif
 

@@ -509,11 +509,8 @@ void Worker::Loop() {
   base_bottom_ = bottom;
 
   preempt::Timekeeper& timekeeper = engine_.timekeeper();
-  int receiver = -1;
-  if (engine_.mechanism() == Mechanism::kUserInterrupt) {
-    receiver = preempt::ReceiveUserInterrupts();
-    preempt_->receiver.store(receiver + 1, std::memory_order_relaxed);
-  }
+  if (engine_.mechanism() == Mechanism::kUserInterrupt)
+    preempt_->receiver = preempt::ReceiveUserInterrupts();
   timekeeper.Enter(core_);
   std::optional<preempt::Tick> tick;
   if (timekeeper.needed()) tick.emplace();
@@ -524,10 +521,9 @@ void Worker::Loop() {
   }
   tick.reset();
   timekeeper.Exit(core_);
-  if (receiver >= 0) {
-    preempt_->receiver.store(0, std::memory_order_relaxed);
-    preempt::EndUserInterrupts(receiver);
-  }
+  // Nobody sends any more; see user_interrupt.h.
+  if (preempt_->receiver) preempt::EndUserInterrupts(preempt_->receiver);
+  preempt_->receiver = {};
   yamanote_worker = nullptr;
 }
 
