@@ -97,7 +97,7 @@ function(yamanote_fuzzer name)
   # What the run finds goes to the build tree; the corpus is read only.
   set(found ${CMAKE_CURRENT_BINARY_DIR}/${name}-found)
   file(MAKE_DIRECTORY ${found})
-  add_test(NAME ${name} COMMAND ${name} -max_total_time=6 -timeout=5 -rss_limit_mb=2048
+  add_test(NAME ${name} COMMAND ${name} -max_total_time=3 -timeout=5 -rss_limit_mb=2048
                                 -print_final_stats=1 ${found} ${FUZZ_CORPUS})
   # Unlike other tests it computes all the time; check-preset.sh runs two tests a core.
   set_tests_properties(${name} PROPERTIES TIMEOUT 60 LABELS fuzz PROCESSORS 2)

@@ -22,7 +22,7 @@ namespace {
 
 using namespace std::chrono_literals;
 
-constexpr int kTurns = 20'000;
+constexpr int kTurns = 15'000;
 
 struct Turns {
   int players = 0;
