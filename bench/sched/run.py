@@ -219,8 +219,8 @@ def undisturbed_share(one):
 
 
 def slice_us(one):
-    """Returns the slice in us; None if it is none, or not the same for all."""
-    if one["order"] in SLICE_DIFFERS:
+    """Returns the slice in us; None if it is none, not the same for all, or adapts."""
+    if one["order"] in SLICE_DIFFERS or one["slice_max"]:
         return None
     text = one["slice"]
     for unit, factor in (("ns", 1e-3), ("us", 1.0), ("ms", 1e3), ("s", 1e6)):
@@ -236,16 +236,23 @@ def row(one_cell, runs):
 
     scored = [one for one in runs if undisturbed_share(one) >= LEAST_UNDISTURBED]
     length = slice_us(runs[0])
-    made = [one_cell["preset"], runs[0]["slice"], one_cell["workload"], f"{one_cell['load']:g}",
+    label = runs[0]["slice"]
+    if runs[0]["slice_max"]:
+        ended = statistics.median(one["adaptive_slice_us"] for one in runs)
+        label = f"adaptive ({ended:.1f}us in the end)"
+    made = [one_cell["preset"], label, one_cell["workload"], f"{one_cell['load']:g}",
             middle([all_figures(one, "slowdown_undisturbed") for one in scored], 1),
             middle([one["score"] for one in scored], 2)
             + (f" ({len(scored)}/{len(runs)})" if len(scored) < len(runs) else ""),
             middle([one["score_with_stalls"] for one in runs], 2)]
+    if runs[0]["slice_max"]:  # The ideal's slice is the least one.
+        made[-2:] = ["", ""]
     for quantile in ("p50", "p99"):
         made.append(middle([one["stint_us"][quantile] for one in runs], 2, length)
                     if length else "")
     made.append(middle([one["asked_us"]["p99"] for one in runs], 2) if length else "")
-    made.append(middle([one["work_lost"] for one in runs], 1, 0.01) if length else "")
+    preempts = length or runs[0]["slice_max"]
+    made.append(middle([one["work_lost"] for one in runs], 1, 0.01) if preempts else "")
     made.append(middle([1 - undisturbed_share(one) for one in runs], 0, 0.01))
     made.append(middle([one["achieved_rps"] for one in runs], 1, 1e3))
     return made
