@@ -86,7 +86,7 @@ std::vector<PresetInfo> MakePresets() {
         .slots = 1}},
       // The least-loaded core is the best guess when a task comes, stealing mends
       // it when it was wrong, and a slice bounds what a long task does to the
-      // short ones behind it. Not yet chosen by measurement.
+      // short ones behind it. ADR 0014 has what is measured.
       {"yamanote",
        "least-loaded core, idle cores steal, slices of 20us (the default)",
        {.preset = "yamanote",

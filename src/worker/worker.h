@@ -176,10 +176,9 @@ class alignas(base::kNoSharing) Worker {
     last_pass_ = Instant{};
     stops_until_look_ = 1;
   }
-  // A core that keeps time while it runs a task: the task's next probe asks it.
-  void AskItself() {
-    preempt::Ask(*preempt_, {.progress = reschedules(), .ran = {}});
-  }
+  // Of a core that keeps time while it runs a task: the task's next probe is asked.
+  // Relaxed: this thread reads it, and nothing else of the request.
+  void AskItself() { preempt_->flag.store(1, std::memory_order_relaxed); }
   static void AtKeepersProbe(Worker* worker);
   // What a stopping thread's core runs next without a pass; nullptr: go to
   // base.
