@@ -10,12 +10,14 @@
 //
 // docs/probes.md has the probe, the guard and the options.
 
+#include <llvm/ADT/DenseMap.h>
 #include <llvm/Analysis/OptimizationRemarkEmitter.h>
 #include <llvm/Analysis/TargetLibraryInfo.h>
 #include <llvm/Config/llvm-config.h>
 #include <llvm/IR/DebugInfoMetadata.h>
 #include <llvm/IR/IRBuilder.h>
 #include <llvm/IR/InlineAsm.h>
+#include <llvm/IR/InstIterator.h>
 #include <llvm/IR/IntrinsicInst.h>
 #include <llvm/IR/PassManager.h>
 #include <llvm/Passes/PassBuilder.h>
@@ -29,6 +31,7 @@
 #include <llvm/ADT/Triple.h>
 #endif
 
+#include <array>
 #include <cstdint>
 #include <cstdio>
 #include <cstdlib>
@@ -94,20 +97,53 @@ bool IsTarget(const llvm::Module& module) {
          module.getDataLayout().getPointerSizeInBits() == 64;
 }
 
+bool IsX87(const llvm::Type& type) {
+#if LLVM_VERSION_MAJOR < 20
+  if (type.isX86_MMXTy()) return true;
+#endif
+  return type.isX86_FP80Ty();
+}
+
+// Whether `instruction` may keep something in a register of x87's or MMX's.
+bool MentionsX87(const llvm::Instruction& instruction) {
+  if (IsX87(*instruction.getType())) return true;
+  for (const llvm::Use& operand : instruction.operands()) {
+    if (IsX87(*operand->getType())) return true;
+  }
+  const auto* call = llvm::dyn_cast<llvm::CallBase>(&instruction);
+  if (call == nullptr) return false;
+  const auto* assembly =
+      llvm::dyn_cast<llvm::InlineAsm>(call->getCalledOperand());
+  if (assembly == nullptr) return false;
+  for (const auto& constraint : assembly->ParseConstraints()) {
+    if (constraint.Type == llvm::InlineAsm::isClobber) continue;
+    for (const std::string& code : constraint.Codes) {
+      if (code == "f" || code == "t" || code == "u" || code == "y" ||
+          code.compare(0, 3, "{st") == 0 || code.compare(0, 3, "{mm") == 0)
+        return true;
+    }
+  }
+  return false;
+}
+
 // Inserts probes and guards into one module's functions.
 class Inserter {
  public:
   explicit Inserter(llvm::Module& module)
       : module_(module), context_(module.getContext()) {
-    few_alive_ = Assembly(kFewAlive);
-    all_alive_ = Assembly(kAllAlive);
+    for (unsigned i = 0; i < assembly_.size(); ++i) {
+      assembly_[i] = Assembly((i & 2) != 0 ? kAllAlive : kFewAlive | (i & 1));
+    }
   }
 
   void Probe(llvm::Instruction& before) {
     llvm::IRBuilder<> builder(&before);
     SetLine(builder, before);
-    llvm::CallInst* call = builder.CreateCall(
-        MayUseAvx512(*before.getFunction()) ? all_alive_ : few_alive_);
+    const llvm::Function& function = *before.getFunction();
+    llvm::CallInst* call =
+        builder.CreateCall(assembly_[MayUseAvx512(function) ? 2
+                                     : UsesX87(function)    ? 1
+                                                            : 0]);
     call->setDoesNotThrow();
     call->setOnlyAccessesInaccessibleMemory();
     Unsanitized(*call);
@@ -148,10 +184,24 @@ class Inserter {
   }
 
  private:
-  // Which registers may be alive, bits of XCR0: x87, and all of zmm0-15, for a caller
-  // may know that a function leaves upper halves alone; or AVX-512's own too.
-  static constexpr unsigned kFewAlive = 0x47;
+  // Which registers may be alive, bits of XCR0: all of zmm0-15, for a caller may know
+  // that a function leaves upper halves alone; or AVX-512's own and x87's too. Bit 0 is
+  // x87's.
+  static constexpr unsigned kFewAlive = 0x46;
   static constexpr unsigned kAllAlive = 0xe7;
+
+  // A call leaves nothing in x87's registers (or MMX's, the same ones) but a result, so
+  // they are dead in what has no such value and no assembly that hands one over.
+  bool UsesX87(const llvm::Function& function) {
+    const auto [at, added] = uses_x87_.try_emplace(&function, false);
+    if (!added) return at->second;
+    for (const llvm::Instruction& instruction : llvm::instructions(function)) {
+      if (!MentionsX87(instruction)) continue;
+      at->second = true;
+      break;
+    }
+    return at->second;
+  }
 
   // A call loses all vector registers, so those are dead here that the function's own
   // code can't name. Not known where the linker may yet inline it into another.
@@ -221,8 +271,8 @@ class Inserter {
 
   llvm::Module& module_;
   llvm::LLVMContext& context_;
-  llvm::InlineAsm* few_alive_;
-  llvm::InlineAsm* all_alive_;
+  std::array<llvm::InlineAsm*, 3> assembly_;  // By what may be alive.
+  llvm::DenseMap<const llvm::Function*, bool> uses_x87_;
 };
 
 // Before inlining: keeps annotated functions out of their callers, and copies of

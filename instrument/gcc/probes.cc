@@ -25,8 +25,8 @@ constexpr Scratch kScratch[] = {
     {R9_REG, "%r9"},  {R10_REG, "%r10"}, {R11_REG, "%r11"},
 };
 
-// Which vector and mask registers a probe keeps, and which it may lose. A preemption
-// saves the former, on a stack that is cold when the task goes on.
+// Which x87, vector and mask registers a probe keeps, and which it may lose. A
+// preemption saves the former, on a stack that is cold when the task goes on.
 struct Vectors {
   unsigned alive = 0;  // Bits of XCR0.
   HARD_REG_SET dead = {};
@@ -47,10 +47,11 @@ const Scratch* FreeRegister(bitmap live) {
   return nullptr;
 }
 
-// The bits of XCR0 that hold vector or mask register `number`; 0: it is neither. Of
+// The bits of XCR0 that hold MMX, vector or mask register `number`; 0: it is none. Of
 // the first sixteen the upper halves too, whatever this function is compiled for: a
 // caller may know that it leaves them alone (-fipa-ra).
 unsigned XsaveBits(unsigned number) {
+  if (MMX_REGNO_P(number)) return 1U << 0;
   if (EXT_REX_SSE_REGNO_P(number)) return 1U << 7;
   if (SSE_REGNO_P(number)) return 1U << 1 | 1U << 2 | 1U << 6;
   return MASK_REGNO_P(number) ? 1U << 5 : 0;
@@ -62,17 +63,27 @@ bool SavesWhatItChanges(function* fun) {
          lookup_attribute("interrupt", attributes);
 }
 
-// Where `live` are alive. The modes and registers of x87 count as alive anywhere.
-Vectors VectorsAt(function* fun, bitmap live) {
+// After the pass that numbers x87's registers anew, where one of them is alive is not
+// known any more; MMX's are the same ones.
+bool UsesX87() {
+  for (unsigned i = 0; i < FIRST_PSEUDO_REGISTER; ++i) {
+    if ((STACK_REGNO_P(i) || MMX_REGNO_P(i)) && df_regs_ever_live_p(i))
+      return true;
+  }
+  return false;
+}
+
+// Where `live` are alive. `x87`: UsesX87().
+Vectors VectorsAt(function* fun, bitmap live, bool x87) {
   Vectors vectors;
-  vectors.alive = 1U << 0;
   CLEAR_HARD_REG_SET(vectors.dead);
   const HARD_REG_SET callers_to_save = crtl->abi->full_reg_clobbers();
   const bool saves_all = SavesWhatItChanges(fun);
+  if (x87 || saves_all) vectors.alive |= 1U << 0;
   for (unsigned i = 0; i < FIRST_PSEUDO_REGISTER; ++i) {
     const unsigned bits = XsaveBits(i);
     if (bits == 0 || fixed_regs[i]) continue;
-    if (saves_all || bitmap_bit_p(live, i) ||
+    if (saves_all || bitmap_bit_p(live, i) || (bits & vectors.alive & 1U) ||
         !TEST_HARD_REG_BIT(callers_to_save, i)) {
       vectors.alive |= bits;
     } else {
@@ -83,7 +94,7 @@ Vectors VectorsAt(function* fun, bitmap live) {
 }
 
 // Returns whether `block` has a place for a probe, the first one in `place`.
-bool FindPlace(function* fun, basic_block block, bool wants_scratch,
+bool FindPlace(function* fun, basic_block block, bool wants_scratch, bool x87,
                Place* place) {
   bool found = false;
   auto_bitmap live;
@@ -94,7 +105,7 @@ bool FindPlace(function* fun, basic_block block, bool wants_scratch,
     // but not behind a call, which the probe may be for.
     const bool behind_call = before != nullptr && CALL_P(before);
     if (found && wants_scratch && scratch == nullptr && !behind_call) return;
-    *place = {before, block, scratch, VectorsAt(fun, live)};
+    *place = {before, block, scratch, VectorsAt(fun, live, x87)};
     found = true;
   };
   bitmap_copy(live, DF_LR_OUT(block));
@@ -166,6 +177,7 @@ class ProbesPass final : public rtl_opt_pass {
     df_analyze();
     calculate_dominance_info(CDI_DOMINATORS);
     places_.clear();
+    x87_ = UsesX87();
     const Placement placement = PlaceProbes(
         fun, *unit_,
         [this, fun](basic_block block) { return HasPlace(fun, block); });
@@ -206,7 +218,7 @@ class ProbesPass final : public rtl_opt_pass {
     Place& place = at->second;
     if (added &&
         !FindPlace(fun, block, unit_->options.tls == TlsModel::kInitialExec,
-                   &place)) {
+                   x87_, &place)) {
       place.block = nullptr;
     }
     return place.block != nullptr;
@@ -229,8 +241,8 @@ class ProbesPass final : public rtl_opt_pass {
       FOR_BB_INSNS_REVERSE_SAFE(block, insn, previous) {
         if (!NONDEBUG_INSN_P(insn)) continue;
         if (CALL_P(insn) && IsUnlock(insn)) {
-          emit_insn_after_noloc(ProbeAt(scratch, VectorsAt(fun, live)), insn,
-                                block);
+          emit_insn_after_noloc(ProbeAt(scratch, VectorsAt(fun, live, x87_)),
+                                insn, block);
           ++count;
         }
         df_simulate_one_insn_backwards(block, insn, live);
@@ -270,7 +282,9 @@ class ProbesPass final : public rtl_opt_pass {
   }
 
   Unit* unit_;
+  // Of the function at hand.
   std::unordered_map<basic_block, Place> places_;
+  bool x87_ = false;  // It uses those registers.
 };
 
 }  // namespace

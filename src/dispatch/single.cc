@@ -10,6 +10,7 @@
 #include <atomic>
 #include <memory>
 
+#include "base/cpu.h"
 #include "dispatch/inbox.h"
 #include "dispatch/placements.h"
 
@@ -37,7 +38,7 @@ class Single final : public Placement {
 
   Task* PickNext(CoreId core, Instant now) override {
     if (!inbox_.Empty()) DrainInbox(now);
-    if (waiting_.load(std::memory_order_relaxed) == 0) return nullptr;
+    if (own_waiting_ == 0) return nullptr;
     Task* const task = policy_->PickNext(core, now);
     if (task != nullptr) AddWaiting(-1);
     return task;
@@ -75,16 +76,19 @@ class Single final : public Placement {
         [this, now](Task& task, Wake why) { EnqueueHere(task, why, now); });
   }
 
-  // Written by the core, read by anyone (a stale count is a hint): relaxed.
   void AddWaiting(int delta) {
-    waiting_.store(
-        waiting_.load(std::memory_order_relaxed) + static_cast<uint32_t>(delta),
-        std::memory_order_relaxed);
+    own_waiting_ += static_cast<uint32_t>(delta);
+    // Relaxed: a stale count is a hint.
+    waiting_.store(own_waiting_, std::memory_order_relaxed);
   }
 
+  // The core's own.
   const bool observes_stops_;
-  std::atomic<uint32_t> waiting_{0};
   const std::unique_ptr<Policy> policy_;
+  uint32_t own_waiting_ = 0;
+  // The same for whoever keeps time, on a line of its own: see worker/worker.h,
+  // own_reschedules_.
+  alignas(base::kNoSharing) std::atomic<uint32_t> waiting_{0};
   TaskInbox inbox_;
 };
 

@@ -30,19 +30,23 @@ void CountAndLower() {
   ++g_hits;
 }
 
+// x87's control word, but for the rounding the initial one.
+constexpr uint16_t kRoundsUp = 0x37f | (2U << 10);
+
 // As a task that runs meanwhile: changes whatever it may.
 void Scramble() {
   CountAndLower();
   errno = 77;
   asm volatile(
       "fninit\n\t"
-      "fldpi\n\t"
+      "fld1\n\tfldz\n\tfdivrp\n\t"  // Leaves the flag of a division by zero.
       "fstp %%st(0)\n\t"
+      "fldcw %[up]\n\t"
       "pcmpeqd %%xmm0, %%xmm0\n\t"
       "movdqa %%xmm0, %%xmm1\n\t"
       "movdqa %%xmm0, %%xmm7\n\t"
-      "movdqa %%xmm0, %%xmm15\n\t" ::
-          : "xmm0", "xmm1", "xmm7", "xmm15");
+      "movdqa %%xmm0, %%xmm15\n\t" ::[up] "m"(kRoundsUp)
+      : "xmm0", "xmm1", "xmm7", "xmm15");
   if (__builtin_cpu_supports("avx2")) {
     asm volatile(
         "vpcmpeqd %%ymm0, %%ymm0, %%ymm0\n\t"
@@ -192,6 +196,7 @@ struct alignas(64) Registers {
   long double x87[2];
   uint32_t mxcsr;
   uint16_t x87_control;
+  uint16_t x87_status;
 };
 
 #define LOAD_GENERAL                                                           \
@@ -206,6 +211,7 @@ struct alignas(64) Registers {
 // (bits of XCR0), to be called at any alignment of the stack.
 extern "C" {
 void probe_test_none();
+void probe_test_x87();
 void probe_test_sse();
 void probe_test_avx();
 void probe_test_all();
@@ -224,9 +230,10 @@ ProbeCall probe_test_call = nullptr;
       "2:\n\t"                                          \
       "ret\n\t"                                         \
       ".popsection")
-PROBE("none", "1");
-PROBE("sse", "3");
-PROBE("avx", "7");
+PROBE("none", "0");
+PROBE("x87", "1");
+PROBE("sse", "2");
+PROBE("avx", "6");
 PROBE("all", "0xe7");
 #undef PROBE
 
@@ -305,8 +312,8 @@ PROBE("all", "0xe7");
         "movdqu %%xmm\\n, 64*\\n(%0)\n\t.endr" ::"r"(out.vectors)
         : "memory");
   }
-  asm volatile("stmxcsr %0\n\tfnstcw %1"
-               : "=m"(out.mxcsr), "=m"(out.x87_control));
+  asm volatile("stmxcsr %0\n\tfnstcw %1\n\tfnstsw %2"
+               : "=m"(out.mxcsr), "=m"(out.x87_control), "=m"(out.x87_status));
   if (x87) {
     asm volatile("fstpt %0\n\tfstpt %1" : "=m"(out.x87[1]), "=m"(out.x87[0]));
   }
@@ -343,8 +350,8 @@ void Randomise(std::mt19937_64& random, int level, Registers& in) {
   for (uint64_t& value : in.masks) value = level == 2 ? random() : 0;
   in.x87[0] = 3.25L;
   in.x87[1] = -1e300L;
-  in.mxcsr = 0x1f80 | (3u << 13);       // Rounds towards zero.
-  in.x87_control = 0x37f | (2u << 10);  // Rounds up.
+  in.mxcsr = 0x1f80 | (3u << 13);  // Rounds towards zero.
+  in.x87_control = kRoundsUp;
 }
 
 // Of the vector registers the first `registers`, the first `bytes` of each.
@@ -359,10 +366,11 @@ void ExpectSame(const Registers& in, const Registers& out, bool x87,
   for (int i = 0; i < masks; ++i)
     EXPECT_EQ(in.masks[i], out.masks[i]) << "mask " << i;
   EXPECT_EQ(in.mxcsr, out.mxcsr & ~0x3fU);
+  EXPECT_EQ(out.x87_status & 0x3f, 0) << "flags that another task has raised";
+  EXPECT_EQ(out.x87_control, x87 ? in.x87_control : 0x37f);
   if (!x87) return;
   EXPECT_EQ(in.x87[0], out.x87[0]);
   EXPECT_EQ(in.x87[1], out.x87[1]);
-  EXPECT_EQ(in.x87_control, out.x87_control);
 }
 
 TEST_F(ProbeTest, EveryRegisterIsAsItWas) {
@@ -420,6 +428,41 @@ TEST_F(ProbeTest, WhatMayBeAliveIsAsItWas) {
       ExpectSame(in, out, x87, 16, bytes, 0);
     }
   }
+}
+
+// MMX's registers are x87's, but neither modes nor flags tell that they are in use.
+TEST_F(ProbeTest, MmxRegistersThatMayBeAliveAreAsTheyWere) {
+  SetHandler(&Scramble);
+  const uint64_t value = 0x0123456789abcdef;
+  uint64_t after = 0;
+  probe_test_call = &probe_test_x87;
+  Raise();
+  asm volatile(
+      "fninit\n\t"
+      "movq %[value], %%mm3\n\t"
+      "subq $128, %%rsp\n\t"
+      "call *probe_test_call(%%rip)\n\t"
+      "addq $128, %%rsp\n\t"
+      "movq %%mm3, %[after]\n\t"
+      "emms"
+      : [after] "=r"(after)
+      : [value] "r"(value)
+      : "rax", "rcx", "rdx", "rsi", "rdi", "r8", "r9", "r10", "r11", "memory",
+        "cc");
+  EXPECT_EQ(g_hits, 1);
+  EXPECT_EQ(after, value);
+}
+
+// A task's flags are its own, too, with no register alive.
+TEST_F(ProbeTest, X87FlagsAreAsTheyWere) {
+  SetHandler(&Scramble);
+  uint16_t status = 0;
+  Raise();
+  asm volatile("fninit\n\tfldz\n\tfldz\n\tfdivrp\n\tfstp %st(0)");  // Invalid.
+  probe_test_none();
+  asm volatile("fnstsw %0\n\tfninit" : "=m"(status));
+  EXPECT_EQ(g_hits, 1);
+  EXPECT_EQ(status & 0x3f, 1);
 }
 
 // The stack of a preempted task is cold when it goes on.

@@ -79,7 +79,8 @@ void Worker::AtProbe() {
   }
   const preempt::Request request = preempt::Answer(*worker->preempt_);
   // Late: it was meant for the task before. Or for code that runs on the base.
-  if (worker->current_ == nullptr || request.progress != worker->reschedules())
+  if (worker->current_ == nullptr ||
+      request.progress != worker->own_reschedules_)
     return;
   dispatch::Placement& placement = worker->placement_;
   // Longer than the least: whoever keeps time asks again after as long.

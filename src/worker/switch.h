@@ -33,9 +33,7 @@ namespace yamanote::worker {
 [[gnu::always_inline]] inline void Worker::Entering(UserThread& thread) {
   current_ = &thread;
   thread.last_core = core_;
-  // Release: an RCU grace period that sees it sees what ran before.
-  switches_.store(switches_.load(std::memory_order_relaxed) + 1,
-                  std::memory_order_release);
+  Reschedule();
   // A slice starts at the first CheckPreempt(), not here: reading the clock at
   // every switch would cost those who never check as much as the switch (18 ns
   // on a 4-vCPU Intel VM, 2026-11-21), and who checks does so every

@@ -221,6 +221,8 @@ UserThread* Worker::Pass() {
   AdaptLookCount(now);
   last_pass_ = now;
   engine_.timekeeper().Keep(now);
+  Reschedule();
+  // Release: pairs with AddStats(), where the rest of the count are switches.
   passes_.store(passes_.load(std::memory_order_relaxed) + 1,
                 std::memory_order_release);
   if (handoff_ != nullptr) {
@@ -412,7 +414,9 @@ void Worker::AddStats(RuntimeStats& stats) const {
   const auto read = [](const Counter& counter) {
     return counter.load(std::memory_order_relaxed);
   };
-  stats.switches += read(switches_);
+  // Acquire, and first: the difference is never below 0.
+  const uint64_t passes = passes_.load(std::memory_order_acquire);
+  stats.switches += read(reschedules_) - passes;
   stats.steals += read(steals_);
   stats.parks += read(parks_);
   stats.yields += read(yields_);

@@ -295,7 +295,9 @@ void Run::TakeStints(const std::vector<Interval>& disturbances,
             Instant to) { return Overlaps(disturbances, from, to); },
         undisturbed);
     add([](Instant, Instant) { return false; }, all);
-    lost += core.lost;
+    // A step would have been taken anyhow.
+    if (core.steps > 0)
+      lost += core.lost - core.burned * core.losses / core.steps;
     burned += core.burned;
     for (const Interval& interval : core.stolen)
       result.stolen_time += interval.to - interval.from;

@@ -78,7 +78,9 @@ struct SchedResult {
   load::Figures stint_us{};  // See stints.h; of the undisturbed.
   load::Figures stint_us_with_stalls{};
   load::Figures asked_us{};
-  double work_lost = 0;  // Share of the cores' busy time.
+  // Between a preempted request's last step and the next one's first, less an ordinary
+  // step; share of the cores' busy time.
+  double work_lost = 0;
   RuntimeStats stats{};
   // p99 slowdown over that of the ideal.
   double score = load::kNoFigure;

@@ -35,6 +35,7 @@ bool Stint::Step() {
     if (gap < Trace::kStall) {
       left_ -= gap;
       core.burned += gap;
+      ++core.steps;
     } else {
       if (core.stolen.size() < Trace::kMostStolen)
         core.stolen.push_back({last_, now});
@@ -47,7 +48,10 @@ bool Stint::Step() {
     if (core.occupant != nullptr) {
       // Not if that took longer: then the core was idle, or taken away.
       const Duration gap = now - core.last;
-      if (gap < 10 * Trace::kStall) core.lost += gap;
+      if (gap < 10 * Trace::kStall) {
+        core.lost += gap;
+        ++core.losses;
+      }
     }
     core.occupant = this;
     core_ = id;

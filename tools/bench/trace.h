@@ -73,8 +73,10 @@ class Trace {
     Instant last{};
     std::vector<Preempted> preempted;
     Duration lost{0};  // From the last step of a preempted request to the
-                       // first of the next one.
-    Duration burned{0};
+                       // first of the next one, over so many times.
+    uint64_t losses = 0;
+    Duration burned{0};  // In so many steps.
+    uint64_t steps = 0;
     std::vector<Interval> stolen;
   };
 

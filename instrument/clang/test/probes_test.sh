@@ -108,11 +108,16 @@ grep -v '_ZTW' "$work/report" | sort | diff "$work/expected" - >&2 ||
 reported=$(awk '/entry/ {gsub(",", ""); n += $4 + $6 + $8} END {print n}' "$work/report")
 inserted=$(grep -c 'call.*yamanote_preempt_probe' "$work/shapes.s")
 [ "$reported" = "$inserted" ] || fail "$reported probes are reported, $inserted are there"
-# What may be alive: less if the function can't name AVX-512's registers, and stays itself.
-loop='int f(int* a, int n) { int s = 1; for (int i = 0; i < n; ++i) s = s * 3 + a[i]; return s; }'
-for case in '71 -O2' '71 -O2 -mavx2' '231 -O2 -mavx512f' '231 -O2 -flto=thin' '231 -O2 -flto=full'; do
+# What may be alive: less if the function can't name AVX-512's registers or x87's, and
+# stays itself.
+loop='T f(T* a, int n) { T s = 1; for (int i = 0; i < n; ++i) { s = s * 3 + a[i]; ASM; } return s; }'
+for case in '70 -O2' '70 -O2 -mavx2' '71 -O2 -DX87' '70 -O2 -DR' '71 -O2 -DST' '71 -O2 -DMM' '231 -O2 -mavx512f' '231 -O2 -flto=thin' '231 -O2 -flto=full'; do
   # shellcheck disable=SC2086  # Several words.
-  echo "$loop" | cc "${load[@]}" ${case#* } -c -emit-llvm -x c++ - -o "$work/alive.bc"
+  printf '%s\n' '#ifdef X87' '#define T long double' '#else' '#define T int' '#endif' \
+    '#ifdef R' '#define ASM asm("" : "+r"(s))' '#elif defined(ST)' \
+    '#define ASM double d; asm("fldz" : "=t"(d)); s += d' '#elif defined(MM)' \
+    '#define ASM long m; asm("pxor %0, %0" : "=y"(m)); s += m' '#else' '#define ASM' '#endif' \
+    "$loop" | cc "${load[@]}" ${case#* } -c -emit-llvm -x c++ - -o "$work/alive.bc"
   alive=$(cc -x ir "$work/alive.bc" -S -emit-llvm -o - | grep -oE '\.byte [0-9]+' | cut -d' ' -f2 |
     sort -u)
   [ "$alive" = "${case%% *}" ] || fail "with ${case#* } these may be alive: $alive, not ${case%% *}"
