@@ -72,8 +72,9 @@ inline void Probe() noexcept {
       "1:\n\t"
       "leaq -128(%%rsp), %%rsp\n\t"
       "call *yamanote_preempt_probe@gotpcrel(%%rip)\n\t"
-      ".long 2b - .\n\t"
-      ".byte 0xe7\n\t"
+      "testb $0xe7, %%al\n\t"
+      "subq $-128, %%rsp\n\t"
+      "jmp 2b\n\t"
       ".previous"
       : "=&r"(offset)
       :
@@ -87,8 +88,9 @@ inline void Probe() noexcept {
       "1:\n\t"
       "leaq -128(%%rsp), %%rsp\n\t"
       "call yamanote_preempt_probe\n\t"
-      ".long 2b - .\n\t"
-      ".byte 0xe7\n\t"
+      "testb $0xe7, %%al\n\t"
+      "subq $-128, %%rsp\n\t"
+      "jmp 2b\n\t"
       ".previous" ::
           : "cc");
 #endif

@@ -200,7 +200,8 @@ class JThread {
 // Gives way if the caller's slice is over and something waits: a voluntary
 // preemption point for long computations. Costs a clock read where slices are
 // configured, a few nanoseconds elsewhere. No effect on a plain kernel thread.
-// Returns whether it gave way.
+// Returns whether it gave way; not within a NoPreempt, nor while the caller holds a lock
+// of the process (docs/preemption-safety.md).
 bool CheckPreempt();
 
 namespace this_thread {

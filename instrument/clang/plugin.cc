@@ -223,8 +223,8 @@ class Inserter {
             "1:\tleaq -128(%rsp), %rsp\n\t") +
         (shared ? "call *yamanote_preempt_probe@GOTPCREL(%rip)"
                 : "call yamanote_preempt_probe") +
-        "\n\t.long 2b - .\n\t.byte " + std::to_string(alive) +
-        "\n\t.subsection 0";
+        "\n\ttestb $$" + std::to_string(alive) +
+        ", %al\n\tsubq $$-128, %rsp\n\tjmp 2b\n\t.subsection 0";
     llvm::Type* result = shared ? llvm::Type::getInt64Ty(context_)
                                 : llvm::Type::getVoidTy(context_);
     return llvm::InlineAsm::get(

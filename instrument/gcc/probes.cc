@@ -146,9 +146,9 @@ std::string ProbeText(TlsModel tls, const Scratch* scratch, unsigned alive) {
                            ? "yamanote_preempt_probe"
                            : "*yamanote_preempt_probe@GOTPCREL(%%rip)";
   text += std::string("\n\tjne\t1f\n2:\n\t.subsection 1\n") +
-          "1:\tleaq\t-128(%%rsp), %%rsp\n\tcall\t" + target +
-          "\n\t.long\t2b - .\n\t.byte\t" + std::to_string(alive) +
-          "\n\t.previous";
+          "1:\tleaq\t-128(%%rsp), %%rsp\n\tcall\t" + target + "\n\ttestb\t$" +
+          std::to_string(alive) +
+          ", %%al\n\tsubq\t$-128, %%rsp\n\tjmp\t2b\n\t.previous";
   if (intel) text += "\n\t.intel_syntax noprefix";
   return text;
 }

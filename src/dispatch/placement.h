@@ -116,7 +116,8 @@ class Placement {
   // arrivals into the policy, at most one pick into a worker's slot. Returns
   // that worker ({kCore, worker}: it must be awake), kNobody when there is no
   // more to do. Another core may have to wake those for which its order keeps
-  // work. Called until kNobody, before PickNext(). Default: nothing to do.
+  // work. Called before PickNext(), until kNobody or so often that every slot could be
+  // filled. Default: nothing to do.
   virtual Placed Dispatch(CoreId /*core*/, Instant /*now*/) { return {}; }
 
   // How long `core` may run tasks that wait for it without a look at timers,

@@ -51,11 +51,15 @@ struct ThreadState {
   // MXCSR as the kernel thread began; what others than the interrupted task run
   // with. 0: the ABI's.
   uint32_t mxcsr = 0;
+  // So many probes yet that find the flag set go on at once. For a core that asks
+  // itself (AskOneself()).
+  uint32_t skips = 0;
 };
 static_assert(offsetof(ThreadState, flag) == 0 &&
                   offsetof(ThreadState, guard) == 64 &&
                   offsetof(ThreadState, disabled) == 72 &&
                   offsetof(ThreadState, mxcsr) == 76 &&
+                  offsetof(ThreadState, skips) == 80 &&
                   sizeof(ThreadState) == 128,
               "probe_x86_64.S defines it");
 
@@ -95,6 +99,14 @@ inline void Ask(ThreadState& state, const Request& request) {
   state.asked_for.store(request.progress, std::memory_order_relaxed);
   state.ran.store(ToNanos(request.ran), std::memory_order_relaxed);
   state.flag.store(1, std::memory_order_release);
+}
+
+// Has the calling kernel thread's own task give way, or look at the clock, at its next
+// probe but `skips`.
+inline void AskOneself(ThreadState& state, uint32_t skips) {
+  state.skips = skips;
+  // Relaxed: this thread reads it, and nothing else of the request.
+  state.flag.store(1, std::memory_order_relaxed);
 }
 
 // Lowers the flag; returns what it was raised for. The kernel thread itself.

@@ -246,6 +246,29 @@ TEST(TimekeeperTest, AThreadThatHasLeftIsNeitherAskedNorInterrupted) {
   signal(kSignalNumber, SIG_DFL);
 }
 
+// A task whose slice is longer than the core's least answers each time, and runs on.
+TEST(TimekeeperTest, WhoAnswersIsNeitherInterruptedNorReported) {
+  const StuckCore cores;
+  for (const bool answers : {true, false}) {
+    SCOPED_TRACE(answers);
+    signal(kSignalNumber, SIG_IGN);
+    OwnState().interrupts = 0;
+    Timekeeper timekeeper(
+        cores, {.slices = {1us}, .interrupt_after = 20us, .watchdog = 20us});
+    timekeeper.Enter(0);
+    Instant now = Clock::now();
+    for (int i = 0; i < 1000; ++i) {
+      timekeeper.Keep(now += 1us);
+      if (answers && OwnState().flag != 0) Answer(OwnState());
+    }
+    EXPECT_EQ(OwnState().interrupts != 0, !answers);
+    EXPECT_TRUE(!answers || timekeeper.held_off() == 0);
+    timekeeper.Exit(0);
+    OwnState().interrupts = 0;
+    signal(kSignalNumber, SIG_DFL);
+  }
+}
+
 // As the first of Intel's patches: closing a descriptor frees its index for whoever is next.
 class FakeKernel {
  public:

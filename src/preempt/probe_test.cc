@@ -73,6 +73,7 @@ class ProbeTest : public testing::Test {
   }
   ~ProbeTest() override {
     OwnState().flag.store(0);
+    OwnState().skips = 0;
     OwnState().guard = 0;
     SetHandler(nullptr);
   }
@@ -86,6 +87,16 @@ TEST_F(ProbeTest, DoesNothingWithoutTheFlag) {
 TEST_F(ProbeTest, CallsTheHandlerOnceForAFlag) {
   Raise();
   Probe();
+  Probe();
+  EXPECT_EQ(g_hits, 1);
+}
+
+TEST_F(ProbeTest, ACoreThatAsksItselfLetsSomeProbesPass) {
+  AskOneself(OwnState(), 2);
+  Probe();
+  Probe();
+  EXPECT_EQ(g_hits, 0);
+  EXPECT_NE(OwnState().flag.load(), 0);
   Probe();
   EXPECT_EQ(g_hits, 1);
 }
@@ -224,9 +235,10 @@ ProbeCall probe_test_call = nullptr;
       ":\n\t"                                           \
       "leaq -128(%rsp), %rsp\n\t"                       \
       "call *yamanote_preempt_probe@gotpcrel(%rip)\n\t" \
-      ".long 2f - .\n\t"                                \
-      ".byte " alive                                    \
-      "\n"                                              \
+      "testb $" alive                                   \
+      ", %al\n\t"                                       \
+      "subq $-128, %rsp\n\t"                            \
+      "jmp 2f\n"                                        \
       "2:\n\t"                                          \
       "ret\n\t"                                         \
       ".popsection")
@@ -463,6 +475,22 @@ TEST_F(ProbeTest, X87FlagsAreAsTheyWere) {
   asm volatile("fnstsw %0\n\tfninit" : "=m"(status));
   EXPECT_EQ(g_hits, 1);
   EXPECT_EQ(status & 0x3f, 1);
+}
+
+TEST_F(ProbeTest, AProbeThatPassesLeavesEverything) {
+  SetHandler(&Scramble);
+  std::mt19937_64 random(10);
+  for (const bool x87 : {false, true}) {
+    static Registers in, out;
+    const int level = BestLevel();
+    Randomise(random, level, in);
+    std::memset(&out, 0, sizeof(out));
+    AskOneself(OwnState(), 1);
+    RoundTrip(in, out, level, x87, &probe_test_none);
+    EXPECT_EQ(g_hits, 0);
+    ExpectSame(in, out, x87, level == 2 ? 32 : 16, size_t{16} << level,
+               level == 2 ? 8 : 0);
+  }
 }
 
 // The stack of a preempted task is cold when it goes on.

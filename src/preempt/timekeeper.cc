@@ -53,10 +53,16 @@ void Timekeeper::Exit(CoreId core) {
 void Timekeeper::Begin(Watched& watched, uint64_t progress, Instant now) const {
   watched.progress = progress;
   watched.since = watched.asked = now;
-  const Duration slice = SliceOf(watched);
-  watched.interrupt_at = Sum(slice, interrupt_after_);
-  watched.report_at =
-      watchdog_ == kNoPreemption ? watchdog_ : slice + watchdog_ / 2;
+  Answered(watched, now);
+}
+
+// It may run on: its slice is longer than the core's least.
+void Timekeeper::Answered(Watched& watched, Instant now) const {
+  const Duration ran = now - watched.since;
+  watched.interrupt_at = Sum(ran + SliceOf(watched), interrupt_after_);
+  watched.report_at = watchdog_ == kNoPreemption
+                          ? watchdog_
+                          : ran + SliceOf(watched) + watchdog_ / 2;
   watched.waited = Duration(-1);
   watched.pause = interrupt_after_;
 }
@@ -82,7 +88,7 @@ void Timekeeper::Watch(Watched& watched, Duration ran, Instant now) {
   if (!ran_since) return;
   watched.report_at = kNoPreemption;  // Once.
   held_off_.fetch_add(1, std::memory_order_relaxed);
-  if (now < next_report_) return;
+  if (now < next_report_) return;  // Another one's stack was just written.
   next_report_ = now + kReportPause;
   Interrupt(*watched.state, watched.tid, kReport);
 }
@@ -98,9 +104,16 @@ void Timekeeper::Look(Instant now) {
     if (progress != watched.progress) {
       Begin(watched, progress, now);
     } else if (now - watched.asked >= SliceOf(watched) && cores_.Waits(core)) {
+      const bool answered =
+          watched.asked != watched.since &&
+          watched.state->flag.load(std::memory_order_relaxed) == 0;
       Ask(*watched.state, {.progress = progress, .ran = now - watched.since});
       watched.asked = now;
-      Insist(watched, now);
+      if (answered) {
+        Answered(watched, now);
+      } else {
+        Insist(watched, now);
+      }
     }
   }
   next_look_.store((now + interval_).time_since_epoch().count(),

@@ -16,7 +16,8 @@
 // switch, half as much as the switch. Kernel timers: an interrupt takes 60 to 70
 // us from the core that it hits (2-vCPU VM under nested virtualisation,
 // 2026-11-26), so below a millisecond they take more than slices give. Where all
-// cores are busy the kernel's own tick is what is left: Tick in interrupt.h.
+// cores are busy with long tasks, the kernel's own tick (Tick in interrupt.h) finds
+// that out, and they ask themselves: see Worker::AtOwnProbe().
 
 #pragma once
 
@@ -89,6 +90,12 @@ class Timekeeper {
       Look(now);
   }
 
+  // Whether somebody has looked since `when`. Any thread; async-signal-safe.
+  bool HasLooked(Instant when) const {
+    return next_look_.load(std::memory_order_relaxed) - ToNanos(interval_) >=
+           when.time_since_epoch().count();
+  }
+
   // How long a busy core may leave that to others: about a quarter of the shortest slice.
   // kNoPreemption: there is nobody else, or nobody has slices.
   Duration pause() const { return pause_; }
@@ -131,6 +138,7 @@ class Timekeeper {
     return adaptive_ == nullptr ? watched.slice
                                 : std::max(watched.slice, adaptive_->current());
   }
+  void Answered(Watched& watched, Instant now) const;
   void Insist(Watched& watched, Instant now);
   void Watch(Watched& watched, Duration ran, Instant now);
 

@@ -10,6 +10,7 @@
 #include <memory>
 #include <utility>
 
+#include "base/under_tsan.h"
 #include "dispatch/flow.h"
 #include "worker/engine.h"
 #include "worker/spawn.h"
@@ -49,10 +50,10 @@ void YieldMeanwhile(void* argument) {
   ++turns.left;
 }
 
-std::unique_ptr<Runtime> Make(Scheduling scheduling) {
+std::unique_ptr<Runtime> Make(Scheduling scheduling, unsigned cores = 2) {
   scheduling.order = "rr";
   scheduling.slice = 5us;
-  return Runtime::Create({.cores = 2,
+  return Runtime::Create({.cores = cores,
                           .pin = false,
                           .scheduling = std::move(scheduling),
                           .spin = 0us})
@@ -98,6 +99,27 @@ TEST(KeepersTest, ADispatcherThatRunsATaskKeepsTimeForItToo) {
   Turns turns{.players = 3};
   for (int i = 0; i < 3; ++i) Start(&Play, 0, turns);
   WaitFor(*runtime, turns, 3);
+}
+
+// The kernel's tick finds a task that has run for longer than a slice; from then on
+// the core's tasks read the clock at their probes.
+TEST(KeepersTest, ASingleCoreAsksItself) {
+  if (YAMANOTE_UNDER_TSAN) GTEST_SKIP() << "ThreadSanitizer delays signals";
+  const auto runtime = Make({}, 1);
+  Turns turns{.players = 2};
+  for (int i = 0; i < 2; ++i) Start(&Play, 0, turns);
+  WaitFor(*runtime, turns, 2);
+}
+
+// Two cores with players each, so that neither is ever idle.
+TEST(KeepersTest, CoresThatAreAllBusyAskThemselves) {
+  if (YAMANOTE_UNDER_TSAN) GTEST_SKIP() << "ThreadSanitizer delays signals";
+  const auto runtime = Make({.placement = PlacementKind::kPartitioned});
+  Turns turns[2] = {{.players = 2}, {.players = 2}};
+  for (CoreId core = 0; core < 2; ++core) {
+    for (int i = 0; i < 2; ++i) Start(&Play, core, turns[core]);
+  }
+  for (Turns& each : turns) WaitFor(*runtime, each, 2);
 }
 
 }  // namespace

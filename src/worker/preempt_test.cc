@@ -135,6 +135,23 @@ TEST(PreemptTest, ALateRequestIsDropped) {
   EXPECT_EQ(runtime->stats().preemptions, 0U);
 }
 
+TEST(PreemptTest, AVoluntaryPointWithinAGuardDoesNotGiveWay) {
+  const auto runtime = Make(1);
+  runtime->Run([&] {
+    bool other_ran = false;
+    Thread other([&] { other_ran = true; });
+    {
+      const NoPreempt guard;
+      const Instant end = Clock::now() + 2 * kSlice;
+      while (Clock::now() < end) EXPECT_FALSE(CheckPreempt());
+      EXPECT_FALSE(CheckPreempt());
+    }
+    EXPECT_FALSE(other_ran);
+    while (!other_ran) CheckPreempt();
+    other.join();
+  });
+}
+
 TEST(PreemptTest, AGuardedScopeIsNotInterrupted) {
   const auto runtime = Make(1);
   Keeper keeper(*runtime);

@@ -161,9 +161,11 @@ void Engine::RunWorker(CoreId core, int cpu) {
 }
 
 bool Engine::Cores::Waits(CoreId core) const {
+  // It sleeps: whoever has something for it wakes it.
+  const Parking& parking = engine_.parking_;
+  if (parking.IsParked(core)) return false;
   if (engine_.placement_->HasWork(core)) return true;
   // Events that no other core would see.
-  const Parking& parking = engine_.parking_;
   return !parking.work_moves() && !parking.poller(core).Empty();
 }
 

@@ -36,6 +36,9 @@ void Worker::Preempt(Worker* worker) {
   Bump(worker->yields_);
   Bump(worker->slices_ended_);
   worker->CountPreempted(1);
+  // Slices last longer than the stops by which the look at the clock was chosen.
+  worker->stops_until_look_ =
+      std::min(worker->stops_until_look_, kStopsAfterPreemption);
   GiveWay(worker, Wake::kPreempted);
   This()->CountPreempted(-1);
 }
@@ -48,9 +51,12 @@ void Worker::StartSlice(Instant now) {
 bool Worker::CheckPreempt() {
   Worker* const worker = This();
   if (worker == nullptr || worker->quantum_ == kNoPreemption ||
-      worker->current_ == nullptr)
+      worker->current_ == nullptr || worker->preempt_->disabled != 0)
     return false;
-  const Instant now = Clock::now();
+  return CheckSlice(worker, Clock::now());
+}
+
+bool Worker::CheckSlice(Worker* worker, Instant now) {
   if (now < worker->slice_end_) return false;
   if (worker->slice_end_ == kSliceNotStarted) {
     worker->StartSlice(now);
@@ -73,8 +79,8 @@ void Worker::AtProbe() {
     preempt::Answer(preempt::OwnState());
     return;
   }
-  if (worker->keeps_time_) {
-    AtKeepersProbe(worker);
+  if (worker->asks_itself_.load(std::memory_order_relaxed)) {
+    AtOwnProbe(worker);
     return;
   }
   const preempt::Request request = preempt::Answer(*worker->preempt_);
@@ -95,19 +101,54 @@ void Worker::AtProbe() {
   Preempt(worker);
 }
 
-// Nobody keeps time for a core that keeps it for the others, so its tasks' probes
-// read the clock: each is asked. Source: Iyer et al., "Achieving Microsecond-Scale
-// Tail Latency Efficiently with Approximate Optimal Scheduling" (Concord), SOSP
-// 2023, section 3.3: the dispatcher runs requests that read the time-stamp counter.
-void Worker::AtKeepersProbe(Worker* worker) {
+// Nobody keeps time for a core that keeps it for the others, nor where all are busy with
+// long tasks, so a task's probes read the clock: one in skips_. Source: Iyer et al.,
+// "Achieving Microsecond-Scale Tail Latency Efficiently with Approximate Optimal
+// Scheduling" (Concord), SOSP 2023, section 3.3: the dispatcher runs requests that read
+// the time-stamp counter.
+void Worker::AtOwnProbe(Worker* worker) {
   preempt::Answer(*worker->preempt_);
   if (worker->current_ == nullptr) return;  // Code that runs on the base.
-  worker->engine_.timekeeper().Keep(Clock::now());
-  if (CheckPreempt()) {
-    Bump(This()->preemptions_);  // Perhaps another one by now.
-  } else {
-    worker->AskItself();
+  const Instant now = Clock::now();
+  if (worker->keeps_time_) {
+    worker->engine_.timekeeper().Keep(now);
+  } else if (now > worker->asks_until_.load(std::memory_order_relaxed)) {
+    // Tasks are short, or nothing waits for them.
+    worker->asks_itself_.store(false, std::memory_order_relaxed);
+    return;
   }
+  worker->AdaptSkips(now);
+  const uint64_t entries = worker->own_reschedules_ -
+                           worker->passes_.load(std::memory_order_relaxed);
+  // It began when the task did, about as many probes ago.
+  if (worker->slice_end_ == kSliceNotStarted)
+    worker->StartSlice(now - worker->own_interval_);
+  if (!CheckSlice(worker, now)) {
+    worker->AskItself();
+    return;
+  }
+  Worker* const after = This();  // Perhaps another one by now.
+  Bump(after->preemptions_);
+  // Unless it came back without another task in between.
+  if (after != worker ||
+      after->own_reschedules_ - after->passes_.load(std::memory_order_relaxed) >
+          entries + 1)
+    after->asks_until_.store(now + kAsksItselfFor, std::memory_order_relaxed);
+}
+
+// By how long it took from the last probe that was asked to this one.
+void Worker::AdaptSkips(Instant now) {
+  if (asked_itself_ != Instant{}) {
+    const Duration elapsed = now - asked_itself_;
+    if (elapsed > 4 * own_interval_) {
+      skips_ = 0;
+    } else if (elapsed > own_interval_) {
+      skips_ /= 2;
+    } else if (elapsed < own_interval_ / 2) {
+      skips_ = std::min(2 * skips_ + 1, kMostSkips);
+    }
+  }
+  asked_itself_ = now;
 }
 
 // A user interrupt saves no vector registers.
@@ -125,7 +166,19 @@ YAMANOTE_GENERAL_REGISTERS preempt::RunningTask Worker::CurrentTask() {
 void Worker::AtTick() {
   Worker* const worker = This();
   if (worker == nullptr) return;
-  worker->engine_.timekeeper().Keep(Clock::now());
+  preempt::Timekeeper& timekeeper = worker->engine_.timekeeper();
+  const Instant now = Clock::now();
+  // Nobody has looked for longer than a slice, nor has this core made a pass: it has run
+  // a task for so long. Its probes find out whether that pays.
+  if (worker->current_ != nullptr && worker->quantum_ != kNoPreemption &&
+      !worker->asks_itself_.load(std::memory_order_relaxed) &&
+      !timekeeper.HasLooked(now - worker->quantum_)) {
+    worker->asks_until_.store(now + 2 * worker->quantum_,
+                              std::memory_order_relaxed);
+    worker->asks_itself_.store(true, std::memory_order_relaxed);
+    worker->AskItself();
+  }
+  timekeeper.Keep(now);
   // All others sleep: one of them keeps time from now on.
   if (worker->placement_.HasWork(worker->core_))
     worker->engine_.parking().Notify({dispatch::Notify::kAnyone, kNoCore});

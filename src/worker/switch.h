@@ -40,8 +40,10 @@ namespace yamanote::worker {
   // microsecond.
   slice_end_ = kSliceNotStarted;
   if (wants_run_time_) run_start_ = Clock::now();
-  if (keeps_time_) [[unlikely]]
+  if (asks_itself_.load(std::memory_order_relaxed)) [[unlikely]] {
+    asked_itself_ = Instant{};
     AskItself();
+  }
 }
 
 [[gnu::always_inline]] inline bool Worker::AttachStack(UserThread& thread) {

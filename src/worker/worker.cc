@@ -36,6 +36,8 @@ Worker::Worker(Engine& engine, CoreId core)
       pass_interval_(placement_.PassInterval(core)),
       look_interval_(std::min(pass_interval_, engine.timekeeper().pause())),
       keeps_time_(engine.timekeeper().needed() && placement_.KeepsTime(core)),
+      own_interval_(quantum_ / kReadsPerSlice),
+      asks_itself_(keeps_time_),
       random_(0x9e3779b97f4a7c15ULL * (core + 1)),
       threads_(engine.threads()),
       stacks_(engine.stacks()) {}
@@ -180,7 +182,9 @@ void Worker::AdaptLookCount(Instant now) {
   const Duration elapsed = now - last_look_;
   last_look_ = now;
   if (elapsed > 2 * look_interval_) {
-    stops_per_look_ = stops_per_look_ > 1 ? stops_per_look_ / 2 : 1;
+    // At once: at 256 stops of tasks that have become long it is late already.
+    stops_per_look_ = std::max<uint32_t>(
+        static_cast<uint32_t>(stops_per_look_ * look_interval_ / elapsed), 1);
   } else if (elapsed < look_interval_ / 2 && stops_until_look_ == 0) {
     // Only if the count ran out: a pass because the queue was empty says
     // nothing about how fast tasks stop.
@@ -236,7 +240,8 @@ UserThread* Worker::Pass() {
   if (timers_.Next() <= now) timers_.RunExpired(now);
   io::Poller& poller = engine_.parking().poller(core_);
   if (!poller.Empty()) poller.Look(now);
-  for (;;) {
+  // Not for ever, though tasks may come as fast as they go.
+  for (unsigned i = 0; i < engine_.cores() * kMaxSlots; ++i) {
     const dispatch::Placed placed = placement_.Dispatch(core_, now);
     if (placed.notify == dispatch::Notify::kNobody) break;
     engine_.parking().Notify(placed);

@@ -123,12 +123,18 @@ class alignas(base::kNoSharing) Worker {
   // 1 us, 115 ns with 3 us and 55 ns with none (2-vCPU VM, 2026-11-25).
   static constexpr Duration kLookPause = std::chrono::microseconds(3);
   static constexpr uint32_t kMostStopsPerLook = 256;
+  static constexpr uint32_t kStopsAfterPreemption = 2;
   // So many preempted tasks for each core are a crowd, and slices are so many
   // times as long then. Not for ever: who spins until another task has run must
   // give way some day.
   static constexpr int64_t kCrowd = 256;
   static constexpr int64_t kCrowdedFactor = 100;
   static constexpr Instant kSliceNotStarted = Instant::min();
+  // A core that asks itself reads the clock so many times in a slice, lets so many
+  // probes pass at most, and goes on so long after the last slice that ended.
+  static constexpr int kReadsPerSlice = 10;
+  static constexpr uint32_t kMostSkips = 64;
+  static constexpr Duration kAsksItselfFor = std::chrono::milliseconds(100);
 
   // A counter written by this thread alone and read by any.
   using Counter = std::atomic<uint64_t>;
@@ -148,8 +154,7 @@ class alignas(base::kNoSharing) Worker {
   void SwitchToBase(UserThread& from);
   void RunFromBase(UserThread& to);
 
-  // This worker is at a scheduling point. Release: pairs with reschedules(), so that
-  // an RCU grace period that sees it sees what ran before.
+  // This worker is at a scheduling point. Release: pairs with reschedules().
   void Reschedule() {
     reschedules_.store(++own_reschedules_, std::memory_order_release);
   }
@@ -179,10 +184,12 @@ class alignas(base::kNoSharing) Worker {
     last_pass_ = Instant{};
     stops_until_look_ = 1;
   }
-  // Of a core that keeps time while it runs a task: the task's next probe is asked.
-  // Relaxed: this thread reads it, and nothing else of the request.
-  void AskItself() { preempt_->flag.store(1, std::memory_order_relaxed); }
-  static void AtKeepersProbe(Worker* worker);
+  // Of a core that asks itself: the task's next probe but skips_ is asked.
+  void AskItself() { preempt::AskOneself(*preempt_, skips_); }
+  static void AtOwnProbe(Worker* worker);
+  void AdaptSkips(Instant now);
+  // CheckPreempt() of a core that may give way.
+  static bool CheckSlice(Worker* worker, Instant now);
   // What a stopping thread's core runs next without a pass; nullptr: go to
   // base.
   UserThread* PickSuccessor();
@@ -223,9 +230,13 @@ class alignas(base::kNoSharing) Worker {
   const Duration pass_interval_;
   const Duration look_interval_;  // At the clock, if tasks stop so often.
   const bool keeps_time_;         // While it runs tasks, too.
+  const Duration own_interval_;   // Between two clock reads, if it asks itself.
 
   // This thread only, read and written at every switch.
   UserThread* current_ = nullptr;
+  // This core's tasks are asked at their probes, for nobody else keeps time, or may not
+  // for this core. The kernel's tick sets it, within this thread: relaxed.
+  std::atomic<bool> asks_itself_;
   // What reschedules_ is. Whoever keeps time reads that one all the time, and may take
   // its line away by that (AMD); to read it back cost a tenth of a preemption.
   uint64_t own_reschedules_ = 0;
@@ -235,6 +246,11 @@ class alignas(base::kNoSharing) Worker {
   uint32_t stops_per_look_ = 1;
   Instant slice_end_ = kNever;
   Instant run_start_{};
+  // If it asks itself: until when, if nothing happens (within this thread: relaxed);
+  // how many probes to let pass; when one was asked last in this turn of the task.
+  std::atomic<Instant> asks_until_{Instant{}};
+  uint32_t skips_ = 0;
+  Instant asked_itself_{};
   Context base_;
   UserThread* handoff_ = nullptr;  // Picked, but only the base can start it.
   [[no_unique_address]] sanitizer::Saved base_saved_;

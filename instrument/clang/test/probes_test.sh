@@ -118,7 +118,7 @@ for case in '70 -O2' '70 -O2 -mavx2' '71 -O2 -DX87' '70 -O2 -DR' '71 -O2 -DST' '
     '#define ASM double d; asm("fldz" : "=t"(d)); s += d' '#elif defined(MM)' \
     '#define ASM long m; asm("pxor %0, %0" : "=y"(m)); s += m' '#else' '#define ASM' '#endif' \
     "$loop" | cc "${load[@]}" ${case#* } -c -emit-llvm -x c++ - -o "$work/alive.bc"
-  alive=$(cc -x ir "$work/alive.bc" -S -emit-llvm -o - | grep -oE '\.byte [0-9]+' | cut -d' ' -f2 |
+  alive=$(cc -x ir "$work/alive.bc" -S -emit-llvm -o - | grep -oE 'testb \$+[0-9]+, %al' | grep -oE '[0-9]+' |
     sort -u)
   [ "$alive" = "${case%% *}" ] || fail "with ${case#* } these may be alive: $alive, not ${case%% *}"
 done

@@ -1,8 +1,9 @@
 // stand_in.S - yamanote_preempt_probe of the tests; see stand_in.h.
 //
-// On entry: 0(%rsp) the address of the word that says where to go on, and of the byte
-// behind it that says what may be alive: the other vector registers come back changed.
-// Above it the 128 bytes of the red zone, then the interrupted stack pointer.
+// On entry: 0(%rsp) the address of an instruction that says what may be alive (the other
+// vector registers come back changed), of one that gives the red zone back, and of a
+// jump, short or long, to where the function goes on. Above it the 128 bytes of the red
+// zone, then the interrupted stack pointer.
 
         .text
         .globl  yamanote_preempt_probe
@@ -27,11 +28,16 @@ yamanote_preempt_probe:
         pushq   %r10
         pushq   %r11
         movq    8(%rbp), %rsi
-        movslq  (%rsi), %rax
-        movzbl  4(%rsi), %ecx
+        movzbl  1(%rsi), %ecx
         orl     $-256, %ecx             // Beyond the byte: all.
         pushq   %rcx
-        addq    %rax, %rsi
+        movslq  7(%rsi), %rax
+        leaq    11(%rsi,%rax), %rax
+        cmpb    $0xeb, 6(%rsi)
+        jne     1f
+        movsbq  7(%rsi), %rax
+        leaq    8(%rsi,%rax), %rax
+1:      movq    %rax, %rsi
         movq    %rsi, 8(%rbp)
         leaq    144(%rbp), %rdi
         // The vector and x87 state, wherever the stack is.

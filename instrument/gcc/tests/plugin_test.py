@@ -401,11 +401,12 @@ class Code(unittest.TestCase):
         self.assertRegex(
             body, r"cmpb\t\$0, %fs:yamanote_preempt_flag@tpoff\s+jne\t1f\s+2:"
             r"\s+\.subsection 1\s+1:\s+leaq\t-128\(%rsp\), %rsp"
-            r"\s+call\tyamanote_preempt_probe\s+\.long\t2b - \.\s+\.byte\t0\s+\.previous")
+            r"\s+call\tyamanote_preempt_probe\s+testb\t\$0, %al\s+subq\t\$-128, %rsp"
+            r"\s+jmp\t2b\s+\.previous")
 
     def alive(self, text, *flags):
         return [int(number) for number in re.findall(
-            r"\.long\t2b - \.\s+\.byte\t(\d+)", self.body(text, *flags))]
+            r"testb\t\$(\d+), %al\s+subq\t\$-128", self.body(text, *flags))]
 
     def test_what_may_be_alive(self):
         numbers = ('extern "C" int f(int* a, int n) { int s = 1; '

@@ -16,13 +16,17 @@ yamanote_preempt_probe:
         .cfi_adjust_cfa_offset 8
         pushq   %rcx
         .cfi_adjust_cfa_offset 8
-        // The word behind the call says where the function goes on, the byte behind
-        // that what may be alive.
+        // Behind the call: an instruction that says what may be alive, one that gives
+        // the red zone back, and a jump to where the function goes on, short or long.
         movq    16(%rsp), %rax
-        movslq  (%rax), %rcx
-        addq    %rax, %rcx
-        movq    %rcx, 16(%rsp)
-        movb    4(%rax), %al
+        movslq  7(%rax), %rcx
+        leaq    11(%rax,%rcx), %rcx
+        cmpb    $0xeb, 6(%rax)
+        jne     1f
+        movsbq  7(%rax), %rcx
+        leaq    8(%rax,%rcx), %rcx
+1:      movq    %rcx, 16(%rsp)
+        movb    1(%rax), %al
         movb    %al, stand_in_alive(%rip)
         pushfq
         .cfi_adjust_cfa_offset 8
@@ -66,6 +70,12 @@ yamanote_preempt_probe:
         .irp n, 0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15
         pcmpeqd %xmm\n, %xmm\n
         .endr
+1:      testb   $1, stand_in_alive(%rip)
+        jnz     1f
+        .irp n, 0, 1, 2, 3, 4, 5, 6, 7
+        pcmpeqd %mm\n, %mm\n
+        .endr
+        emms
 1:      movq    %rbx, %rsp
         .cfi_def_cfa_register %rsp
         popq    %r11
