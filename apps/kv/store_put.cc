@@ -83,8 +83,8 @@ PutResult Store::Put(const Key& key, Bytes data, Seconds now,
   return *TryPut(key, data, now, options, Locking::kThroughout);
 }
 
-// One attempt; nothing if the item that it extends changed while it was copied
-// without the lock.
+// One attempt; nothing if the item that it extends, or was to create, is another
+// one after the copying without the lock.
 std::optional<PutResult> Store::TryPut(const Key& key, Bytes data, Seconds now,
                                        const PutOptions& options,
                                        Locking locking) {
@@ -121,13 +121,15 @@ std::optional<PutResult> Store::TryPut(const Key& key, Bytes data, Seconds now,
   if (unlock) shard.Advance(now);
 
   Item* const current = shard.Find(key, now);
+  const bool changed =
+      current != old || (old != nullptr && current->cas != old_cas);
   if (item == nullptr) {
     // Nobody may take the old value for the one that was refused.
     if (current != nullptr && !extends) shard.Unlink(*current);
     result.outcome = Outcome::kNoMemory;
-  } else if (unlock && extends && (current != old || current->cas != old_cas)) {
+  } else if (unlock && Extends(options.mode) && changed) {
     shard.Unpin(*item);
-    shard.Unpin(*old);
+    if (old != nullptr) shard.Unpin(*old);
     return std::nullopt;
   } else if (unlock) {
     result.outcome = Judge(current, options);
