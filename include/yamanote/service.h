@@ -78,14 +78,18 @@ class Reply {
   Reply& operator=(const Reply&) = delete;
 
   // Appends `bytes`. Returns false, appending nothing, if the reply would
-  // exceed the server's limit (`max_reply_bytes`), or is larger than 64 KiB
-  // while the clients' buffers have all the memory they may have
+  // exceed the server's limit (`max_reply_bytes`, over UDP
+  // `max_udp_reply_bytes`), or is larger than 64 KiB while the clients' buffers have all the memory they may have
   // (`max_buffer_bytes`). The handler answers that in its protocol's words:
   // after Discard() there is room for some 48 KiB in any case.
   bool Append(Bytes bytes);
   bool Append(std::string_view text) {
     return Append(std::as_bytes(std::span(text)));
   }
+
+  // Makes room for `bytes` more at once: appending them will not fail. Returns
+  // false, changing nothing, where Append() would.
+  bool Reserve(size_t bytes);
 
   // Closes the connection once what was appended is sent. UDP: no effect.
   void CloseAfterSend() { close_ = true; }
@@ -102,9 +106,11 @@ class Reply {
   Bytes bytes() const { return Bytes(buffer_).subspan(start_); }
   bool close_after_send() const { return close_; }
 
-  // Returns an empty reply of up to `limit` bytes under the same bound on
-  // memory, to put a part together in.
-  Reply Scratch(size_t limit) const { return Reply(limit, budget_); }
+  // Returns an empty reply to put a part together in: of up to `limit` bytes,
+  // but no more than this one may have, and under the same bound on memory.
+  Reply Scratch(size_t limit) const {
+    return Reply(limit < limit_ ? limit : limit_, budget_);
+  }
 
   // The rest is for the server.
 
