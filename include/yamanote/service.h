@@ -16,7 +16,8 @@
 //     using Frame = yamanote::Frame;
 //     Frame Next(yamanote::Bytes input, yamanote::Transport) const override {
 //       const auto end = std::find(input.begin(), input.end(), std::byte{'\n'});
-//       if (end == input.end()) return {.status = Frame::Status::kNeedMore};
+//       if (end == input.end())
+//         return {.status = Frame::Status::kNeedMore, .until = std::byte{'\n'}};
 //       return {.status = Frame::Status::kRequest,
 //               .size = static_cast<size_t>(end - input.begin()) + 1};
 //     }
@@ -37,6 +38,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <optional>
 #include <span>
 #include <string_view>
 #include <vector>
@@ -164,6 +166,10 @@ struct Frame {
   size_t skip = 0;
   ClassId request_class = 0;
   Duration deadline = Duration::max();  // After arrival; max: none.
+  // kNeedMore of unknown size: Next() need not be called again before this byte
+  // is among those that come. So a long frame is not searched for its end from
+  // its start each time.
+  std::optional<std::byte> until = std::nullopt;
 };
 
 // Finds requests in bytes. Stateless: one object serves all connections, from

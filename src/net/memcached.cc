@@ -185,8 +185,9 @@ Frame MemcachedProtocol::NextCommand(std::string_view input) const {
   const std::optional<Line> line = ReadLine(input);
   if (!line) {
     const bool lists_keys = IsRetrieval(FindVerb(Tokens(input).Next()));
-    if (input.size() <= kMaxLineBytes || lists_keys) return {};
-    return {.status = Frame::Status::kMalformed};
+    if (input.size() <= kMaxLineBytes) return {};
+    if (!lists_keys) return {.status = Frame::Status::kMalformed};
+    return {.until = std::byte{'\n'}};
   }
   Tokens tokens(line->text);
   const Verb verb = FindVerb(tokens.Next());

@@ -123,6 +123,8 @@ TEST(MemcachedFrameTest, OnlyKeyListsMayHaveLongLines) {
   EXPECT_EQ(Join(NextTcp("get " + junk)), "0/0+0/0");
   EXPECT_EQ(NextTcp(Get(1000)).size, Get(1000).size());
   EXPECT_EQ(Join(NextTcp(junk.substr(1))), "0/0+0/0");
+  // Those are not looked at again before their end.
+  EXPECT_EQ(NextTcp("get " + junk).until, std::byte{'\n'});
 }
 
 TEST(MemcachedFrameTest, GetsOfManyKeysAreLong) {
