@@ -121,6 +121,7 @@ class Reply {
   // Every reply since Clear().
   Bytes all_bytes() const { return buffer_; }
   size_t datagram_bytes() const { return datagram_bytes_; }
+  size_t capacity() const { return buffer_.capacity(); }  // Bytes of memory.
   // Forgets everything; gives memory back if it grew beyond `keep_bytes`.
   void Clear(size_t keep_bytes = SIZE_MAX);
 

@@ -12,7 +12,8 @@ namespace yamanote::net {
 namespace {
 
 constexpr size_t kInitialBytes = 4 * 1024;
-// A buffer that grew beyond this is given back when it is empty.
+// A buffer that grew beyond this is given back when it is empty; when the peer
+// has gone, one that grew at all.
 constexpr size_t kKeepBytes = MemoryBudget::kFreeBytes;
 
 Instant Later(Instant from, Duration by) {
@@ -38,8 +39,9 @@ void Stream::Reset(Instant now) {
 void Stream::GiveMemoryBack() {
   until_.reset();
   begin_ = end_ = need_ = skip_ = sent_ = 0;
-  if (capacity_ > kKeepBytes) FreeInput();
-  reply_.Clear(kKeepBytes);
+  // Closed ones are kept for ever, as many as were ever open at a time.
+  if (capacity_ > kInitialBytes) FreeInput();
+  reply_.Clear(kInitialBytes);
 }
 
 void Stream::FreeInput() {

@@ -49,9 +49,10 @@ class Stream {
   Stream(const Protocol& protocol, const StreamLimits& limits);
   ~Stream();
 
-  // For a new peer. Keeps the buffers unless they grew large.
+  // For a new peer.
   void Reset(Instant now);
-  // The peer has gone, or is not answered any more: gives large buffers back.
+  // The peer has gone, or is not answered any more: gives buffers back but for
+  // 4 KiB each.
   void GiveMemoryBack();
 
   // Returns what must be done next. Idempotent until it is done.

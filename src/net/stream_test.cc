@@ -311,6 +311,19 @@ TEST_F(StreamTest, AReplyOverTheLimitIsForTheHandlerToAnswer) {
   EXPECT_EQ(RunAll(), "sorry\n");
 }
 
+// Within all limits, so nobody counts them: one for each connection ever open.
+TEST_F(StreamTest, AClosedStreamKeepsLittleMemory) {
+  std::string line(5001, 'x');
+  line.back() = '\n';
+  ASSERT_TRUE(Input(line));
+  RunAll();
+  ASSERT_GT(stream_.ReadSpace().size(), 4096u);
+  ASSERT_GT(stream_.reply().capacity(), 4096u);
+  stream_.GiveMemoryBack();
+  EXPECT_LE(stream_.reply().capacity(), 4096u);
+  EXPECT_EQ(stream_.ReadSpace().size(), 4096u);
+}
+
 TEST_F(StreamTest, AReusedStreamRemembersNothing) {
   for (const char* unfinished : {"N8192:xx", "a line until its end"}) {
     ASSERT_TRUE(Input(unfinished));
