@@ -6,6 +6,7 @@
 
 #include <algorithm>
 #include <charconv>
+#include <optional>
 #include <span>
 
 #include "apps/kv/store.h"
@@ -105,11 +106,18 @@ std::optional<PutResult> Store::TryPut(const Key& key, Bytes data, Seconds now,
     return Count(shard, result, options);
   }
 
+  if (old != nullptr && !Shard::MayPin(*old)) {
+    if (!extends) shard.Unlink(*old);  // See below.
+    result.outcome = Outcome::kNoMemory;
+    return Count(shard, result, options);
+  }
   const uint64_t old_cas = old != nullptr ? old->cas : 0;
   if (old != nullptr) shard.Pin(*old);  // Making room may unlink it.
   Item* const item = shard.Allocate(key, result.value_bytes, now);
   const bool unlock = item != nullptr && result.value_bytes > kShortCopy &&
                       locking == Locking::kBriefly;
+  std::optional<NoPreempt> no_preempt;
+  if (unlock && shard.IsCrowded()) no_preempt.emplace();
   if (unlock) guard.Unlock();
   if (item != nullptr) {
     const bool prepends = options.mode == StoreMode::kPrepend;
@@ -181,9 +189,10 @@ void Store::PutTooLarge(const Key& key, Seconds now, StoreMode mode) {
 
 // Puts an item with a short value in the place of `old`, which is linked, and
 // keeps the rest as it was. Returns it, or nullptr, with `old` as it was, if
-// there is no room.
+// there is no room or `old` can't be pinned.
 Item* Store::Rewrite(Shard& shard, const Key& key, Item& old,
                      std::string_view value, Seconds now) {
+  if (!Shard::MayPin(old)) return nullptr;
   shard.Pin(old);
   Item* const item = shard.Allocate(key, value.size(), now);
   if (item != nullptr) {

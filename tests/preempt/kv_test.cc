@@ -162,6 +162,38 @@ TEST_P(KvPreemptTest, IncrementsCasAndAppendsLoseNothing) {
   }
 }
 
+// Long values in half of a shard: of those who read and write them, only as many
+// are in the way of what else is stored as there are cores.
+TEST_P(KvPreemptTest, ReadersAndWritersOfLongValuesLeaveRoomForOthers) {
+  const auto store = Store::Create({.memory_limit = size_t{1} << 20,
+                                    .max_value_bytes = 100'000,
+                                    .shards = 1,
+                                    .hash_seed = 1})
+                         .value();
+  const std::string large(100'000, 'x');
+  Phase phase = Dense();
+  phase.tasks = 16;  // Each may be in the middle of a tenth of the shard.
+  phase.most_probes_between = 64;
+  phase.preemptions = 1000;  // Few: most of the time there are none.
+  const tests::Outcome outcome = RunStorm(phase, [&](unsigned task,
+                                                     unsigned round) {
+    const std::string name = "large:" + std::to_string((task + round) % 16);
+    const Key key = store->MakeKey(name);
+    if (round % 3 == 0) {
+      const Key small = store->MakeKey("small");
+      return store->Put(small, AsBytes("v"), 10, {}).outcome == Outcome::kDone;
+    }
+    if (round % 3 == 1)
+      return store->Put(key, AsBytes(large), 10, {}).outcome == Outcome::kDone;
+    Value value;
+    if (!store->Get(key, 10, {}, value)) return true;
+    value.ForEachPiece([](Bytes) { Probe(); });
+    return IsWhole(value);
+  });
+  EXPECT_EQ(outcome.wrong, 0U) << "of " << outcome.rounds << " requests";
+  EXPECT_EQ(store->Stats().counts.store_no_memory, 0U);
+}
+
 // Each task has keys of its own and knows every byte of every answer.
 TEST_P(KvPreemptTest, AnswersAreWholeAndTheTasksOwn) {
   const auto service = KvService::Create({}).value();
