@@ -138,7 +138,7 @@ void KvService::Handle(const Request& request, Reply& reply) {
 void KvService::HandleDatagram(const Request& request, Reply& reply) {
   const auto header = net::memcached::ReadUdpHeader(request.bytes);
   if (!header) return;
-  Reply body = reply.Scratch(net::memcached::kMaxDatagramBytes * size_t{65535});
+  Reply body = reply.Scratch(SIZE_MAX);
   Call call{.reply = body, .now = options_.clock.At(options_.now())};
   std::string_view rest =
       AsText(request.bytes.subspan(net::memcached::kUdpHeaderBytes));

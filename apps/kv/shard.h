@@ -16,6 +16,7 @@
 #pragma once
 
 #include <cstdint>
+#include <limits>
 #include <optional>
 #include <string_view>
 
@@ -91,6 +92,12 @@ class alignas(base::kNoSharing) Shard {
   void Link(const Key& key, Item& item);
   void Unlink(Item& item);
 
+  // False if as many readers and writers have pinned it as can be counted: one
+  // more is answered as if there were no memory.
+  static bool MayPin(const Item& item) {
+    return item.pins < std::numeric_limits<decltype(item.pins)>::max();
+  }
+  // Requires: MayPin().
   void Pin(Item& item) {
     if (item.pins++ == 0) pinned_blocks_ += BlocksOf(item);
   }
@@ -99,6 +106,11 @@ class alignas(base::kNoSharing) Shard {
     pinned_blocks_ -= BlocksOf(item);
     if (!item.Has(Item::kLinked)) Free(item);
   }
+
+  // Whether half of the memory is pinned or more. Then whoever pins keeps
+  // preemption off until it unpins, so that only as many go on pinning as there
+  // are cores, and the rest of the shard stays for those who store something.
+  bool IsCrowded() const { return pinned_blocks_ > arena_.usable_blocks() / 2; }
 
   void MarkRead(Item& item, Seconds now) {
     if (!item.Has(Item::kVisited)) item.Set(Item::kVisited);

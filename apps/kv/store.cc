@@ -66,9 +66,12 @@ Result<void> Check(const StoreOptions& options) {
 
 void Value::Release() {
   if (pinned_ == nullptr) return;
-  const ShardGuard guard(*shard_);
-  shard_->Unpin(*pinned_);
+  {
+    const ShardGuard guard(*shard_);
+    shard_->Unpin(*pinned_);
+  }
   pinned_ = nullptr;
+  no_preempt_.reset();
 }
 
 Result<std::unique_ptr<Store>> Store::Create(const StoreOptions& options) {
@@ -143,6 +146,10 @@ bool Store::Get(const Key& key, Seconds now, const GetOptions& options,
   Item* item = shard.Find(key, now, &absence);
   ShardStats& stats = shard.stats;
   const bool hit = item != nullptr;
+  if (hit && !Shard::MayPin(*item)) {
+    if (options.count_get) ++stats.get_misses;
+    return false;
+  }
   if (options.count_get) {
     ++(hit ? stats.get_hits : stats.get_misses);
     if (absence == Shard::Absence::kExpired) ++stats.get_expired;
@@ -186,6 +193,7 @@ bool Store::Get(const Key& key, Seconds now, const GetOptions& options,
   if (!options.want_value || options.unless_cas == item->cas) return true;
   if (item->value_bytes > kShortCopy) {
     shard.Pin(*item);
+    if (shard.IsCrowded()) value.no_preempt_.emplace();
     value.shard_ = &shard;
     value.pinned_ = item;
     return true;

@@ -9,7 +9,9 @@
 // No call blocks; a task may be preempted in one, but not while it holds a lock
 // (ShardGuard). Locks are held for a few hundred nanoseconds: keys and values of
 // up to kShortCopy bytes are copied under the lock, longer ones without it while
-// the item is pinned.
+// the item is pinned; where half of a shard's memory is pinned, without being
+// preempted. An item that 65,535 requests have pinned is a miss, or has no memory,
+// for the next one.
 //
 // Time is passed in (StoreClock), so a test owns it. Any thread may call.
 
@@ -59,7 +61,8 @@ struct ItemInfo {
 class Store;
 
 // An item that was found. Holds a copy of a short value, or keeps the memory of
-// a long one until it is destroyed.
+// a long one until it is released: soon, because nobody can evict it and the task
+// may not be preempted meanwhile. Of one task.
 class Value {
  public:
   Value() = default;
@@ -90,6 +93,7 @@ class Value {
 
   Shard* shard_ = nullptr;
   Item* pinned_ = nullptr;
+  std::optional<NoPreempt> no_preempt_;  // Where the shard is crowded.
   std::array<std::byte, kShortCopy> copy_;
 };
 

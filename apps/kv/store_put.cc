@@ -6,6 +6,7 @@
 
 #include <algorithm>
 #include <charconv>
+#include <optional>
 #include <span>
 
 #include "apps/kv/store.h"
@@ -83,8 +84,8 @@ PutResult Store::Put(const Key& key, Bytes data, Seconds now,
   return *TryPut(key, data, now, options, Locking::kThroughout);
 }
 
-// One attempt; nothing if the item that it extends changed while it was copied
-// without the lock.
+// One attempt; nothing if the item that it extends, or was to create, is another
+// one after the copying without the lock.
 std::optional<PutResult> Store::TryPut(const Key& key, Bytes data, Seconds now,
                                        const PutOptions& options,
                                        Locking locking) {
@@ -105,11 +106,18 @@ std::optional<PutResult> Store::TryPut(const Key& key, Bytes data, Seconds now,
     return Count(shard, result, options);
   }
 
+  if (old != nullptr && !Shard::MayPin(*old)) {
+    if (!extends) shard.Unlink(*old);  // See below.
+    result.outcome = Outcome::kNoMemory;
+    return Count(shard, result, options);
+  }
   const uint64_t old_cas = old != nullptr ? old->cas : 0;
   if (old != nullptr) shard.Pin(*old);  // Making room may unlink it.
   Item* const item = shard.Allocate(key, result.value_bytes, now);
   const bool unlock = item != nullptr && result.value_bytes > kShortCopy &&
                       locking == Locking::kBriefly;
+  std::optional<NoPreempt> no_preempt;
+  if (unlock && shard.IsCrowded()) no_preempt.emplace();
   if (unlock) guard.Unlock();
   if (item != nullptr) {
     const bool prepends = options.mode == StoreMode::kPrepend;
@@ -121,13 +129,15 @@ std::optional<PutResult> Store::TryPut(const Key& key, Bytes data, Seconds now,
   if (unlock) shard.Advance(now);
 
   Item* const current = shard.Find(key, now);
+  const bool changed =
+      current != old || (old != nullptr && current->cas != old_cas);
   if (item == nullptr) {
     // Nobody may take the old value for the one that was refused.
     if (current != nullptr && !extends) shard.Unlink(*current);
     result.outcome = Outcome::kNoMemory;
-  } else if (unlock && extends && (current != old || current->cas != old_cas)) {
+  } else if (unlock && Extends(options.mode) && changed) {
     shard.Unpin(*item);
-    shard.Unpin(*old);
+    if (old != nullptr) shard.Unpin(*old);
     return std::nullopt;
   } else if (unlock) {
     result.outcome = Judge(current, options);
@@ -179,9 +189,10 @@ void Store::PutTooLarge(const Key& key, Seconds now, StoreMode mode) {
 
 // Puts an item with a short value in the place of `old`, which is linked, and
 // keeps the rest as it was. Returns it, or nullptr, with `old` as it was, if
-// there is no room.
+// there is no room or `old` can't be pinned.
 Item* Store::Rewrite(Shard& shard, const Key& key, Item& old,
                      std::string_view value, Seconds now) {
+  if (!Shard::MayPin(old)) return nullptr;
   shard.Pin(old);
   Item* const item = shard.Allocate(key, value.size(), now);
   if (item != nullptr) {

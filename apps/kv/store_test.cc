@@ -209,6 +209,28 @@ TEST(StoreTest, PinnedValueOutlivesItsKey) {
             BlocksFor(large.size() + 5) * kBlockBytes);
 }
 
+// Pins have 16 bits: one more must not make it none.
+TEST(StoreTest, WhoCannotBeCountedAsReaderFindsNothing) {
+  const auto store = MakeStore(OneShard());
+  ASSERT_EQ(Set(*store, "key", std::string(2000, 'a')), Outcome::kDone);
+  const Key key = store->MakeKey("key");
+  constexpr size_t kMost = 65'535;
+  const auto readers = std::make_unique<Value[]>(kMost);
+  for (size_t i = 0; i < kMost; ++i)
+    ASSERT_TRUE(store->Get(key, 10, {}, readers[i])) << i;
+  Value one_more;
+  EXPECT_FALSE(store->Get(key, 10, {}, one_more));
+  EXPECT_FALSE(store->Get(key, 10, {.vivify = 5}, one_more));
+  EXPECT_EQ(store->Stats().counts.get_misses, 2u);
+  const PutOptions append{.mode = StoreMode::kAppend};
+  EXPECT_EQ(store->Put(key, AsBytes("b"), 10, append).outcome,
+            Outcome::kNoMemory);
+  readers[0].Release();
+  EXPECT_EQ(store->Put(key, AsBytes("b"), 10, append).outcome, Outcome::kDone);
+  EXPECT_EQ(readers[1].info.value_bytes, 2000u);
+  EXPECT_EQ(Get(*store, "key").size(), 2001u) << "an item of its own";
+}
+
 TEST(StoreTest, NoRoomIsAnErrorAndDropsTheOldValue) {
   const auto store = MakeStore(OneShard());
   const std::string large(128 << 10, 'a');

@@ -22,6 +22,10 @@ using ::rocksdb::Status;
 
 // What Redis's SCAN takes if its COUNT is not given.
 constexpr uint64_t kScanCount = 10;
+constexpr std::string_view kReplyTooLarge =
+    "reply too large; ask for fewer keys, or raise server.max_reply_bytes "
+    "(over "
+    "UDP server.max_udp_reply_bytes)";
 
 std::string_view AsView(const Slice& slice) {
   return {slice.data(), slice.size()};
@@ -121,7 +125,7 @@ void RocksdbService::Handle(const Request& request, Reply& reply) {
 void RocksdbService::HandleDatagram(const Request& request, Reply& reply) {
   const auto header = net::memcached::ReadUdpHeader(request.bytes);
   if (!header) return;
-  Reply body = reply.Scratch(net::memcached::kMaxDatagramBytes * size_t{65535});
+  Reply body = reply.Scratch(SIZE_MAX);
   Call call{.reply = body};
   Run(AsText(request.bytes.subspan(net::memcached::kUdpHeaderBytes)), call);
   const uint16_t kind = net::resp::kReplyDatagram;
@@ -130,7 +134,7 @@ void RocksdbService::HandleDatagram(const Request& request, Reply& reply) {
     return;
   body.Discard();
   call.fits = true;
-  call.SayError("reply too large; ask for fewer keys");
+  call.SayError(kReplyTooLarge);
   net::memcached::AppendDatagrams(header->request, body.bytes(), reply, kind);
 }
 
@@ -150,8 +154,7 @@ void RocksdbService::Run(std::string_view frame, Call& call) {
   if (call.fits) return;
   call.reply.Discard();
   call.fits = true;
-  call.SayError(
-      "reply too large; ask for fewer keys, or raise server.max_reply_bytes");
+  call.SayError(kReplyTooLarge);
 }
 
 void RocksdbService::RunStore(Verb verb, std::string_view name, Words& words,

@@ -40,6 +40,10 @@ struct ServerOptions {
   // Bytes of a request and of a reply. 64 .. 1 Gi.
   size_t max_request_bytes = 1 << 20;
   size_t max_reply_bytes = 8 << 20;
+  // Bytes of a reply over UDP, beside max_reply_bytes: it is built and sent at
+  // once, to a sender's address that may be forged. What is larger suits TCP; few
+  // sockets' receive buffers would hold it. 256 .. 1 Gi.
+  size_t max_udp_reply_bytes = 256 << 10;
   // What all connections' and datagrams' buffers may take together beyond 64 KiB
   // each for input and for output. When it is spent, a request that needs more is
   // refused (kOverloaded), and Reply::Append() returns false for what exceeds 64 KiB;

@@ -16,7 +16,8 @@
 //     using Frame = yamanote::Frame;
 //     Frame Next(yamanote::Bytes input, yamanote::Transport) const override {
 //       const auto end = std::find(input.begin(), input.end(), std::byte{'\n'});
-//       if (end == input.end()) return {.status = Frame::Status::kNeedMore};
+//       if (end == input.end())
+//         return {.status = Frame::Status::kNeedMore, .until = std::byte{'\n'}};
 //       return {.status = Frame::Status::kRequest,
 //               .size = static_cast<size_t>(end - input.begin()) + 1};
 //     }
@@ -37,6 +38,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <optional>
 #include <span>
 #include <string_view>
 #include <vector>
@@ -78,14 +80,18 @@ class Reply {
   Reply& operator=(const Reply&) = delete;
 
   // Appends `bytes`. Returns false, appending nothing, if the reply would
-  // exceed the server's limit (`max_reply_bytes`), or is larger than 64 KiB
-  // while the clients' buffers have all the memory they may have
+  // exceed the server's limit (`max_reply_bytes`, over UDP
+  // `max_udp_reply_bytes`), or is larger than 64 KiB while the clients' buffers have all the memory they may have
   // (`max_buffer_bytes`). The handler answers that in its protocol's words:
   // after Discard() there is room for some 48 KiB in any case.
   bool Append(Bytes bytes);
   bool Append(std::string_view text) {
     return Append(std::as_bytes(std::span(text)));
   }
+
+  // Makes room for `bytes` more at once: appending them will not fail. Returns
+  // false, changing nothing, where Append() would.
+  bool Reserve(size_t bytes);
 
   // Closes the connection once what was appended is sent. UDP: no effect.
   void CloseAfterSend() { close_ = true; }
@@ -102,9 +108,11 @@ class Reply {
   Bytes bytes() const { return Bytes(buffer_).subspan(start_); }
   bool close_after_send() const { return close_; }
 
-  // Returns an empty reply of up to `limit` bytes under the same bound on
-  // memory, to put a part together in.
-  Reply Scratch(size_t limit) const { return Reply(limit, budget_); }
+  // Returns an empty reply to put a part together in: of up to `limit` bytes,
+  // but no more than this one may have, and under the same bound on memory.
+  Reply Scratch(size_t limit) const {
+    return Reply(limit < limit_ ? limit : limit_, budget_);
+  }
 
   // The rest is for the server.
 
@@ -113,6 +121,7 @@ class Reply {
   // Every reply since Clear().
   Bytes all_bytes() const { return buffer_; }
   size_t datagram_bytes() const { return datagram_bytes_; }
+  size_t capacity() const { return buffer_.capacity(); }  // Bytes of memory.
   // Forgets everything; gives memory back if it grew beyond `keep_bytes`.
   void Clear(size_t keep_bytes = SIZE_MAX);
 
@@ -158,6 +167,10 @@ struct Frame {
   size_t skip = 0;
   ClassId request_class = 0;
   Duration deadline = Duration::max();  // After arrival; max: none.
+  // kNeedMore of unknown size: Next() need not be called again before this byte
+  // is among those that come. So a long frame is not searched for its end from
+  // its start each time.
+  std::optional<std::byte> until = std::nullopt;
 };
 
 // Finds requests in bytes. Stateless: one object serves all connections, from

@@ -65,7 +65,9 @@ Host::Host(worker::Engine& engine, const ServerOptions& options,
       admission_(ClassesOf(options, protocol)),
       core_counters_(std::make_unique<Counters[]>(engine.cores() + 1)),
       udp_pool_(options.max_datagrams + (engine.cores() + 1) * UdpCore::kKept,
-                options.max_datagram_bytes, options.max_reply_bytes, memory),
+                options.max_datagram_bytes,
+                std::min(options.max_reply_bytes, options.max_udp_reply_bytes),
+                memory),
       core_init_(std::make_unique<CoreInit>(engine.cores())) {
   for (CoreId core = 0; core <= cores_; ++core) {
     udp_cores_.push_back(std::make_unique<UdpCore>(

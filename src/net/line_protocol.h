@@ -32,6 +32,7 @@ class LineProtocol final : public Protocol {
     if (end == input.end()) {
       if (transport == Transport::kUdp)
         frame.status = Frame::Status::kMalformed;
+      frame.until = std::byte{'\n'};
       return frame;
     }
     frame.size = static_cast<size_t>(end - input.begin()) + 1;

@@ -185,8 +185,9 @@ Frame MemcachedProtocol::NextCommand(std::string_view input) const {
   const std::optional<Line> line = ReadLine(input);
   if (!line) {
     const bool lists_keys = IsRetrieval(FindVerb(Tokens(input).Next()));
-    if (input.size() <= kMaxLineBytes || lists_keys) return {};
-    return {.status = Frame::Status::kMalformed};
+    if (input.size() <= kMaxLineBytes) return {};
+    if (!lists_keys) return {.status = Frame::Status::kMalformed};
+    return {.until = std::byte{'\n'}};
   }
   Tokens tokens(line->text);
   const Verb verb = FindVerb(tokens.Next());
@@ -266,18 +267,16 @@ bool AppendDatagrams(uint16_t request, Bytes body, Reply& reply,
   constexpr size_t kBodyBytes = kMaxDatagramBytes - kUdpHeaderBytes;
   const size_t total = (body.size() + kBodyBytes - 1) / kBodyBytes;
   if (total > std::numeric_limits<uint16_t>::max()) return false;
-  std::vector<std::byte> framed;
-  framed.reserve(body.size() + total * kUdpHeaderBytes);
+  if (!reply.Reserve(body.size() + total * kUdpHeaderBytes)) return false;
   for (size_t i = 0; i < total; ++i) {
     const auto header = MakeUdpHeader({request, static_cast<uint16_t>(i),
                                        static_cast<uint16_t>(total), last});
     const size_t from = i * kBodyBytes;
     const Bytes part =
         body.subspan(from, std::min(kBodyBytes, body.size() - from));
-    framed.insert(framed.end(), header.begin(), header.end());
-    framed.insert(framed.end(), part.begin(), part.end());
+    reply.Append(header);
+    reply.Append(part);
   }
-  if (!reply.Append(framed)) return false;
   if (total > 1) reply.SplitDatagrams(kMaxDatagramBytes);
   return true;
 }

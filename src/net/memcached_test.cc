@@ -8,6 +8,8 @@
 #include <string>
 #include <vector>
 
+#include "net/memory_budget.h"
+
 namespace yamanote::net::memcached {
 namespace {
 
@@ -121,6 +123,8 @@ TEST(MemcachedFrameTest, OnlyKeyListsMayHaveLongLines) {
   EXPECT_EQ(Join(NextTcp("get " + junk)), "0/0+0/0");
   EXPECT_EQ(NextTcp(Get(1000)).size, Get(1000).size());
   EXPECT_EQ(Join(NextTcp(junk.substr(1))), "0/0+0/0");
+  // Those are not looked at again before their end.
+  EXPECT_EQ(NextTcp("get " + junk).until, std::byte{'\n'});
 }
 
 TEST(MemcachedFrameTest, GetsOfManyKeysAreLong) {
@@ -218,6 +222,19 @@ TEST(MemcachedUdpTest, RepliesAreSplitAtTheDatagramLimit) {
   ASSERT_TRUE(AppendDatagrams(1, AsBytes(body.substr(0, 1392)), exact));
   EXPECT_EQ(exact.bytes().size(), 1400u);
   EXPECT_EQ(exact.datagram_bytes(), 0u);
+}
+
+// It is made in place: room for it and its headers is all that it takes.
+TEST(MemcachedUdpTest, RepliesThatDoNotFitAppendNothing) {
+  const std::string body(200'000, 'x');
+  const size_t framed = body.size() + 144 * kUdpHeaderBytes;
+  MemoryBudget memory(framed - MemoryBudget::kFreeBytes);
+  Reply fits(framed, &memory), too_short(framed - 1, &memory);
+  EXPECT_FALSE(AppendDatagrams(1, AsBytes(body), too_short));
+  EXPECT_TRUE(too_short.bytes().empty());
+  EXPECT_TRUE(AppendDatagrams(1, AsBytes(body), fits));
+  EXPECT_EQ(fits.bytes().size(), framed);
+  EXPECT_EQ(fits.datagram_bytes(), kMaxDatagramBytes);
 }
 
 TEST(MemcachedRefuseTest, OverloadKeepsTheStreamAndNoreply) {

@@ -10,10 +10,14 @@ namespace yamanote {
 
 Reply::~Reply() { Free(); }
 
+bool Reply::Reserve(size_t bytes) {
+  if (bytes > limit_ - (buffer_.size() - start_)) return false;
+  const size_t needed = buffer_.size() + bytes;
+  return needed <= buffer_.capacity() || Grow(needed);
+}
+
 bool Reply::Append(Bytes bytes) {
-  if (bytes.size() > limit_ - (buffer_.size() - start_)) return false;
-  const size_t needed = buffer_.size() + bytes.size();
-  if (needed > buffer_.capacity() && !Grow(needed)) return false;
+  if (!Reserve(bytes.size())) return false;
   buffer_.insert(buffer_.end(), bytes.begin(), bytes.end());
   return true;
 }

@@ -27,6 +27,23 @@ TEST(ReplyTest, RefusesWhatExceedsItsLimitWhole) {
   EXPECT_EQ(Text(reply), "12345678");
 }
 
+TEST(ReplyTest, ReservingPromisesThatAppendingFits) {
+  Reply reply(8);
+  ASSERT_TRUE(reply.Append("12"));
+  EXPECT_FALSE(reply.Reserve(7));
+  EXPECT_TRUE(reply.Reserve(6));
+  EXPECT_EQ(Text(reply), "12") << "nothing but room is made";
+  EXPECT_TRUE(reply.Append("345678"));
+}
+
+TEST(ReplyTest, APartMayBeNoLongerThanTheReply) {
+  Reply reply(8);
+  Reply part = reply.Scratch(100), shorter = reply.Scratch(4);
+  EXPECT_FALSE(part.Append("123456789"));
+  EXPECT_TRUE(part.Append("12345678"));
+  EXPECT_FALSE(shorter.Append("12345"));
+}
+
 TEST(ReplyTest, ClearMakesItNew) {
   Reply reply(8);
   ASSERT_TRUE(reply.Append("12345678"));

@@ -53,6 +53,9 @@ Result<void> Validate(const ServerOptions& o) {
     result = CheckRange("max_request_bytes", o.max_request_bytes, 64, 1 << 30);
   if (result)
     result = CheckRange("max_reply_bytes", o.max_reply_bytes, 64, 1 << 30);
+  if (result)
+    result =
+        CheckRange("max_udp_reply_bytes", o.max_udp_reply_bytes, 256, 1 << 30);
   if (result) {
     // A buffer that grows exists twice for a moment.
     const size_t least = 2 * std::max(o.max_request_bytes, o.max_reply_bytes);

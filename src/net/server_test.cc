@@ -174,6 +174,9 @@ TEST_F(ServerTest, WrongOptionsNameTheOption) {
   EXPECT_THAT(
       message({.listen = any, .max_buffer_bytes = 1 << 20}),
       testing::HasSubstr("max_buffer_bytes = 1048576 must be 16777216 .. "));
+  EXPECT_THAT(
+      message({.listen = any, .max_udp_reply_bytes = 8}),
+      testing::HasSubstr("max_udp_reply_bytes = 8 must be 256 .. 1073741824"));
   EXPECT_THAT(message({.listen = any, .idle_timeout = 0s}),
               testing::HasSubstr("idle_timeout"));
 }
@@ -365,6 +368,17 @@ TEST_F(ServerTest, DatagramsThatAreNoRequestsAreRefused) {
   EXPECT_EQ(client.ReceiveDatagram(), "E2\n");
   ASSERT_TRUE(client.Send("good\n"));
   EXPECT_EQ(client.ReceiveDatagram(), "<good\n");
+}
+
+// 'B' asks for 100,000 bytes, which suit TCP.
+TEST_F(ServerTest, RepliesOverUdpHaveALimitOfTheirOwn) {
+  StartWith("yamanote", {.udp = true, .max_udp_reply_bytes = 99'999});
+  TestClient datagrams = Udp();
+  ASSERT_TRUE(datagrams.Send("B\n"));
+  EXPECT_EQ(datagrams.ReceiveDatagram(), "too large\n");
+  TestClient stream = Tcp();
+  ASSERT_TRUE(stream.Send("B\n"));
+  EXPECT_EQ(stream.Receive(100'000), std::string(100'000, 'b'));
 }
 
 TEST_F(ServerTest, AServiceMayCloseTheConnection) {

@@ -22,7 +22,8 @@ namespace yamanote::net {
 using namespace std::chrono_literals;
 
 // Answers "<" + request. Lines that begin with 'W' wait for the test, 'H' do so
-// without leaving their core, 'B' are answered with 100,000 bytes.
+// without leaving their core, 'B' are answered with 100,000 bytes or with
+// "too large".
 class LineService final : public Service {
  public:
   Result<void> Init(unsigned cores) override {
@@ -44,7 +45,7 @@ class LineService final : public Service {
       while (!go_) base::Pause();
     }
     if (kind == 'B') {
-      reply.Append(std::string(100'000, 'b'));
+      if (!reply.Append(std::string(100'000, 'b'))) reply.Append("too large\n");
       return;
     }
     if (kind == 'Q') reply.CloseAfterSend();

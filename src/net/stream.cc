@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <cstring>
+#include <utility>
 
 #include "base/check.h"
 
@@ -11,7 +12,8 @@ namespace yamanote::net {
 namespace {
 
 constexpr size_t kInitialBytes = 4 * 1024;
-// A buffer that grew beyond this is given back when it is empty.
+// A buffer that grew beyond this is given back when it is empty; when the peer
+// has gone, one that grew at all.
 constexpr size_t kKeepBytes = MemoryBudget::kFreeBytes;
 
 Instant Later(Instant from, Duration by) {
@@ -35,9 +37,11 @@ void Stream::Reset(Instant now) {
 }
 
 void Stream::GiveMemoryBack() {
+  until_.reset();
   begin_ = end_ = need_ = skip_ = sent_ = 0;
-  if (capacity_ > kKeepBytes) FreeInput();
-  reply_.Clear(kKeepBytes);
+  // Closed ones are kept for ever, as many as were ever open at a time.
+  if (capacity_ > kInitialBytes) FreeInput();
+  reply_.Clear(kInitialBytes);
 }
 
 void Stream::FreeInput() {
@@ -56,6 +60,7 @@ void Stream::Refuse(Bytes frame, Refusal why, Counters& counters) {
 void Stream::Consume(size_t bytes) {
   begin_ += bytes;
   need_ = 0;
+  until_.reset();
   partial_ = false;
   if (begin_ == end_) {
     begin_ = end_ = 0;
@@ -76,9 +81,17 @@ bool Stream::Skip() {
   return skip_ > 0;
 }
 
+// Whether the protocol has to look at `input`. Each byte is searched once.
+bool Stream::MayBeWhole(Bytes input) {
+  if (input.size() < need_) return false;
+  if (!until_ || input.size() >= limits_.max_request_bytes) return true;
+  const Bytes fresh = input.subspan(std::exchange(searched_, input.size()));
+  return std::ranges::find(fresh, *until_) != fresh.end();
+}
+
 bool Stream::ParseNext(Counters& counters) {
   const Bytes input(input_.get() + begin_, available());
-  if (input.size() < need_) return false;
+  if (!MayBeWhole(input)) return false;
   const Frame frame = protocol_.Next(input, Transport::kTcp);
   switch (frame.status) {
     case Frame::Status::kRequest:
@@ -114,6 +127,8 @@ bool Stream::ParseNext(Counters& counters) {
         partial_since_ = last_read_;
       }
       need_ = frame.size;
+      until_ = frame.until;
+      searched_ = input.size();
       return false;
   }
   return false;

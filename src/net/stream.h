@@ -19,6 +19,7 @@
 #include <algorithm>
 #include <cstddef>
 #include <memory>
+#include <optional>
 #include <span>
 
 #include "net/counters.h"
@@ -48,9 +49,10 @@ class Stream {
   Stream(const Protocol& protocol, const StreamLimits& limits);
   ~Stream();
 
-  // For a new peer. Keeps the buffers unless they grew large.
+  // For a new peer.
   void Reset(Instant now);
-  // The peer has gone, or is not answered any more: gives large buffers back.
+  // The peer has gone, or is not answered any more: gives buffers back but for
+  // 4 KiB each.
   void GiveMemoryBack();
 
   // Returns what must be done next. Idempotent until it is done.
@@ -115,6 +117,7 @@ class Stream {
   bool Grow();
   void FreeInput();
   void RefuseUnfinished(Counters& counters);
+  bool MayBeWhole(Bytes input);
   // Returns true if the caller should look at the input again.
   bool ParseNext(Counters& counters);
 
@@ -126,6 +129,9 @@ class Stream {
   size_t begin_ = 0;
   size_t end_ = 0;
   size_t need_ = 0;  // The frame at begin_ has at least so many bytes.
+  // It has not ended before this byte; `searched_` bytes from begin_ on are others.
+  std::optional<std::byte> until_;
+  size_t searched_ = 0;
   size_t skip_ = 0;  // Bytes to throw away before the next frame.
 
   Reply reply_;

@@ -154,6 +154,46 @@ TEST_F(StreamTest, AFrameThatNeverEndsIsRefusedAtTheLimit) {
   EXPECT_EQ(counters_.Get(Counter::kTooLarge), 1u);
 }
 
+// Counts the bytes that the protocol looks at.
+class CountedProtocol final : public Protocol {
+ public:
+  Frame Next(Bytes input, Transport transport) const override {
+    looked_at += input.size();
+    return lines_.Next(input, transport);
+  }
+  void Refuse(Bytes frame, Transport transport, Refusal why,
+              Reply& reply) const override {
+    lines_.Refuse(frame, transport, why, reply);
+  }
+
+  mutable size_t looked_at = 0;
+
+ private:
+  LineProtocol lines_;
+};
+
+// A client that sends byte by byte must not cost the square of what it sends.
+TEST_F(StreamTest, ALongLineIsNotSearchedFromItsStartAtEachRead) {
+  const CountedProtocol counted;
+  Stream stream(counted, limits_);
+  stream.Reset(now_);
+  std::string line(5001, 'x');
+  line.back() = '\n';
+  for (int round = 0; round < 2; ++round) {
+    for (const char letter : line) {
+      ASSERT_EQ(stream.Advance(counters_), Next::kRead);
+      stream.ReadSpace()[0] = static_cast<std::byte>(letter);
+      stream.OnRead(1, now_);
+    }
+    ASSERT_EQ(stream.Advance(counters_), Next::kRequest);
+    EXPECT_EQ(stream.frame().size, line.size());
+    stream.BeginRequest();
+    stream.FinishRequest(counters_);
+  }
+  // The first byte and the whole line, twice.
+  EXPECT_EQ(counted.looked_at, 2 * (1 + line.size()));
+}
+
 TEST_F(StreamTest, AFrameAnnouncedTooLargeIsRefusedBeforeItComes) {
   EXPECT_TRUE(Input("N8193:"));
   EXPECT_EQ(RunAll(), "E1\n[closed]");
@@ -271,14 +311,29 @@ TEST_F(StreamTest, AReplyOverTheLimitIsForTheHandlerToAnswer) {
   EXPECT_EQ(RunAll(), "sorry\n");
 }
 
+// Within all limits, so nobody counts them: one for each connection ever open.
+TEST_F(StreamTest, AClosedStreamKeepsLittleMemory) {
+  std::string line(5001, 'x');
+  line.back() = '\n';
+  ASSERT_TRUE(Input(line));
+  RunAll();
+  ASSERT_GT(stream_.ReadSpace().size(), 4096u);
+  ASSERT_GT(stream_.reply().capacity(), 4096u);
+  stream_.GiveMemoryBack();
+  EXPECT_LE(stream_.reply().capacity(), 4096u);
+  EXPECT_EQ(stream_.ReadSpace().size(), 4096u);
+}
+
 TEST_F(StreamTest, AReusedStreamRemembersNothing) {
-  ASSERT_TRUE(Input("N8192:xx"));
-  EXPECT_EQ(RunAll(), "");
-  stream_.OnEndOfInput();
-  EXPECT_EQ(RunAll(), "[closed]");
-  stream_.Reset(now_);
-  ASSERT_TRUE(Input("a\n"));
-  EXPECT_EQ(RunAll(), "<a\n");
+  for (const char* unfinished : {"N8192:xx", "a line until its end"}) {
+    ASSERT_TRUE(Input(unfinished));
+    EXPECT_EQ(RunAll(), "");
+    stream_.OnEndOfInput();
+    EXPECT_EQ(RunAll(), "[closed]");
+    stream_.Reset(now_);
+    ASSERT_TRUE(Input("a\n"));
+    EXPECT_EQ(RunAll(), "<a\n");
+  }
 }
 
 }  // namespace

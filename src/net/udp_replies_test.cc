@@ -149,6 +149,21 @@ TEST_F(UdpRepliesTest, AFullBatchGoesAtOnceAndRequestsComeBack) {
   }
 }
 
+// A short reply's memory is there for the next one, a long one's is not kept.
+TEST_F(UdpRepliesTest, RequestsComeBackWithLittleMemory) {
+  UdpPool pool(1, 256, 1 << 20, memory_);
+  UdpStock stock(pool);
+  for (const auto& [bytes, kept] : {std::pair{1024u, 1024u}, {60'000u, 0u}}) {
+    UdpRequest* const request = stock.Take();
+    ASSERT_NE(request, nullptr);
+    ASSERT_TRUE(request->reply.Append(std::string(bytes, 'x')));
+    Recycle(*request, stock);
+    EXPECT_EQ(stock.Take(), request);
+    EXPECT_EQ(request->reply.capacity(), kept);
+    stock.Return(request);
+  }
+}
+
 TEST_F(UdpRepliesTest, EachSocketHasItsCall) {
   Answer('a', 1ms);
   Answer('b', 1ms, other_server_);

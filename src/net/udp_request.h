@@ -57,9 +57,14 @@ class UdpPool {
 
 using UdpStock = worker::FreeList<UdpRequest, &UdpRequest::next_free, UdpPool>;
 
+// Reply memory that a request keeps for the next one: that of three datagrams'
+// worth, so that short replies allocate nothing, while all the requests that there
+// ever were keep little.
+inline constexpr size_t kKeptReplyBytes = 4 * 1024;
+
 // Gives back `request`, whose reply is no longer needed.
 inline void Recycle(UdpRequest& request, UdpStock& stock) {
-  request.reply.Clear(MemoryBudget::kFreeBytes);
+  request.reply.Clear(kKeptReplyBytes);
   stock.Return(&request);
 }
 

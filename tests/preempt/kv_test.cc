@@ -117,6 +117,8 @@ TEST_P(KvPreemptTest, IncrementsCasAndAppendsLoseNothing) {
   std::atomic<uint64_t> swapped{0};
   std::atomic<uint64_t> appended{0};
   const std::string word = "0123456789";
+  // Long, and the first of each eight creates its item: others append meanwhile.
+  const std::string line(2000, 'x');
   const tests::Outcome outcome = RunStorm(Dense(), [&](unsigned task,
                                                        unsigned) {
     bool right = store->Arithmetic(counter, 10, {}).outcome == Outcome::kDone;
@@ -128,12 +130,16 @@ TEST_P(KvPreemptTest, IncrementsCasAndAppendsLoseNothing) {
       ++swapped;
     }
     // Beyond 1 KiB it is copied without the lock, while others append.
-    if (appended.fetch_add(1) < 600) {
+    if (const uint64_t number = appended.fetch_add(1); number < 600) {
       const StoreMode mode =
           task % 2 == 0 ? StoreMode::kAppend : StoreMode::kPrepend;
       right =
           right && store->Put(log, AsBytes(word), 10, {.mode = mode}).outcome ==
                        Outcome::kDone;
+      const std::string name = "created:" + std::to_string(number / kTasks);
+      right = right && store->Put(store->MakeKey(name), AsBytes(line), 10,
+                                  {.mode = mode, .vivify = kNeverExpires})
+                               .outcome == Outcome::kDone;
     }
     return right;
   });
@@ -144,9 +150,48 @@ TEST_P(KvPreemptTest, IncrementsCasAndAppendsLoseNothing) {
   Value value;
   ASSERT_TRUE(store->Get(log, 10, {}, value));
   const std::string text = Text(value);
-  ASSERT_EQ(text.size(), std::min<uint64_t>(appended, 600) * word.size());
+  const uint64_t count = std::min<uint64_t>(appended, 600);
+  ASSERT_EQ(text.size(), count * word.size());
   for (size_t at = 0; at < text.size(); at += word.size())
     ASSERT_EQ(text.substr(at, word.size()), word);
+  ASSERT_GE(count, 2 * kTasks);
+  for (unsigned i = 0; i < count / kTasks; ++i) {
+    const std::string name = "created:" + std::to_string(i);
+    ASSERT_TRUE(store->Get(store->MakeKey(name), 10, {}, value));
+    EXPECT_EQ(value.info.value_bytes, kTasks * line.size()) << name;
+  }
+}
+
+// Long values in half of a shard: of those who read and write them, only as many
+// are in the way of what else is stored as there are cores.
+TEST_P(KvPreemptTest, ReadersAndWritersOfLongValuesLeaveRoomForOthers) {
+  const auto store = Store::Create({.memory_limit = size_t{1} << 20,
+                                    .max_value_bytes = 100'000,
+                                    .shards = 1,
+                                    .hash_seed = 1})
+                         .value();
+  const std::string large(100'000, 'x');
+  Phase phase = Dense();
+  phase.tasks = 16;  // Each may be in the middle of a tenth of the shard.
+  phase.most_probes_between = 64;
+  phase.preemptions = 1000;  // Few: most of the time there are none.
+  const tests::Outcome outcome = RunStorm(phase, [&](unsigned task,
+                                                     unsigned round) {
+    const std::string name = "large:" + std::to_string((task + round) % 16);
+    const Key key = store->MakeKey(name);
+    if (round % 3 == 0) {
+      const Key small = store->MakeKey("small");
+      return store->Put(small, AsBytes("v"), 10, {}).outcome == Outcome::kDone;
+    }
+    if (round % 3 == 1)
+      return store->Put(key, AsBytes(large), 10, {}).outcome == Outcome::kDone;
+    Value value;
+    if (!store->Get(key, 10, {}, value)) return true;
+    value.ForEachPiece([](Bytes) { Probe(); });
+    return IsWhole(value);
+  });
+  EXPECT_EQ(outcome.wrong, 0U) << "of " << outcome.rounds << " requests";
+  EXPECT_EQ(store->Stats().counts.store_no_memory, 0U);
 }
 
 // Each task has keys of its own and knows every byte of every answer.

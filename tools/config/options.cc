@@ -138,6 +138,10 @@ std::vector<OptionSpec> ServerEntries() {
       Number<FIELD(server.options.max_reply_bytes)>(
           "max_reply_bytes", kBytes, {64, kGiB},
           "The largest reply that a handler may build"),
+      Number<FIELD(server.options.max_udp_reply_bytes)>(
+          "max_udp_reply_bytes", kBytes, {256, kGiB},
+          "The largest reply over UDP, beside max_reply_bytes; "
+          "for larger ones there is TCP"),
       Number<FIELD(server.options.max_buffer_bytes)>(
           "max_buffer_bytes", kBytes, {kMiB, kTiB},
           "What clients' requests and replies may take together "
