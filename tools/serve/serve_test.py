@@ -102,6 +102,14 @@ class ServeTest(unittest.TestCase):
                 self.assertEqual(status, 0, server.error_text())
                 self.assertIn("2 requests", output)
 
+    # All services are compiled alike: with probes, or without and saying so.
+    def test_each_service_knows_whether_it_has_probes(self):
+        notes = {}
+        for service in ("kv", "spin"):
+            with Serve(service, *LOCAL) as server:
+                notes[service] = "compiled without probes" in server.error_text()
+        self.assertEqual(notes["kv"], notes["spin"], notes)
+
     def test_tcp_and_udp_on_one_port(self):
         with Serve("spin", *LOCAL, "--protocol", "both") as server:
             self.assertEqual(server.address("tcp"), server.address("udp"))

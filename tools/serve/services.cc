@@ -85,6 +85,7 @@ Result<Served> MakeKv(const Config& config) {
           .long_get_keys = static_cast<unsigned>(config.kv.long_get_keys)});
   served.service = std::move(*service);
   served.attach = [server](const Server& started) { server->store(&started); };
+  served.has_probes = kv::KvService::HasProbes();
   return served;
 }
 
