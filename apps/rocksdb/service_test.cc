@@ -8,6 +8,7 @@
 #include <set>
 
 #include "apps/rocksdb/test_server.h"
+#include "net/memory_budget.h"
 #include "yamanote/runtime.h"
 #include "yamanote/thread.h"
 
@@ -95,6 +96,28 @@ TEST_F(RocksdbServiceTest, ScanRefusesCursorsItDoesNotKnow) {
   EXPECT_THAT(Ask({"SCAN", "0", "MATCH", "*"}),
               HasSubstr("SCAN cursor [COUNT"));
   EXPECT_THAT(Ask({"SCAN", "0", "COUNT"}), HasSubstr("SCAN cursor [COUNT"));
+}
+
+// A scan's keys lie in the reply and nowhere else: it ends with the reply's
+// limit, or with the memory that all replies may take together.
+TEST(RocksdbScanTest, EndsWhereItsReplyDoes) {
+  static uint64_t walked = 0;
+  RocksdbOptions options = TestServer::Small();
+  options.check_preempt = [] { ++walked; };
+  TestServer server(std::move(options));
+  for (int i = 0; i < 200; ++i)
+    server.Ask({"SET", std::string(1000, 'k') + std::to_string(i), "v"});
+  EXPECT_THAT(server.Send("SCAN 0 COUNT 200\r\n", 10'000),
+              HasSubstr("reply too large"));
+  EXPECT_EQ(walked, 9u);  // Of 1,012 bytes and more.
+
+  net::MemoryBudget budget(10'000);
+  Reply reply(1 << 20, &budget);
+  const std::string request = "SCAN 0 COUNT 200\r\n";
+  server.service().Handle({.bytes = std::as_bytes(std::span(request))}, reply);
+  EXPECT_THAT(std::string(net::memcached::AsText(reply.bytes())),
+              HasSubstr("reply too large"));
+  EXPECT_LT(walked, 100u);
 }
 
 TEST(CursorsTest, TheLastOnesAreRemembered) {
