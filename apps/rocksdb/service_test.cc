@@ -15,6 +15,13 @@
 #include "yamanote/thread.h"
 
 namespace yamanote::rocks {
+
+// Not in the namespace below: a friend.
+class CursorsTest : public testing::Test {
+ protected:
+  static base::SpinLock& LockOf(Cursors& cursors) { return cursors.lock_; }
+};
+
 namespace {
 
 using testing::HasSubstr;
@@ -121,11 +128,6 @@ TEST(RocksdbScanTest, EndsWhereItsReplyDoes) {
               HasSubstr("reply too large"));
   EXPECT_LT(walked, 100u);
 }
-
-class CursorsTest : public testing::Test {
- protected:
-  static base::SpinLock& LockOf(Cursors& cursors) { return cursors.lock_; }
-};
 
 // A preempted holder would make whoever waits spin for its whole slice.
 TEST_F(CursorsTest, AreLockedWithPreemptionHeldOff) {
