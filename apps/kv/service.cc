@@ -86,6 +86,14 @@ KvService::KvService(KvOptions options, std::unique_ptr<Store> store)
 
 Result<void> KvService::Init(unsigned /*cores*/) { return {}; }
 
+bool KvService::HasProbes() {
+#if defined(YAMANOTE_PREEMPTIBLE)
+  return true;
+#else
+  return false;
+#endif
+}
+
 void KvService::Call::SayNumber(uint64_t number) {
   char digits[20];
   const auto end = std::to_chars(digits, digits + sizeof(digits), number).ptr;

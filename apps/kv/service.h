@@ -58,6 +58,9 @@ class KvService final : public Service {
 
   Store& store() { return *store_; }
 
+  // Whether it was compiled with probes.
+  static bool HasProbes();
+
  private:
   using Verb = net::memcached::Verb;
   using Tokens = net::memcached::Tokens;

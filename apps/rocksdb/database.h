@@ -34,13 +34,18 @@ struct DatabaseOptions {
   uint64_t keys = 100'000;
   // ... each with so many bytes.
   uint64_t value_bytes = 100;
-  // Beyond, Put() refuses. Tables only: write buffers come on top.
+  // Beyond, Put() refuses, and Open() more `keys` than fit. Tables only: write
+  // buffers come on top.
   uint64_t max_bytes = uint64_t{1} << 30;
   // One of up to four memtables.
   uint64_t write_buffer_bytes = uint64_t{64} << 20;
   // Asked now and then while keys are stored: whether to give up.
   std::function<bool()> cancelled = [] { return false; };
 };
+
+// Files that a database of `max_bytes` may have open at a time: RocksDB keeps all
+// of its tables open, and never recovers from one that it could not open.
+uint64_t MostFiles(uint64_t max_bytes);
 
 // "key-00000042": what `yamanote load` asks for, too.
 std::string KeyName(uint64_t number);

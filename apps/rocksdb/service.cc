@@ -85,6 +85,15 @@ void RocksdbService::Call::SayBulk(std::string_view text) {
   Say("\r\n");
 }
 
+void RocksdbService::Call::SayFirst(size_t bytes, std::string_view head) {
+  const Bytes said = reply.bytes().subspan(bytes);
+  Reply rest = reply.Scratch(said.size());
+  fits = fits && rest.Append(said);
+  reply.Discard();
+  Say(head);
+  fits = fits && reply.Append(rest.bytes());
+}
+
 void RocksdbService::Call::SayError(std::string_view words) {
   std::string line = "-ERR ";
   for (const char c : words) line += c == '\r' || c == '\n' ? ' ' : c;
@@ -337,12 +346,11 @@ void RocksdbService::Range(Words& words, Call& call) {
   counters.scans.fetch_add(1, std::memory_order_relaxed);
   counters.scanned_keys.fetch_add(found, std::memory_order_relaxed);
   if (found == count) return;
-  const std::string rest(AsText(call.reply.bytes().subspan(header)));
-  call.reply.Discard();
-  call.SayLength('*', static_cast<int64_t>(2 * found));
-  call.Say(rest);
+  call.SayFirst(header, fmt::format("*{}\r\n", 2 * found));
 }
 
+// The keys are said as they come, because the reply is what bounds their memory,
+// and the cursor and their number, which come before them, at the end.
 void RocksdbService::Scan(Words& words, Call& call) {
   uint64_t cursor = 0;
   if (!ParseNumber(words.Next().value_or(""), cursor))
@@ -361,23 +369,22 @@ void RocksdbService::Scan(Words& words, Call& call) {
     if (!place) return call.SayError("invalid cursor: it is too old");
     start = std::move(*place);
   }
-  std::vector<std::string> keys;
-  keys.reserve(std::min<uint64_t>(count, 1024));
+  uint64_t found = 0;
   const std::unique_ptr<Iterator> it = database_->NewIterator();
-  for (it->Seek(start); it->Valid() && keys.size() < count; it->Next()) {
-    keys.push_back(it->key().ToString());
+  for (it->Seek(start); it->Valid() && found < count; it->Next()) {
+    call.SayBulk(AsView(it->key()));
+    if (!call.fits) return;
+    ++found;
     CheckPreempt();
   }
   if (!it->status().ok()) return SayStatus(it->status(), call);
-  const uint64_t next =
-      it->Valid() ? cursors_.Remember(it->key().ToString()) : 0;
+  const std::string next = fmt::format(
+      "{}", it->Valid() ? cursors_.Remember(it->key().ToString()) : 0);
   Counters& counters = Count();
   counters.scans.fetch_add(1, std::memory_order_relaxed);
-  counters.scanned_keys.fetch_add(keys.size(), std::memory_order_relaxed);
-  call.Say("*2\r\n");
-  call.SayBulk(fmt::format("{}", next));
-  call.SayLength('*', static_cast<int64_t>(keys.size()));
-  for (const std::string& key : keys) call.SayBulk(key);
+  counters.scanned_keys.fetch_add(found, std::memory_order_relaxed);
+  call.SayFirst(
+      0, fmt::format("*2\r\n${}\r\n{}\r\n*{}\r\n", next.size(), next, found));
 }
 
 }  // namespace yamanote::rocks

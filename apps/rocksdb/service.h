@@ -80,6 +80,9 @@ class RocksdbService final : public Service {
     void SayBulk(std::string_view text);
     void SayNull() { Say("$-1\r\n"); }
     void SayNumber(int64_t number) { SayLength(':', number); }
+    // Puts `head` in place of the first `bytes` bytes that were said. The rest is
+    // copied under the reply's bound on memory.
+    void SayFirst(size_t bytes, std::string_view head);
     // "-ERR " and `words`, which get no end of line of their own.
     void SayError(std::string_view words);
   };

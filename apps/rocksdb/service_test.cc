@@ -6,12 +6,22 @@
 #include <gtest/gtest.h>
 
 #include <set>
+#include <thread>
 
 #include "apps/rocksdb/test_server.h"
+#include "net/memory_budget.h"
+#include "preempt/flag.h"
 #include "yamanote/runtime.h"
 #include "yamanote/thread.h"
 
 namespace yamanote::rocks {
+
+// Not in the namespace below: a friend.
+class CursorsTest : public testing::Test {
+ protected:
+  static base::SpinLock& LockOf(Cursors& cursors) { return cursors.lock_; }
+};
+
 namespace {
 
 using testing::HasSubstr;
@@ -97,7 +107,48 @@ TEST_F(RocksdbServiceTest, ScanRefusesCursorsItDoesNotKnow) {
   EXPECT_THAT(Ask({"SCAN", "0", "COUNT"}), HasSubstr("SCAN cursor [COUNT"));
 }
 
-TEST(CursorsTest, TheLastOnesAreRemembered) {
+// A scan's keys lie in the reply and nowhere else: it ends with the reply's
+// limit, or with the memory that all replies may take together.
+TEST(RocksdbScanTest, EndsWhereItsReplyDoes) {
+  static uint64_t walked = 0;
+  RocksdbOptions options = TestServer::Small();
+  options.check_preempt = [] { ++walked; };
+  TestServer server(std::move(options));
+  for (int i = 0; i < 200; ++i)
+    server.Ask({"SET", std::string(1000, 'k') + std::to_string(i), "v"});
+  EXPECT_THAT(server.Send("SCAN 0 COUNT 200\r\n", 10'000),
+              HasSubstr("reply too large"));
+  EXPECT_EQ(walked, 9u);  // Of 1,012 bytes and more.
+
+  net::MemoryBudget budget(10'000);
+  Reply reply(1 << 20, &budget);
+  const std::string request = "SCAN 0 COUNT 200\r\n";
+  server.service().Handle({.bytes = std::as_bytes(std::span(request))}, reply);
+  EXPECT_THAT(std::string(net::memcached::AsText(reply.bytes())),
+              HasSubstr("reply too large"));
+  EXPECT_LT(walked, 100u);
+}
+
+// A preempted holder would make whoever waits spin for its whole slice.
+TEST_F(CursorsTest, AreLockedWithPreemptionHeldOff) {
+  Cursors cursors;
+  std::atomic<uint32_t*> published{nullptr};
+  std::unique_lock lock(LockOf(cursors));
+  std::thread waiter([&] {
+    published = &preempt::OwnState().disabled;
+    cursors.Find(1);
+  });
+  while (published == nullptr) std::this_thread::yield();
+  // It spins now, or will. Only the waiter writes it; a stale value is read again.
+  const std::atomic_ref<uint32_t> disabled(*published.load());
+  const Instant end = Clock::now() + std::chrono::seconds(10);
+  while (disabled.load() == 0 && Clock::now() < end) std::this_thread::yield();
+  EXPECT_EQ(disabled.load(), 1u);
+  lock.unlock();
+  waiter.join();
+}
+
+TEST_F(CursorsTest, TheLastOnesAreRemembered) {
   Cursors cursors;
   const uint64_t first = cursors.Remember("a");
   const uint64_t second = cursors.Remember("b");

@@ -64,7 +64,7 @@ def check_interrupted(yamanote):
     """A signal while keys are stored ends it, and nothing is left."""
     before = set(os.listdir("/dev/shm"))
     process = subprocess.Popen(
-        [yamanote, "serve", "rocksdb", "--listen", "127.0.0.1:0", "--rocksdb-keys", "10M"],
+        [yamanote, "serve", "rocksdb", "--listen", "127.0.0.1:0", "--rocksdb-keys", "9M"],
         stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
     while not set(os.listdir("/dev/shm")) - before:  # Until it has begun.
         require(process.poll() is None, "the server ended by itself")
@@ -91,6 +91,20 @@ def check_kept(yamanote, folder):
         answer = exchange(server.port, command("MGET", "mine", "late"))
         require(answer == b"*2\r\n$1\r\n1\r\n$1\r\n2\r\n", f"after SIGKILL: {answer!r}")
         fails(yamanote, 1, "--rocksdb-path", path, words=("no other server uses",))
+
+
+def check_files(yamanote):
+    """RocksDB never recovers from a table that it could not open."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (128, hard))
+    try:
+        with Server(yamanote, *SMALL, "--max-connections", "100") as server:
+            limit, _ = resource.prlimit(server.process.pid, resource.RLIMIT_NOFILE)
+            opened = len(os.listdir(f"/proc/{server.process.pid}/fd"))
+            # 100 connections, 64 that are being refused, its tables.
+            require(limit >= opened + 100 + 64 + 200, f"{limit} files, {opened} open at the start")
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
 
 
 def fails(yamanote, status, *flags, words, limit_bytes=None):
@@ -122,6 +136,10 @@ def check_refused(yamanote, folder):
           words=("rocksdb.path is not set", "File too large", "fewer rocksdb.keys (100000)"))
     fails(yamanote, 2, "--rocksdb-max-value-bytes", "2MiB",
           words=("rocksdb.max_value_bytes = 2MiB", "server.max_request_bytes"))
+    fails(yamanote, 2, "--max-reply-bytes", "1MiB",
+          words=("rocksdb.max_value_bytes = 1MiB", "server.max_reply_bytes"))
+    fails(yamanote, 2, "--rocksdb-keys", "10M",
+          words=("rocksdb.keys = 10000000", "rocksdb.max_bytes = 1073741824"))
     fails(yamanote, 2, "--rocksdb-keys", "many", words=("rocksdb.keys", "many"))
     fails(yamanote, 2, "--class", "long:slo=1ms", words=("its classes are get, scan, put",))
 
@@ -133,6 +151,7 @@ def main():
             check_private(yamanote)
             check_interrupted(yamanote)
             check_kept(yamanote, folder)
+            check_files(yamanote)
             check_refused(yamanote, folder)
     except Failure as failure:
         sys.exit(f"directory_test: {failure}")

@@ -47,10 +47,10 @@ std::vector<OptionSpec> SchedulingEntries() {
           "the keys below override its parts"),
       NameChoice<FIELD(runtime.scheduling.order)>(
           "order", OrderNames(), "Which task runs next within one domain"),
-      Number<FIELD(runtime.scheduling.slice)>(
-          "slice", kDuration,
-          {kMicrosecond, 10 * kSecond, "none", ToNumber(kNoPreemption)},
-          "How long a task runs before it gives way, if something waits"),
+      Slice("slice",
+            {kMicrosecond, 10 * kSecond, "none", ToNumber(kNoPreemption)},
+            "How long a task runs before it gives way, if something waits; "
+            "\"adaptive\" is a `slice` of 2us with a `slice_max` of 100us"),
       Number<FIELD(runtime.scheduling.slice_max)>(
           "slice_max", kDuration, {kMicrosecond, 10 * kSecond, "fixed", 0},
           "Up to what the slice adapts to how long requests run, from `slice` "
@@ -114,7 +114,7 @@ std::vector<OptionSpec> RuntimeEntries() {
           "stack_bytes", kBytes, {16 * kKiB, 64 * kMiB},
           "Usable stack of a request or user thread"),
       Number<FIELD(runtime.max_threads)>(
-          "max_threads", kCount, {1, 16 * kMiB},
+          "max_threads", kCount, {16, 16 * kMiB},
           "Requests and user threads alive at a time; more are refused"),
   };
 }
@@ -221,7 +221,7 @@ std::vector<OptionSpec> RocksdbEntries() {
           "Keys that one RANGE or SCAN may ask for"),
       Number<FIELD(rocksdb.max_bytes)>(
           "max_bytes", kBytes, {kMiB, kTiB},
-          "Tables beyond which writes are refused; "
+          "Tables beyond which writes, and more `keys`, are refused; "
           "up to 256MiB of write buffers come on top"),
   };
 }

@@ -3,8 +3,10 @@
 # Nothing sleeps to synchronise: the ready line says when to start, replies say
 # when to go on. A spin request of known length is the request in flight.
 
+import fcntl
 import json
 import os
+import resource
 import signal
 import socket
 import struct
@@ -102,6 +104,26 @@ class ServeTest(unittest.TestCase):
                 self.assertEqual(status, 0, server.error_text())
                 self.assertIn("2 requests", output)
 
+    # All services are compiled alike: with probes, or without and saying so.
+    def test_each_service_knows_whether_it_has_probes(self):
+        notes = {}
+        for service in ("kv", "spin"):
+            with Serve(service, *LOCAL) as server:
+                notes[service] = "compiled without probes" in server.error_text()
+        self.assertEqual(notes["kv"], notes["spin"], notes)
+
+    # Connections that are being refused have descriptors, too: 64 at most.
+    def test_clients_can_not_take_the_servers_own_descriptors(self):
+        soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (128, hard))
+        try:
+            with Serve("kv", *LOCAL, "--max-connections", "100") as server:
+                limit, _ = resource.prlimit(server.process.pid, resource.RLIMIT_NOFILE)
+                opened = len(os.listdir(f"/proc/{server.process.pid}/fd"))
+                self.assertGreaterEqual(limit, opened + 100 + 64)
+        finally:
+            resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+
     def test_tcp_and_udp_on_one_port(self):
         with Serve("spin", *LOCAL, "--protocol", "both") as server:
             self.assertEqual(server.address("tcp"), server.address("udp"))
@@ -175,6 +197,19 @@ class ServeTest(unittest.TestCase):
             self.assertEqual(final["event"], "final")
             self.assertEqual(final["server"]["accepted"], 1)
 
+    # As behind a pager that nobody scrolls: statistics are left out, signals are not.
+    def test_a_reader_that_stalls_does_not_make_it_deaf(self):
+        with Serve("kv", *LOCAL) as server:
+            fcntl.fcntl(server.process.stdout, fcntl.F_SETPIPE_SZ, 4096)
+            end = time.monotonic() + PATIENCE_S
+            while "nobody reads" not in server.error_text():
+                self.assertLess(time.monotonic(), end)
+                server.process.send_signal(signal.SIGUSR1)
+            server.process.send_signal(signal.SIGTERM)
+            self.assertEqual(server.process.wait(timeout=PATIENCE_S), 0)
+            # What was printed is whole, and nothing is printed twice.
+            self.assertEqual(server.process.stdout.read().count("statistics"), 1)
+
     def test_statistics_at_an_interval(self):
         with Serve("kv", *LOCAL, "--json", "--stats-interval", "100ms") as server:
             first = json.loads(server.process.stdout.readline())
@@ -211,6 +246,9 @@ class ServeTest(unittest.TestCase):
                 (("--slots", "99"), "1 .. 16"),
                 (("--class", "medium:limit=1"), "its classes are short, long"),
                 (("--kv-memory-limit", "1MiB"), "memory_limit is"),
+                (("--kv-max-value-bytes", "4MiB"), "server.max_request_bytes of at least"),
+                (("--max-reply-bytes", "1MiB"), "server.max_reply_bytes of at least"),
+                (("--max-threads", "15"), "16 .. 16777216"),
                 (("--max-buffer-bytes", "1MiB"), "at least twice max_request_bytes"),
                 (("--cores", "8000"), "8000"),
                 (("--idle-timuot", "5s"), "--idle-timeout"),

@@ -23,6 +23,8 @@ struct Served {
   std::function<void(const Server&)> attach;
   // Its code was compiled with probes: slices end anywhere in it.
   bool has_probes = false;
+  // Files that the service itself may have open at a time.
+  uint64_t files = 0;
   // Removes what the service leaves behind on disk, for a process that ends at
   // once although requests run. Empty: nothing. Any thread.
   std::function<void()> discard = {};
@@ -40,6 +42,12 @@ std::span<const ServiceInfo> Services();
 #ifdef YAMANOTE_ROCKSDB
 Result<Served> MakeRocksdb(const Config& config);  // service_rocksdb.cc
 #endif
+
+// Whether values of `value_bytes`, the service's longest, can come and go: each
+// is one request and one reply, with up to `overhead` bytes of words around it.
+// The error names the option that is too low.
+Result<void> CheckValueFits(std::string_view service, uint64_t value_bytes,
+                            uint64_t overhead, const Config& config);
 
 // The classes that `config` makes of those the service has: it may change their
 // objectives and limits. Sets them in the configuration, too. Refuses a class
