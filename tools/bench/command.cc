@@ -30,7 +30,7 @@ constexpr Duration kLeastAdaptive = std::chrono::microseconds(2);
 constexpr Duration kMostAdaptive = std::chrono::microseconds(100);
 
 struct SchedFlags {
-  std::string preset = Scheduling{}.preset;
+  std::string preset{kDefaultPreset};
   std::string order;
   std::string slice;
   std::string slice_max;
