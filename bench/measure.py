@@ -235,17 +235,25 @@ def read(name):
 
     try:
         with open(name, encoding="utf-8") as file:
-            record = infinite(json.load(file))
+            return infinite(json.load(file))
     except (OSError, ValueError) as error:
         sys.exit(f"--summary: {name} can't be read: {error}")
-    print(f"\n{record['date']}, {record['cpu']}, {record['cpus']} CPUs, {record['commit']}")
-    return record
 
 
-def print_summary(names, print_record):
-    """Prints the tables of the records in the files `names`."""
+def print_summary(names, print_record, needs):
+    """Prints the tables of the records in the files `names`.
+
+    A record is what write() wrote with one of the keys `needs`; of any other, such as
+    what another program of the same folder measured, a line says that it has no tables.
+    """
     for name in names:
-        print_record(read(name))
+        record = read(name)
+        if "commit" in record and any(key in record for key in needs):
+            print(f"\n{name}\n{record['date']}, {record['cpu']}, {record['cpus']} CPUs, "
+                  f"{record['commit']}")
+            print_record(record)
+        else:
+            print(f"\n{name}: no tables: another program's ({', '.join(record)})")
 
 
 def windows(point):

@@ -147,7 +147,7 @@ def main():
     parser.add_argument("--connections", type=int, default=16)
     arguments = parser.parse_args()
     if arguments.summary:
-        measure.print_summary(arguments.summary, print_record)
+        measure.print_summary(arguments.summary, print_record, ["mixes"])
     else:
         print_record(measure_mixes(arguments))
 

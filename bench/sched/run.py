@@ -339,7 +339,7 @@ def main():
         parser.error(f"--workloads: there is no {', '.join(sorted(unknown))}; "
                      f"there are {', '.join(WORKLOADS)}")
     if arguments.summary:
-        measure.print_summary(arguments.summary, print_tables)
+        measure.print_summary(arguments.summary, print_tables, ["cells"])
         return
     print_tables(measure_all(arguments))
 

@@ -185,7 +185,7 @@ def main():
     parser.add_argument("--protocol", choices=["udp", "tcp"], default="udp", help="of `highest`")
     arguments = parser.parse_args()
     if arguments.summary:
-        measure.print_summary(arguments.summary, print_record)
+        measure.print_summary(arguments.summary, print_record, ["samples", "ladders"])
     elif arguments.experiment == "highest":
         arguments.rounds = arguments.rounds or 8
         arguments.seconds = arguments.seconds or HIGHEST_SECONDS

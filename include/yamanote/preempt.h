@@ -3,7 +3,7 @@
 // Code that is compiled with probes (yamanote_preemptible() in CMake, see
 // docs/probes.md) gives way at any function entry and loop when its slice is over
 // and something waits. Code that is not (libraries, libc, RocksDB) is never
-// interrupted, so its locks and thread-local data are safe by construction.
+// preempted, so its locks and thread-local data are safe by construction.
 //
 //   {
 //     yamanote::NoPreempt guard;    // This scope runs in one go.

@@ -4,6 +4,12 @@
 //   if (!runtime) return tl::unexpected(runtime.error());
 //   (*runtime)->Run([] { /* user threads, sockets, a server */ });
 //
+// It schedules as the preset `yamanote` does; another one, or parts of one:
+//
+//   yamanote::RuntimeOptions options{.cores = 2};
+//   options.scheduling = yamanote::FindPreset("shinjuku").value();
+//   options.scheduling.slice = std::chrono::microseconds(10);
+//
 // A process has at most one runtime at a time.
 
 #pragma once
@@ -28,7 +34,9 @@ struct RuntimeOptions {
   unsigned cores = 0;
   // False: workers are not pinned; the kernel moves them.
   bool pin = true;
-  Scheduling scheduling = {};
+  // Who puts a Scheduling of its own here sets every part of it: that has no
+  // slice, for one, unless it is given one.
+  Scheduling scheduling = DefaultScheduling();
   // Usable bytes of a user thread's stack. 16 KiB .. 64 MiB.
   size_t stack_bytes = 64 * 1024;
   // User threads alive at a time; Spawn beyond is refused, at the latest when

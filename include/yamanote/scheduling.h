@@ -38,8 +38,10 @@ enum class ReplyPath : uint8_t {
   kHome,    // The connection's home core (ZygOS's remote system call).
 };
 
+// By itself: one queue for all cores, first come, first served, no slices. What a
+// runtime takes that is told nothing is DefaultScheduling().
 struct Scheduling {
-  std::string preset = "yamanote";  // Where the rest came from; informative.
+  std::string preset = "custom";  // Where the rest came from; informative.
 
   std::string order = "fifo";      // A name in Policies().
   Duration slice = kNoPreemption;  // > 0.
@@ -71,6 +73,12 @@ std::span<const PresetInfo> Presets();
 
 // Returns the preset called `name`; kNotFound lists the names there are.
 Result<Scheduling> FindPreset(std::string_view name);
+
+// The preset that a runtime and every command take unless they are told another.
+inline constexpr std::string_view kDefaultPreset = "yamanote";
+
+// Returns the preset kDefaultPreset.
+Scheduling DefaultScheduling();
 
 // The most cores a runtime has and the most slots a worker has.
 inline constexpr unsigned kMaxCores = 256;

@@ -237,6 +237,8 @@ Result<Scheduling> FindPreset(std::string_view name) {
                   names));
 }
 
+Scheduling DefaultScheduling() { return FindPreset(kDefaultPreset).value(); }
+
 Result<void> Validate(const Scheduling& s, unsigned cores) {
   if (cores < 1 || cores > kMaxCores) {
     return Invalid(fmt::format(

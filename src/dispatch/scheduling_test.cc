@@ -24,7 +24,7 @@ TEST(SchedulingTest, EveryPresetIsPossibleOnEveryNumberOfCores) {
     ASSERT_TRUE(found.has_value());
     EXPECT_EQ(found->preset, preset.name);
   }
-  EXPECT_EQ(Presets().back().name, "yamanote");
+  EXPECT_EQ(Presets().back().name, kDefaultPreset);
 }
 
 TEST(SchedulingTest, UnknownPresetNamesTheOnesThereAre) {

@@ -428,6 +428,17 @@ TEST(RuntimeLimitsTest, ImpossibleOptionsAreRefused) {
             std::string::npos);
 }
 
+// Who says nothing gets the default preset, its slices included.
+TEST(RuntimeDefaultsTest, TheSchedulingIsTheDefaultPreset) {
+  const auto runtime = Runtime::Create({.cores = 2, .pin = false}).value();
+  const Scheduling& scheduling = runtime->options().scheduling;
+  EXPECT_EQ(scheduling.preset, kDefaultPreset);
+  EXPECT_EQ(scheduling.slice, 20us);
+  EXPECT_EQ(scheduling.placement, PlacementKind::kTwoLevel);
+  EXPECT_TRUE(scheduling.steal);
+  EXPECT_NE(runtime->mechanism(), Mechanism::kNone);
+}
+
 TEST(RuntimeLimitsTest, OneRuntimeAtATime) {
   const auto first = Make("yamanote", 1);
   const auto second = Runtime::Create({.cores = 1, .pin = false});

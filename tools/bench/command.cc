@@ -26,7 +26,7 @@ namespace {
 using Json = nlohmann::ordered_json;
 
 struct SchedFlags {
-  std::string preset = Scheduling{}.preset;
+  std::string preset{kDefaultPreset};
   std::string order;
   std::string slice;
   std::string slice_max;
@@ -133,7 +133,7 @@ void PrintText(const bench::SchedOptions& options,
              result.offered_rps);
   fmt::print("{:<12} {:>9} {:>10} {:>10} {:>10} {:>11} {:>11} {:>11}\n",
              "class", "requests", "p50 us", "p99 us", "p99.9 us", "slow p99",
-             "undisturbed", "ideal p99");
+             "untagged", "ideal p99");
   for (const bench::SchedClass& c : result.classes) {
     fmt::print("{:<12} {:>9} {:>10} {:>10} {:>10} {:>11} {:>11} {:>11}\n",
                c.name, c.latency_us.samples, Text(c.latency_us.p50),
@@ -166,7 +166,7 @@ void PrintText(const bench::SchedOptions& options,
              result.own_core ? "a core of its own" : "the workers' cores",
              result.generator_late_us);
   fmt::print(
-      "p99 slowdown over that of the ideal: {} of the undisturbed, {} "
+      "p99 slowdown over that of the ideal: {} of the untagged, {} "
       "of all if the ideal stalls, too\n",
       Text(result.score), Text(result.score_with_stalls));
 }

@@ -78,7 +78,7 @@ Json PresetsJson() {
     const Scheduling& s = preset.scheduling;
     presets.push_back({{"name", preset.name},
                        {"summary", preset.summary},
-                       {"default", preset.name == Scheduling{}.preset},
+                       {"default", preset.name == kDefaultPreset},
                        {"order", s.order},
                        {"slice", SliceText(s.slice)},
                        {"rejoin", yamanote::ToString(s.rejoin)},

@@ -22,8 +22,8 @@ int main() {
   options.cores = 2;
   options.pin = false;                   // Others may use this machine, too.
   options.spin = std::chrono::hours(1);  // An idle core never parks.
-  options.scheduling.placement = yamanote::PlacementKind::kPartitioned;
-  options.scheduling.slice = std::chrono::microseconds(100);
+  options.scheduling = {.slice = std::chrono::microseconds(100),
+                        .placement = yamanote::PlacementKind::kPartitioned};
   auto runtime = yamanote::Runtime::Create(options);
   if (!runtime) {
     std::fprintf(stderr, "preempted: %s\n", runtime.error().message.c_str());
