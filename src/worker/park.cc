@@ -53,7 +53,7 @@ void Parking::NotifySomebody(dispatch::Placed placed) {
     return;
   }
   if (parked_.load(std::memory_order_relaxed) == 0) return;
-  if (spinning_.load(std::memory_order_relaxed) != 0) return;  // E3
+  if (spinning_.load(std::memory_order_relaxed) > 0) return;  // E3
   const CoreId first = placed.core == kNoCore ? 0 : placed.core;
   for (CoreId i = 0; i < cores_; ++i) {
     if (TryWake((first + i) % cores_)) return;  // E4
@@ -92,7 +92,8 @@ void Parking::BeginSpin(CoreId core) {
 
 bool Parking::EndSpinWithWork(CoreId core) {
   slots_[core].state.store(State::kRunning);
-  const bool last = spinning_.fetch_sub(1) == 1;
+  // Below 1: its waker has not counted it yet.
+  const bool last = spinning_.fetch_sub(1) <= 1;
   if (!last) return false;
   // Pairs with E2: what an enqueuer left to this spinner is visible to the
   // caller.

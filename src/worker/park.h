@@ -15,6 +15,12 @@
 // finds work and was the last spinner (count -1; full fence) looks whether more
 // waits, as in W4, and if so wakes the next: E3 left those tasks to it.
 //
+// A waker counts the spinner it makes after it made it, and may be interrupted in
+// between; meanwhile the woken one may have found work already. So the count may
+// be too low for a while, even below 0, which costs a look or a wake-up that finds
+// nothing. Rejected: to count first, and take it back if another waker was first;
+// then E3 leaves a task to a spinner that there is not.
+//
 // Events of file descriptors: where work may move between cores, one sleeper
 // (the watcher) sleeps on all cores' pollers, so that a core held by a long
 // task does not delay its connections; the others sleep on a word of their own.
@@ -83,7 +89,7 @@ class Parking {
 
   // True if a worker looks for work. A hint unless a full fence precedes.
   bool AnySpinning() const {
-    return spinning_.load(std::memory_order_relaxed) != 0;
+    return spinning_.load(std::memory_order_relaxed) > 0;
   }
 
   // A worker that will sleep as the watcher sleeps for all: it must use the
@@ -126,7 +132,7 @@ class Parking {
   std::vector<std::unique_ptr<Nested>> nested_;
   io::Poller watch_;
 
-  alignas(base::kNoSharing) std::atomic<uint32_t> spinning_{0};
+  alignas(base::kNoSharing) std::atomic<int32_t> spinning_{0};
   std::atomic<uint32_t> parked_{0};
   std::atomic<uint64_t> wakes_{0};
   std::atomic<bool> watched_{false};             // Somebody is the watcher.

@@ -122,6 +122,21 @@ TEST(ParkTest, BurstsFromSeveralThreadsAreAllTaken) {
   workers.WaitUntilTaken(3 * kPerThread);
 }
 
+// A waker made core 0 Spinning, and lost its CPU before it counted that. Core 0
+// finds work meanwhile: it was the last that looked, and the next task must not be
+// left to a spinner that is not there.
+TEST(ParkTest, ASpinnerThatIsNotCountedYetHidesNoTask) {
+  Parking parking(2, true);
+  for (const CoreId core : {0u, 1u}) {
+    parking.BeginSpin(core);
+    parking.BeginPark(core);
+  }
+  EXPECT_TRUE(parking.EndSpinWithWork(0)) << "core 1 sleeps";
+  EXPECT_FALSE(parking.AnySpinning());
+  parking.Notify({Notify::kAnyone, kNoCore});
+  EXPECT_FALSE(parking.IsParked(1));
+}
+
 TEST(ParkTest, NotifyOfACoreWakesThatCore) {
   Parking parking(2, false);
   std::atomic<int> woken{0};

@@ -77,8 +77,11 @@ class PageReturn {
 
 }  // namespace
 
-StackPool::StackPool(size_t stack_bytes, size_t max_stacks)
-    : stack_bytes_(stack_bytes), max_stacks_(max_stacks) {}
+StackPool::StackPool(size_t stack_bytes, size_t max_stacks, Protect* protect)
+    : stack_bytes_(stack_bytes),
+      max_stacks_(max_stacks),
+      protect_(protect != nullptr ? protect : &mprotect),
+      light_guards_(protect == nullptr) {}
 
 StackPool::~StackPool() {
   for (Slab* slab : slabs_) {
@@ -88,7 +91,7 @@ StackPool::~StackPool() {
   }
 }
 
-Result<void> StackPool::AddSlab() {
+Result<StackPool::Slab*> StackPool::MakeSlab() {
   if ((slabs_.size() + 1) * kStacksPerSlab > max_stacks_ + kStacksPerSlab - 1) {
     return MakeError(
         ErrorCode::kResourceExhausted,
@@ -107,7 +110,7 @@ Result<void> StackPool::AddSlab() {
     if (light_guards_ && madvise(guard, kGuardBytes, MADV_GUARD_INSTALL) != 0) {
       light_guards_ = false;
     }
-    if (!light_guards_ && mprotect(guard, kGuardBytes, PROT_NONE) != 0) {
+    if (!light_guards_ && protect_(guard, kGuardBytes, PROT_NONE) != 0) {
       const int error = errno;
       munmap(memory, slab_bytes());
       delete slab;
@@ -116,29 +119,46 @@ Result<void> StackPool::AddSlab() {
     Stack& stack = slab->stacks[i];
     stack.bottom = guard + kGuardBytes;
     stack.top = stack.bottom + stack_bytes_ - (i % kColours) * kColourBytes;
+  }
+  return slab;
+}
+
+Result<void> StackPool::Grow() {
+  const std::lock_guard growing(grow_lock_);
+  {
+    const std::lock_guard guard(lock_);
+    if (free_ != nullptr) return {};  // Another thread was first.
+  }
+  const Result<Slab*> slab = MakeSlab();
+  if (!slab) return tl::unexpected(slab.error());
+  slabs_.push_back(*slab);
+  const std::lock_guard guard(lock_);
+  for (Stack& stack : (*slab)->stacks) {
     stack.next = free_;
     free_ = &stack;
   }
   free_count_ += kStacksPerSlab;
-  slabs_.push_back(slab);
   return {};
 }
 
-Result<void> StackPool::Take(size_t count, Stack*& head, size_t& taken) {
+size_t StackPool::TakeReady(size_t count, Stack*& head) {
   const std::lock_guard guard(lock_);
-  taken = 0;
-  while (taken < count) {
-    if (free_ == nullptr) {
-      Result<void> added = AddSlab();
-      if (!added && taken == 0) return added;
-      if (!added) break;
-    }
+  size_t taken = 0;
+  for (; taken < count && free_ != nullptr; ++taken) {
     Stack* const stack = free_;
     free_ = stack->next;
     --free_count_;
     stack->next = head;
     head = stack;
-    ++taken;
+  }
+  return taken;
+}
+
+Result<void> StackPool::Take(size_t count, Stack*& head, size_t& taken) {
+  taken = TakeReady(count, head);
+  while (taken == 0) {
+    if (Result<void> grown = Grow(); !grown) return grown;
+    taken = TakeReady(count, head);
   }
   return {};
 }

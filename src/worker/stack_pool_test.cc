@@ -7,6 +7,7 @@
 #include <sys/resource.h>
 
 #include <algorithm>
+#include <cerrno>
 #include <cstring>
 #include <set>
 #include <string>
@@ -115,6 +116,41 @@ TEST(StackPoolTest, NoAddressSpaceIsAnErrorNotACrash) {
   const Result<void> refused = pool.Take(1, head, taken);
   ASSERT_FALSE(refused.has_value());
   EXPECT_EQ(refused.error().code, ErrorCode::kResourceExhausted);
+}
+
+// Where guards are mappings, vm.max_map_count is reached in the middle of a slab.
+// The stacks before the refused guard must not be handed out later: their memory
+// is gone.
+TEST(StackPoolTest, AGuardRefusedHalfWayLeavesThePoolAsItWas) {
+  static int guards_left = 0;
+  guards_left = 64 + 10;
+  StackPool pool(kStackBytes, 1000, [](void* memory, size_t bytes, int how) {
+    errno = ENOMEM;
+    return guards_left-- > 0 ? mprotect(memory, bytes, how) : -1;
+  });
+  const std::vector<Stack*> first = TakeAll(pool, 64);
+  ASSERT_EQ(first.size(), 64u);
+  for (int attempt = 0; attempt < 2; ++attempt) {
+    SCOPED_TRACE(attempt);
+    Stack* head = nullptr;
+    size_t taken = 0;
+    const Result<void> refused = pool.Take(1, head, taken);
+    ASSERT_FALSE(refused.has_value());
+    EXPECT_EQ(refused.error().code, ErrorCode::kResourceExhausted);
+    EXPECT_NE(refused.error().message.find("vm.max_map_count"),
+              std::string::npos);
+    EXPECT_EQ(head, nullptr);
+    guards_left = 10;
+  }
+  guards_left = 1000;
+  const std::vector<Stack*> second = TakeAll(pool, 64);
+  ASSERT_EQ(second.size(), 64u);
+  for (Stack* stack : second) {
+    std::memset(stack->bottom, 0x5a,
+                static_cast<size_t>(stack->top - stack->bottom));
+    stack->next = nullptr;
+    pool.Return(stack, 1);
+  }
 }
 
 TEST(StackPoolDeathTest, TheGuardFaults) {
