@@ -5,7 +5,9 @@
 // own; who comes back later than that begins again. Bounded by that many keys.
 // Rejected: the ordinal of the key, which costs a walk over all keys before it.
 //
-// Any thread. No scheduling point while the lock is held.
+// Any thread. While the lock is held there is no scheduling point, and preemption
+// is held off: who waits for the lock spins, and would keep the core from a holder
+// that waits for it.
 
 #pragma once
 
@@ -16,6 +18,7 @@
 #include <string>
 
 #include "base/spin_lock.h"
+#include "yamanote/preempt.h"
 
 namespace yamanote::rocks {
 
@@ -25,6 +28,7 @@ class Cursors {
 
   // Returns the number, never 0, under which `key` can be found again.
   uint64_t Remember(std::string key) {
+    const NoPreempt no_preempt;
     const std::lock_guard guard(lock_);
     const uint64_t number = ++last_;
     Place& place = places_[number % kCapacity];
@@ -37,6 +41,7 @@ class Cursors {
   std::optional<std::string> Find(uint64_t number) const {
     std::string key;
     key.reserve(kReserved);
+    const NoPreempt no_preempt;
     const std::lock_guard guard(lock_);
     const Place& place = places_[number % kCapacity];
     if (number == 0 || place.number != number) return std::nullopt;
@@ -45,6 +50,8 @@ class Cursors {
   }
 
  private:
+  friend class CursorsTest;
+
   static constexpr size_t kReserved = 1024;  // The longest key.
 
   struct Place {

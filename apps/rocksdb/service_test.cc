@@ -6,13 +6,22 @@
 #include <gtest/gtest.h>
 
 #include <set>
+#include <thread>
 
 #include "apps/rocksdb/test_server.h"
 #include "net/memory_budget.h"
+#include "preempt/flag.h"
 #include "yamanote/runtime.h"
 #include "yamanote/thread.h"
 
 namespace yamanote::rocks {
+
+// Not in the namespace below: a friend.
+class CursorsTest : public testing::Test {
+ protected:
+  static base::SpinLock& LockOf(Cursors& cursors) { return cursors.lock_; }
+};
+
 namespace {
 
 using testing::HasSubstr;
@@ -120,7 +129,26 @@ TEST(RocksdbScanTest, EndsWhereItsReplyDoes) {
   EXPECT_LT(walked, 100u);
 }
 
-TEST(CursorsTest, TheLastOnesAreRemembered) {
+// A preempted holder would make whoever waits spin for its whole slice.
+TEST_F(CursorsTest, AreLockedWithPreemptionHeldOff) {
+  Cursors cursors;
+  std::atomic<uint32_t*> published{nullptr};
+  std::unique_lock lock(LockOf(cursors));
+  std::thread waiter([&] {
+    published = &preempt::OwnState().disabled;
+    cursors.Find(1);
+  });
+  while (published == nullptr) std::this_thread::yield();
+  // It spins now, or will. Only the waiter writes it; a stale value is read again.
+  const std::atomic_ref<uint32_t> disabled(*published.load());
+  const Instant end = Clock::now() + std::chrono::seconds(10);
+  while (disabled.load() == 0 && Clock::now() < end) std::this_thread::yield();
+  EXPECT_EQ(disabled.load(), 1u);
+  lock.unlock();
+  waiter.join();
+}
+
+TEST_F(CursorsTest, TheLastOnesAreRemembered) {
   Cursors cursors;
   const uint64_t first = cursors.Remember("a");
   const uint64_t second = cursors.Remember("b");
