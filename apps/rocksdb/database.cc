@@ -17,7 +17,9 @@ using ::rocksdb::Env;
 using ::rocksdb::Slice;
 using ::rocksdb::Status;
 
+// So many keys are stored at once, or fewer of so many bytes.
 constexpr uint64_t kFillBatch = 1000;
+constexpr size_t kFillBytes = size_t{1} << 20;
 
 Slice AsSlice(std::string_view text) { return {text.data(), text.size()}; }
 
@@ -149,6 +151,17 @@ Result<void> Database::Fill() {
       return Refused(options_, path_, "reading it", first->status());
   }
   if (options_.keys == 0) return {};
+  // Tables take a little more: an index, and a few bytes with each key.
+  const uint64_t each = options_.value_bytes + KeyName(0).size();
+  if (options_.keys > options_.max_bytes / each) {
+    return MakeError(
+        ErrorCode::kInvalidArgument,
+        fmt::format("rocksdb.keys = {} of rocksdb.value_bytes = {} and {} of "
+                    "key do not fit into rocksdb.max_bytes = {}; ask for {} "
+                    "keys at most, or raise rocksdb.max_bytes",
+                    options_.keys, options_.value_bytes, KeyName(0).size(),
+                    options_.max_bytes, options_.max_bytes / each));
+  }
   const std::string value(options_.value_bytes, 'v');
   ::rocksdb::WriteOptions write;
   write.disableWAL = true;  // Flushed below.
@@ -160,7 +173,7 @@ Result<void> Database::Fill() {
     }
     batch.Clear();
     const uint64_t end = std::min(options_.keys, i + kFillBatch);
-    for (; i < end; ++i) {
+    for (; i < end && batch.GetDataSize() < kFillBytes; ++i) {
       const Status added = batch.Put(KeyName(i), value);
       if (!added.ok()) return Refused(options_, path_, "storing keys", added);
     }

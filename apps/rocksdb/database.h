@@ -34,7 +34,8 @@ struct DatabaseOptions {
   uint64_t keys = 100'000;
   // ... each with so many bytes.
   uint64_t value_bytes = 100;
-  // Beyond, Put() refuses. Tables only: write buffers come on top.
+  // Beyond, Put() refuses, and Open() more `keys` than fit. Tables only: write
+  // buffers come on top.
   uint64_t max_bytes = uint64_t{1} << 30;
   // One of up to four memtables.
   uint64_t write_buffer_bytes = uint64_t{64} << 20;

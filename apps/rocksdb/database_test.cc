@@ -129,9 +129,35 @@ TEST_F(DatabaseTest, FillingCanBeInterrupted) {
   EXPECT_EQ(Files(), 0u);
 }
 
+TEST_F(DatabaseTest, MoreKeysThanFitAreRefused) {
+  DatabaseOptions options = Options(1000);
+  options.max_bytes = 1000 * 15 - 1;  // 12 bytes of key, 3 of value.
+  const auto database = Database::Open(options);
+  ASSERT_FALSE(database);
+  EXPECT_EQ(database.error().code, ErrorCode::kInvalidArgument);
+  EXPECT_THAT(database.error().message,
+              testing::AllOf(HasSubstr("rocksdb.keys = 1000"),
+                             HasSubstr("rocksdb.max_bytes = 14999"),
+                             HasSubstr("999 keys at most")));
+  options.max_bytes = 1000 * 15;
+  EXPECT_TRUE(Database::Open(options));
+}
+
+// Long values are not gathered: a batch is copied a few times on its way.
+TEST_F(DatabaseTest, KeysAreStoredInBatchesOfAMebibyte) {
+  static int batches = 0;
+  DatabaseOptions options = Options(16);
+  options.value_bytes = 256 << 10;
+  options.cancelled = [] { return ++batches > 1000; };
+  ASSERT_TRUE(Database::Open(options));
+  EXPECT_EQ(batches, 4);
+}
+
 TEST_F(DatabaseTest, WritesEndAtTheLimitAndReadsGoOn) {
   DatabaseOptions options = Options(1000);
-  options.max_bytes = 1;
+  options.path = root_ + "/data";
+  ASSERT_TRUE(Database::Open(options));
+  options.max_bytes = 1;  // Less than there is: nothing is stored at the start.
   const auto database = Database::Open(options);
   ASSERT_TRUE(database);
   EXPECT_TRUE((*database)->Put("a", "1").IsMemoryLimit());

@@ -64,7 +64,7 @@ def check_interrupted(yamanote):
     """A signal while keys are stored ends it, and nothing is left."""
     before = set(os.listdir("/dev/shm"))
     process = subprocess.Popen(
-        [yamanote, "serve", "rocksdb", "--listen", "127.0.0.1:0", "--rocksdb-keys", "10M"],
+        [yamanote, "serve", "rocksdb", "--listen", "127.0.0.1:0", "--rocksdb-keys", "9M"],
         stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
     while not set(os.listdir("/dev/shm")) - before:  # Until it has begun.
         require(process.poll() is None, "the server ended by itself")
@@ -122,6 +122,10 @@ def check_refused(yamanote, folder):
           words=("rocksdb.path is not set", "File too large", "fewer rocksdb.keys (100000)"))
     fails(yamanote, 2, "--rocksdb-max-value-bytes", "2MiB",
           words=("rocksdb.max_value_bytes = 2MiB", "server.max_request_bytes"))
+    fails(yamanote, 2, "--max-reply-bytes", "1MiB",
+          words=("rocksdb.max_value_bytes = 1MiB", "server.max_reply_bytes"))
+    fails(yamanote, 2, "--rocksdb-keys", "10M",
+          words=("rocksdb.keys = 10000000", "rocksdb.max_bytes = 1073741824"))
     fails(yamanote, 2, "--rocksdb-keys", "many", words=("rocksdb.keys", "many"))
     fails(yamanote, 2, "--class", "long:slo=1ms", words=("its classes are get, scan, put",))
 

@@ -114,7 +114,7 @@ std::vector<OptionSpec> RuntimeEntries() {
           "stack_bytes", kBytes, {16 * kKiB, 64 * kMiB},
           "Usable stack of a request or user thread"),
       Number<FIELD(runtime.max_threads)>(
-          "max_threads", kCount, {1, 16 * kMiB},
+          "max_threads", kCount, {16, 16 * kMiB},
           "Requests and user threads alive at a time; more are refused"),
   };
 }
@@ -217,7 +217,7 @@ std::vector<OptionSpec> RocksdbEntries() {
           "Keys that one RANGE or SCAN may ask for"),
       Number<FIELD(rocksdb.max_bytes)>(
           "max_bytes", kBytes, {kMiB, kTiB},
-          "Tables beyond which writes are refused; "
+          "Tables beyond which writes, and more `keys`, are refused; "
           "up to 256MiB of write buffers come on top"),
   };
 }

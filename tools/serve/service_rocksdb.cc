@@ -6,7 +6,6 @@
 
 #include "apps/rocksdb/service.h"
 #include "net/resp.h"
-#include "tools/config/values.h"
 #include "tools/serve/services.h"
 #include "tools/serve/signals.h"
 #include "yamanote/thread.h"
@@ -33,18 +32,10 @@ Lines ServerLines(const Server* server) {
 
 Result<Served> MakeRocksdb(const Config& config) {
   const RocksdbSettings& settings = config.rocksdb;
-  // A value comes in one request, with its command.
-  const uint64_t request =
-      settings.max_value_bytes + net::resp::kMaxOverheadBytes;
-  if (request > config.server.options.max_request_bytes) {
-    return MakeError(
-        ErrorCode::kInvalidArgument,
-        fmt::format(
-            "rocksdb.max_value_bytes = {} needs server.max_request_bytes of at "
-            "least {}, which is {}; raise that or lower this",
-            FormatBytes(settings.max_value_bytes), FormatBytes(request),
-            FormatBytes(config.server.options.max_request_bytes)));
-  }
+  const Result<void> fits =
+      CheckValueFits("rocksdb", settings.max_value_bytes,
+                     net::resp::kMaxOverheadBytes, config);
+  if (!fits) return tl::unexpected(fits.error());
   // Set once, after the start, while requests may run already.
   const auto server = std::make_shared<std::atomic<const Server*>>(nullptr);
   rocks::RocksdbOptions options;

@@ -47,19 +47,9 @@ Lines ServerSettingLines(const Server* server, unsigned threads) {
 }
 
 Result<Served> MakeKv(const Config& config) {
-  // A value comes in one request, with its command line.
-  if (config.kv.max_value_bytes + net::memcached::kMaxLineBytes >
-      config.server.options.max_request_bytes) {
-    return MakeError(
-        ErrorCode::kInvalidArgument,
-        fmt::format(
-            "kv.max_value_bytes = {} needs server.max_request_bytes of at "
-            "least {}, which is {}; raise that or lower this",
-            FormatBytes(config.kv.max_value_bytes),
-            FormatBytes(config.kv.max_value_bytes +
-                        net::memcached::kMaxLineBytes),
-            FormatBytes(config.server.options.max_request_bytes)));
-  }
+  const Result<void> fits = CheckValueFits(
+      "kv", config.kv.max_value_bytes, net::memcached::kMaxLineBytes, config);
+  if (!fits) return tl::unexpected(fits.error());
   // Set once, after the start, while requests may run already.
   const auto server = std::make_shared<std::atomic<const Server*>>(nullptr);
   const unsigned threads = CoreCount(config, base::AllowedCpus().size());
@@ -147,6 +137,25 @@ std::span<const ServiceInfo> Services() {
        &MakeSpin},
   };
   return kServices;
+}
+
+Result<void> CheckValueFits(std::string_view service, uint64_t value_bytes,
+                            uint64_t overhead, const Config& config) {
+  const ServerOptions& options = config.server.options;
+  const uint64_t needed = value_bytes + overhead;
+  const std::pair<const char*, uint64_t> limits[] = {
+      {"max_request_bytes", options.max_request_bytes},
+      {"max_reply_bytes", options.max_reply_bytes}};
+  for (const auto& [name, limit] : limits) {
+    if (needed <= limit) continue;
+    return MakeError(
+        ErrorCode::kInvalidArgument,
+        fmt::format("{}.max_value_bytes = {} needs server.{} of at least {}, "
+                    "which is {}; raise that or lower this",
+                    service, FormatBytes(value_bytes), name,
+                    FormatBytes(needed), FormatBytes(limit)));
+  }
+  return {};
 }
 
 Result<void> ResolveClasses(std::string_view service, const Protocol& protocol,

@@ -41,6 +41,12 @@ std::span<const ServiceInfo> Services();
 Result<Served> MakeRocksdb(const Config& config);  // service_rocksdb.cc
 #endif
 
+// Whether values of `value_bytes`, the service's longest, can come and go: each
+// is one request and one reply, with up to `overhead` bytes of words around it.
+// The error names the option that is too low.
+Result<void> CheckValueFits(std::string_view service, uint64_t value_bytes,
+                            uint64_t overhead, const Config& config);
+
 // The classes that `config` makes of those the service has: it may change their
 // objectives and limits. Sets them in the configuration, too. Refuses a class
 // that the service does not have; the spin service takes any, in order.
