@@ -95,6 +95,14 @@ tl::unexpected<Error> Refused(const DatabaseOptions& options,
 
 }  // namespace
 
+uint64_t MostFiles(uint64_t max_bytes) {
+  // A full table has 64 MiB; twice as many, because a compaction's result is
+  // there beside what it replaces. The rest: small tables before their first
+  // compaction (36 at most), logs, manifests, and some to spare.
+  const uint64_t table = ::rocksdb::Options().target_file_size_base;
+  return 256 + 2 * (max_bytes / table);
+}
+
 std::string KeyName(uint64_t number) {
   return fmt::format("key-{:08}", number);
 }

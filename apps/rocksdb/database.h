@@ -43,6 +43,10 @@ struct DatabaseOptions {
   std::function<bool()> cancelled = [] { return false; };
 };
 
+// Files that a database of `max_bytes` may have open at a time: RocksDB keeps all
+// of its tables open, and never recovers from one that it could not open.
+uint64_t MostFiles(uint64_t max_bytes);
+
 // "key-00000042": what `yamanote load` asks for, too.
 std::string KeyName(uint64_t number);
 

@@ -27,6 +27,10 @@
 
 namespace yamanote {
 
+// TCP connections beyond max_connections that are being refused at a time. They
+// have a descriptor each, so a process that limits its descriptors leaves room.
+inline constexpr uint32_t kMostRefusing = 64;
+
 struct ServerOptions {
   // Where to listen. Port 0: the kernel picks one (Server::tcp_addresses()); with
   // TCP and UDP both, the same for both. 1 .. 64 addresses.
@@ -35,7 +39,7 @@ struct ServerOptions {
   bool udp = false;
 
   // Open TCP connections; more are answered with the protocol's kOverloaded and
-  // closed, 64 at a time, and beyond those closed at once. 1 .. 1 Mi.
+  // closed, kMostRefusing at a time, and beyond those closed at once. 1 .. 1 Mi.
   uint32_t max_connections = 16 * 1024;
   // Bytes of a request and of a reply. 64 .. 1 Gi.
   size_t max_request_bytes = 1 << 20;

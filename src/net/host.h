@@ -122,9 +122,6 @@ class Host final : public ConnectionHost, public worker::Pump {
 
  private:
   static constexpr size_t kHomeReplies = 4096;
-  // Connections beyond max_connections that are being refused at a time. Each
-  // takes at most Connection::kLingerTime after its peer has the refusal.
-  static constexpr size_t kMostRefusing = 64;
   static constexpr uint16_t kFirstUserPort = 1024;
 
   using HomeQueue = dispatch::ReplyQueue<Connection*>;
@@ -162,6 +159,8 @@ class Host final : public ConnectionHost, public worker::Pump {
   CoreId next_home_ = 0;
   // Taken and not put back. Guarded by connections_lock_.
   unsigned serving_ = 0;
+  // At most kMostRefusing, each for at most Connection::kLingerTime after its peer
+  // has the refusal.
   unsigned refusing_ = 0;
   std::atomic<unsigned> open_{0};
 

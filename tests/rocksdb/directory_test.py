@@ -93,6 +93,20 @@ def check_kept(yamanote, folder):
         fails(yamanote, 1, "--rocksdb-path", path, words=("no other server uses",))
 
 
+def check_files(yamanote):
+    """RocksDB never recovers from a table that it could not open."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (128, hard))
+    try:
+        with Server(yamanote, *SMALL, "--max-connections", "100") as server:
+            limit, _ = resource.prlimit(server.process.pid, resource.RLIMIT_NOFILE)
+            opened = len(os.listdir(f"/proc/{server.process.pid}/fd"))
+            # 100 connections, 64 that are being refused, its tables.
+            require(limit >= opened + 100 + 64 + 200, f"{limit} files, {opened} open at the start")
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+
+
 def fails(yamanote, status, *flags, words, limit_bytes=None):
     """Starts a server that must refuse with `status`, naming each of `words`."""
     def limit():
@@ -137,6 +151,7 @@ def main():
             check_private(yamanote)
             check_interrupted(yamanote)
             check_kept(yamanote, folder)
+            check_files(yamanote)
             check_refused(yamanote, folder)
     except Failure as failure:
         sys.exit(f"directory_test: {failure}")

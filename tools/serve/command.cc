@@ -37,11 +37,14 @@ struct ServeFlags {
   bool as_json = false;
 };
 
-// Makes room for the connections, as far as the hard limit lets us.
-void RaiseFileLimit(Config& config) {
-  // Pollers, listeners, the log.
-  const rlim_t own_files = 64 + 4 * std::max<rlim_t>(base::AllowedCpus().size(),
-                                                     config.runtime.cores);
+// Makes room for the connections, as far as the hard limit lets us. A service
+// that can't open a file may not survive it, so clients never get its share.
+void RaiseFileLimit(Config& config, const Served& served) {
+  // Pollers, listeners, the log; connections that are being refused; files.
+  const rlim_t own_files =
+      64 +
+      4 * std::max<rlim_t>(base::AllowedCpus().size(), config.runtime.cores) +
+      kMostRefusing + served.files;
   ServerOptions& options = config.server.options;
   rlimit limit{};
   getrlimit(RLIMIT_NOFILE, &limit);
@@ -223,7 +226,7 @@ void Serve(const ServiceInfo& info, const ServeFlags& flags) {
     return;
   }
   CompleteServerOptions(*config);
-  RaiseFileLimit(*config);
+  RaiseFileLimit(*config, *served);
   CheckCpus(*config);
 
   Signals signals;

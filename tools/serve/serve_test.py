@@ -5,6 +5,7 @@
 
 import json
 import os
+import resource
 import signal
 import socket
 import struct
@@ -109,6 +110,18 @@ class ServeTest(unittest.TestCase):
             with Serve(service, *LOCAL) as server:
                 notes[service] = "compiled without probes" in server.error_text()
         self.assertEqual(notes["kv"], notes["spin"], notes)
+
+    # Connections that are being refused have descriptors, too: 64 at most.
+    def test_clients_can_not_take_the_servers_own_descriptors(self):
+        soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (128, hard))
+        try:
+            with Serve("kv", *LOCAL, "--max-connections", "100") as server:
+                limit, _ = resource.prlimit(server.process.pid, resource.RLIMIT_NOFILE)
+                opened = len(os.listdir(f"/proc/{server.process.pid}/fd"))
+                self.assertGreaterEqual(limit, opened + 100 + 64)
+        finally:
+            resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
 
     def test_tcp_and_udp_on_one_port(self):
         with Serve("spin", *LOCAL, "--protocol", "both") as server:

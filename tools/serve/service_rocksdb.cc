@@ -57,6 +57,7 @@ Result<Served> MakeRocksdb(const Config& config) {
   served.service = std::move(service);
   served.attach = [server](const Server& started) { server->store(&started); };
   served.has_probes = rocks::RocksdbService::HasProbes();
+  served.files = rocks::MostFiles(settings.max_bytes);
   served.discard = [discarded] { discarded->Discard(); };
   return served;
 }

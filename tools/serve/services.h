@@ -23,6 +23,8 @@ struct Served {
   std::function<void(const Server&)> attach;
   // Its code was compiled with probes: slices end anywhere in it.
   bool has_probes = false;
+  // Files that the service itself may have open at a time.
+  uint64_t files = 0;
   // Removes what the service leaves behind on disk, for a process that ends at
   // once although requests run. Empty: nothing. Any thread.
   std::function<void()> discard = {};
