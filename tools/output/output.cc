@@ -4,6 +4,7 @@
 
 #include <fcntl.h>
 #include <fmt/format.h>
+#include <poll.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -134,6 +135,16 @@ void OpenStandardStreams() {
         open("/dev/null", descriptor == STDOUT_FILENO ? O_RDONLY : O_RDWR);
     if (opened != descriptor) abort();  // No /dev/null: nobody could be told.
   }
+}
+
+bool TakesOutput(int descriptor, Duration patience) {
+  pollfd waited{.fd = descriptor, .events = POLLOUT, .revents = 0};
+  const auto wait = std::chrono::ceil<std::chrono::milliseconds>(patience);
+  int ready = 0;
+  do {  // Again if the process was stopped and continued.
+    ready = poll(&waited, 1, static_cast<int>(wait.count()));
+  } while (ready < 0 && errno == EINTR);
+  return ready != 0;
 }
 
 Result<void> FlushStandardOutput() {

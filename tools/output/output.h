@@ -11,6 +11,7 @@
 #include <string_view>
 
 #include "yamanote/result.h"
+#include "yamanote/time.h"
 
 namespace yamanote::tools {
 
@@ -31,6 +32,11 @@ bool SameFile(const std::string& a, const std::string& b);
 // file ever gets its number and what is printed. Writing to a standard output
 // that was closed still fails. Before anything else is opened.
 void OpenStandardStreams();
+
+// Whether `descriptor` takes 4 KiB without making the writer wait: at once, or
+// within `patience`. False for a pipe that is full or a terminal that is held
+// (Ctrl-S); true where a write only fails, as to a pipe that nobody reads.
+bool TakesOutput(int descriptor, Duration patience);
 
 // Writes out what was printed. kClosed or kResourceExhausted if some of it was
 // lost since the start or the last call.

@@ -2,6 +2,7 @@
 
 #include "tools/output/output.h"
 
+#include <fcntl.h>
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 #include <sys/stat.h>
@@ -103,6 +104,21 @@ TEST_F(OutputTest, ADeviceIsWrittenNotReplaced) {
   EXPECT_EQ(full.error().code, ErrorCode::kResourceExhausted);
   EXPECT_THAT(full.error().message, HasSubstr("--json is '/dev/full'"));
   EXPECT_THAT(full.error().message, HasSubstr("free some space"));
+}
+
+TEST_F(OutputTest, APipeThatNobodyReadsTakesNoMore) {
+  int ends[2];
+  ASSERT_EQ(pipe(ends), 0);
+  ASSERT_EQ(fcntl(ends[1], F_SETPIPE_SZ, 4096), 4096);
+  EXPECT_TRUE(TakesOutput(ends[1], Duration(0)));
+  ASSERT_EQ(write(ends[1], "x", 1), 1);
+  EXPECT_FALSE(TakesOutput(ends[1], Duration(0)));
+  const Instant began = Clock::now();
+  EXPECT_FALSE(TakesOutput(ends[1], std::chrono::milliseconds(10)));
+  EXPECT_GE(Clock::now() - began, std::chrono::milliseconds(10));
+  close(ends[0]);
+  EXPECT_TRUE(TakesOutput(ends[1], Duration(0)));  // It fails at once.
+  close(ends[1]);
 }
 
 }  // namespace

@@ -4,7 +4,8 @@
 //   -> wait for signals -> Stop() (a second signal: at once) -> statistics
 //
 // Standard output: the line that begins with `ready`, then statistics. With
-// --json the statistics are JSON, one document a line.
+// --json the statistics are JSON, one document a line. Those that a reader who
+// stalls does not take are left out; the last ones wait for him a second.
 
 #include "tools/serve/command.h"
 
@@ -16,6 +17,7 @@
 #include <memory>
 #include <semaphore>
 #include <thread>
+#include <utility>
 
 #include "base/topology.h"
 #include "tools/command.h"
@@ -119,14 +121,28 @@ Statistics Read(const Server& server, const Runtime& runtime, Instant started) {
   return {Clock::now() - started, server.stats(), runtime.stats()};
 }
 
-// A server goes on if nobody takes what it prints: that is said, once.
-void Print(const std::string& text) {
+// To standard error. Left out where that would make the caller wait: the thread
+// that waits for signals would be deaf to them.
+void Tell(const std::string& text) {
+  if (TakesOutput(STDERR_FILENO, Duration(0)))
+    fmt::print(stderr, "yamanote: {}\n", text);
+}
+
+// A server goes on if nobody takes what it prints: that is said, once. Returns
+// false if standard output took nothing within `patience`; `text` is left out.
+bool Print(const std::string& text, Duration patience) {
   static bool told = false;
-  std::fputs(text.c_str(), stdout);
-  const Result<void> printed = FlushStandardOutput();
-  if (printed || told) return;
-  told = true;
-  fmt::print(stderr, "yamanote: note: {}\n", printed.error().message);
+  std::string trouble;
+  const bool takes = TakesOutput(STDOUT_FILENO, patience);
+  if (takes) {
+    std::fputs(text.c_str(), stdout);
+    const Result<void> printed = FlushStandardOutput();
+    if (!printed) trouble = printed.error().message;
+  } else {
+    trouble = "nobody reads standard output; what it does not take is left out";
+  }
+  if (!trouble.empty() && !std::exchange(told, true)) Tell("note: " + trouble);
+  return takes;
 }
 
 // Serves until a signal ends it. Returns the final statistics.
@@ -153,16 +169,16 @@ class Serving {
     for (;;) {
       const Signals::Event event = signals_.Wait(interval_);
       if (event == Signals::Event::kEnd) return;
-      if (event != Signals::Event::kWoken) Report("statistics");
+      if (event != Signals::Event::kWoken) Report("statistics", Duration(0));
     }
   }
 
   // Answers what is in flight; a second signal ends the process at once.
   void Stop() {
-    fmt::print(stderr,
-               "yamanote: ending; requests in flight have {} to finish, "
-               "a second signal ends at once\n",
-               FormatDuration(drain_timeout_));
+    Tell(
+        fmt::format("ending; requests in flight have {} to finish, a second "
+                    "signal ends at once",
+                    FormatDuration(drain_timeout_)));
     const Instant began = Clock::now();
     stop_.release();
     Signals::Event event = Signals::Event::kTimeout;
@@ -171,24 +187,28 @@ class Serving {
       if (event != Signals::Event::kEnd) continue;
       // One wish to end: timeout(1) and shells signal process and group.
       if (Clock::now() - began < kSameSignal) continue;
-      fmt::print(stderr,
-                 "yamanote: second signal: requests in flight are dropped\n");
-      Report("final");
+      Tell("second signal: requests in flight are dropped");
+      Report("final", kLastPatience);
       if (served_.discard) served_.discard();
       _exit(kFailed);
     }
     stopper_.join();
-    Report("final");
+    Report("final", kLastPatience);
   }
 
  private:
   static constexpr Duration kSameSignal = std::chrono::milliseconds(100);
 
-  void Report(std::string_view event) {
+  static constexpr Duration kLastPatience = std::chrono::seconds(1);
+
+  // Not printed if standard output takes nothing within `patience`.
+  void Report(std::string_view event, Duration patience) {
     const Statistics now = Read(server_, runtime_, started_);
-    Print(as_json_ ? StatisticsJson(now, last_, event)
-                   : StatisticsText(now, last_));
-    last_ = now;
+    if (Print(as_json_ ? StatisticsJson(now, last_, event)
+                       : StatisticsText(now, last_),
+              patience)) {
+      last_ = now;
+    }
   }
 
   const bool as_json_;
@@ -254,8 +274,13 @@ void Serve(const ServiceInfo& info, const ServeFlags& flags) {
                info.name);
   }
   Serving serving(flags, *config, *served, **server, **runtime, signals);
+  // Scripts wait for this line, so it waits for whoever reads it.
+  while (!TakesOutput(STDOUT_FILENO, std::chrono::milliseconds(100)) &&
+         !Signals::IsEndPending()) {
+  }
   Print(fmt::format("ready {}{} {}\n", info.name, Addresses(**server),
-                    Describe(*config, **runtime)));
+                    Describe(*config, **runtime)),
+        Duration(0));
   serving.UntilSignalled();
   serving.Stop();
 }

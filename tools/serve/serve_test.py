@@ -3,6 +3,7 @@
 # Nothing sleeps to synchronise: the ready line says when to start, replies say
 # when to go on. A spin request of known length is the request in flight.
 
+import fcntl
 import json
 import os
 import resource
@@ -195,6 +196,19 @@ class ServeTest(unittest.TestCase):
             final = json.loads(output)
             self.assertEqual(final["event"], "final")
             self.assertEqual(final["server"]["accepted"], 1)
+
+    # As behind a pager that nobody scrolls: statistics are left out, signals are not.
+    def test_a_reader_that_stalls_does_not_make_it_deaf(self):
+        with Serve("kv", *LOCAL) as server:
+            fcntl.fcntl(server.process.stdout, fcntl.F_SETPIPE_SZ, 4096)
+            end = time.monotonic() + PATIENCE_S
+            while "nobody reads" not in server.error_text():
+                self.assertLess(time.monotonic(), end)
+                server.process.send_signal(signal.SIGUSR1)
+            server.process.send_signal(signal.SIGTERM)
+            self.assertEqual(server.process.wait(timeout=PATIENCE_S), 0)
+            # What was printed is whole, and nothing is printed twice.
+            self.assertEqual(server.process.stdout.read().count("statistics"), 1)
 
     def test_statistics_at_an_interval(self):
         with Serve("kv", *LOCAL, "--json", "--stats-interval", "100ms") as server:
