@@ -100,6 +100,34 @@ tl::unexpected<Error> Invalid(std::string message) {
   return MakeError(ErrorCode::kInvalidArgument, std::move(message));
 }
 
+// "50us", "12500ns" or "none".
+std::string Text(Duration slice) {
+  if (slice == kNoPreemption) return "none";
+  const int64_t nanos = ToNanos(slice);
+  return nanos % 1000 == 0 ? fmt::format("{}us", nanos / 1000)
+                           : fmt::format("{}ns", nanos);
+}
+
+Result<void> ValidateSlices(const Scheduling& s) {
+  if (s.slice <= Duration::zero()) {
+    return Invalid(
+        fmt::format("slice is {} ns; it must be more than 0: "
+                    "leave it out for no preemption",
+                    ToNanos(s.slice)));
+  }
+  if (s.slice_max == Duration::zero() || s.slice_max > s.slice) return {};
+  if (s.slice == kNoPreemption) {
+    return Invalid(fmt::format(
+        "slice_max is {}, but slice is none, so there is nothing that adapts; "
+        "set slice, for example to 5us, or leave slice_max out ('fixed')",
+        Text(s.slice_max)));
+  }
+  return Invalid(fmt::format(
+      "slice_max is {}, but slice is {}, from which on it adapts; slice_max "
+      "must be more: raise it, or leave it out ('fixed') for a fixed slice",
+      Text(s.slice_max), Text(s.slice)));
+}
+
 Result<void> ValidateClasses(const std::vector<ClassOptions>& classes) {
   constexpr size_t kMostClasses = UINT16_MAX;
   if (classes.empty() || classes.size() > kMostClasses) {
@@ -220,21 +248,7 @@ Result<void> Validate(const Scheduling& s, unsigned cores) {
         fmt::format("order is '{}', which does not exist; use one of {}",
                     s.order, OrderNames()));
   }
-  if (s.slice <= Duration::zero()) {
-    return Invalid(
-        fmt::format("slice is {} ns; it must be more than 0: "
-                    "leave it out for no preemption",
-                    ToNanos(s.slice)));
-  }
-  if (s.slice_max != Duration::zero() && s.slice_max <= s.slice) {
-    return Invalid(fmt::format(
-        "slice_max is {} ns, but slice is {}; slice_max must be more, or 0 for "
-        "a "
-        "slice that does not adapt",
-        ToNanos(s.slice_max),
-        s.slice == kNoPreemption ? "none"
-                                 : fmt::format("{} ns", ToNanos(s.slice))));
-  }
+  if (const Result<void> valid = ValidateSlices(s); !valid) return valid;
   if (const Result<void> valid = ValidatePlacement(s, cores); !valid)
     return valid;
   return ValidateClasses(s.classes);

@@ -49,6 +49,7 @@ class SchedTest(BenchTest):
                 (("--order", "fifi"), "--order", "'fifi'", "none of fifo, "),
                 (("--slice", "5"), "--slice", '"5"', "has no unit"),
                 (("--slice", "0us"), "slice is 0 ns", "more than 0"),
+                (("--slice-max", "1us"), "slice_max is 1us", "slice is 20us", "'fixed'"),
                 (("--cores", "0"), "--cores", "'0'", "1 .. 256"),
                 (("--cores", str(cpus + 1)), "--cores", f"{cpus + 1}", f"{cpus} CPU"),
                 (("--load", "0"), "--load", "'0'", "0.001 .. 4"),
@@ -64,7 +65,8 @@ class SchedTest(BenchTest):
         self.expect(("bench", "sched"), "--service is required")
 
     def test_json_agrees_with_itself_and_with_the_flags(self):
-        found = document("bench", "sched", "--preset", "tq", "--slice", "20us", "--service",
+        found = document("bench", "sched", "--preset", "tq", "--slice", "20us",
+                         "--slice-max", "fixed", "--service",
                          "bimodal:99%:2us,1%:200us", "--load", "0.3", "--seconds", "0.2",
                          "--seed", "7")
         self.assertEqual(found["schema"], "yamanote.bench.sched/1")

@@ -25,10 +25,6 @@ namespace {
 
 using Json = nlohmann::ordered_json;
 
-// Of `--slice adaptive`.
-constexpr Duration kLeastAdaptive = std::chrono::microseconds(2);
-constexpr Duration kMostAdaptive = std::chrono::microseconds(100);
-
 struct SchedFlags {
   std::string preset = Scheduling{}.preset;
   std::string order;
@@ -195,7 +191,9 @@ void RunSchedCommand(const SchedFlags& flags) {
     if (!slice) Fail("--slice: " + slice.error().message, kUsage);
     options.scheduling.slice = *slice;
   }
-  if (!flags.slice_max.empty()) {
+  if (flags.slice_max == "fixed") {
+    options.scheduling.slice_max = Duration::zero();
+  } else if (!flags.slice_max.empty()) {
     const Result<Duration> most = ParseDuration(flags.slice_max);
     if (!most) Fail("--slice-max: " + most.error().message, kUsage);
     options.scheduling.slice_max = *most;
@@ -251,7 +249,7 @@ void AddSched(CLI::App& bench) {
       ->type_name("DURATION");
   command
       ->add_option("--slice-max", flags->slice_max,
-                   "Up to what the slice adapts, from --slice on")
+                   "Up to what the slice adapts, from --slice on, or fixed")
       ->type_name("DURATION");
   command->add_option("--cores", flags->cores, "Cores that run requests")
       ->type_name("COUNT")

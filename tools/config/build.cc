@@ -4,6 +4,7 @@
 #include <sched.h>
 
 #include <algorithm>
+#include <vector>
 
 #include "tools/config/options.h"
 
@@ -11,6 +12,7 @@ namespace yamanote::tools {
 namespace {
 
 constexpr std::string_view kPreset = "scheduling.preset";
+constexpr std::string_view kSliceMax = "scheduling.slice_max";
 
 size_t AllowedCpus() {
   // Larger than any machine, so that the call does not fail for its size.
@@ -68,7 +70,12 @@ Result<Config> Build(std::span<const Setting> settings) {
   } else if (preset == nullptr) {
     return tl::unexpected(scheduling.error());
   }
-  for (const Setting& setting : settings) {
+  // A slice says whether it adapts, so slice_max is not overridden by one.
+  std::vector<Setting> ordered(settings.begin(), settings.end());
+  std::stable_partition(ordered.begin(), ordered.end(), [](const Setting& one) {
+    return one.option->Name() != kSliceMax;
+  });
+  for (const Setting& setting : ordered) {
     const Result<void> set =
         setting.option->set(*setting.option, config, setting.text);
     if (!set) {

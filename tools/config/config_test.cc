@@ -62,6 +62,37 @@ TEST(ConfigTest, FlagWinsOverFileAndFileOverPreset) {
   EXPECT_EQ(both.origins.at("scheduling.slots"), "a.toml:4");
 }
 
+TEST(ConfigTest, SliceSaysWhetherItAdapts) {
+  const auto slices = [](std::string_view toml,
+                         std::vector<std::string> flags) {
+    const Scheduling s =
+        Load(toml, std::move(flags)).value().runtime.scheduling;
+    return std::pair(s.slice, s.slice_max);
+  };
+  const auto us = [](int count) -> Duration { return microseconds(count); };
+  EXPECT_EQ(slices("", {"--slice", "adaptive"}), std::pair(us(2), us(100)));
+  EXPECT_EQ(slices("", {"--slice-max", "50us", "--slice", "adaptive"}),
+            std::pair(us(2), us(50)));
+  const std::string_view file = "[scheduling]\nslice = 'adaptive'\n";
+  EXPECT_EQ(slices(file, {"--slice", "20us"}), std::pair(us(20), us(0)));
+  EXPECT_EQ(slices(file, {"--slice-max", "fixed"}), std::pair(us(2), us(0)));
+}
+
+// What an error names as the remedy is accepted.
+TEST(ConfigTest, ErrorsOfSlicesHaveRemediesThatWork) {
+  EXPECT_THAT(ErrorOf("", {"--slice", "50us", "--slice-max", "20us"}),
+              AllOf(HasSubstr("slice_max is 20us, but slice is 50us"),
+                    HasSubstr("leave it out")));
+  EXPECT_THAT(ErrorOf("", {"--preset", "ix", "--slice-max", "20us"}),
+              HasSubstr("set slice, for example to 5us"));
+  EXPECT_EQ(
+      ErrorOf("", {"--preset", "ix", "--slice-max", "20us", "--slice", "5us"}),
+      "(accepted)");
+  EXPECT_EQ(ErrorOf("[scheduling]\nslice_max = '20us'\n",
+                    {"--slice", "50us", "--slice-max", "fixed"}),
+            "(accepted)");
+}
+
 TEST(ConfigTest, FilesPartsOverrideThePresetThatAFlagNames) {
   const Config config =
       Load("[scheduling]\nslice = '7us'\n", {"--preset", "shinjuku"}).value();

@@ -14,6 +14,7 @@ namespace {
 
 using namespace std::chrono_literals;
 
+constexpr std::string_view kAdaptive = "adaptive";
 constexpr uint64_t kMaxClassLimit = 16 * 1024 * 1024;
 
 tl::unexpected<Error> Refuse(std::string message) {
@@ -40,6 +41,25 @@ std::string FormatQuantity(ValueKind kind, uint64_t value) {
     default:
       return fmt::format("{}", value);
   }
+}
+
+Result<void> SetSlice(const OptionSpec& self, Config& config,
+                      std::string_view text) {
+  Scheduling& scheduling = config.runtime.scheduling;
+  if (text == kAdaptive) {
+    scheduling.slice = kLeastAdaptive;
+    scheduling.slice_max = kMostAdaptive;
+    return {};
+  }
+  const Result<uint64_t> value = ParseNumber(self, text);
+  if (!value) return tl::unexpected(value.error());
+  scheduling.slice = FromNumber<Duration>(*value);
+  scheduling.slice_max = Duration::zero();
+  return {};
+}
+
+std::string GetSlice(const OptionSpec& self, const Config& config) {
+  return FormatNumber(self, ToNumber(config.runtime.scheduling.slice));
 }
 
 Result<void> SetCpus(const OptionSpec&, Config& config, std::string_view text) {
@@ -224,6 +244,15 @@ Result<size_t> ParseChoice(const OptionSpec& self, std::string_view text) {
   return Refuse(fmt::format(
       "\"{}\" is none of {}{}", text, fmt::join(self.choices, ", "),
       close.empty() ? "" : fmt::format("; did you mean {}?", close)));
+}
+
+OptionSpec Slice(std::string key, Range range, std::string help) {
+  OptionSpec spec = NumberSpec(std::move(key), ValueKind::kDuration,
+                               std::move(range), std::move(help));
+  spec.limits += fmt::format(" or {}", kAdaptive);
+  spec.set = SetSlice;
+  spec.get = GetSlice;
+  return spec;
 }
 
 OptionSpec Cpus(std::string key, std::string help) {

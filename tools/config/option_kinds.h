@@ -151,7 +151,11 @@ OptionSpec Path(std::string key, std::string help) {
   return spec;
 }
 
-// ---- the three that are unlike all others -----------------------------------
+// ---- the four that are unlike all others ------------------------------------
+
+// Config::runtime.scheduling.slice, and slice_max, which a slice that adapts has
+// and any other has not. Build() applies the key slice_max after it.
+OptionSpec Slice(std::string key, Range range, std::string help);
 
 // Config::runtime.cpus; "auto" leaves it empty.
 OptionSpec Cpus(std::string key, std::string help);

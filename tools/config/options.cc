@@ -47,10 +47,10 @@ std::vector<OptionSpec> SchedulingEntries() {
           "the keys below override its parts"),
       NameChoice<FIELD(runtime.scheduling.order)>(
           "order", OrderNames(), "Which task runs next within one domain"),
-      Number<FIELD(runtime.scheduling.slice)>(
-          "slice", kDuration,
-          {kMicrosecond, 10 * kSecond, "none", ToNumber(kNoPreemption)},
-          "How long a task runs before it gives way, if something waits"),
+      Slice("slice",
+            {kMicrosecond, 10 * kSecond, "none", ToNumber(kNoPreemption)},
+            "How long a task runs before it gives way, if something waits; "
+            "\"adaptive\" is a `slice` of 2us with a `slice_max` of 100us"),
       Number<FIELD(runtime.scheduling.slice_max)>(
           "slice_max", kDuration, {kMicrosecond, 10 * kSecond, "fixed", 0},
           "Up to what the slice adapts to how long requests run, from `slice` "

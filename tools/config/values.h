@@ -11,6 +11,7 @@
 
 #pragma once
 
+#include <chrono>
 #include <cstdint>
 #include <span>
 #include <string>
@@ -28,6 +29,11 @@ Result<Duration> ParseDuration(std::string_view text);
 Result<uint64_t> ParseBytes(std::string_view text);
 Result<uint64_t> ParseCount(std::string_view text);
 Result<bool> ParseBool(std::string_view text);
+
+// What "adaptive" means as a slice: it adapts between these two, as it did where it
+// was measured (docs/adr/0021-adaptive-slices.md).
+inline constexpr Duration kLeastAdaptive = std::chrono::microseconds(2);
+inline constexpr Duration kMostAdaptive = std::chrono::microseconds(100);
 
 // CPUs in the order written. Refuses an empty list, a CPU twice, a descending
 // range and numbers above kMaxCpu.
