@@ -88,8 +88,7 @@ TEST(ConfigTest, ErrorsOfSlicesHaveRemediesThatWork) {
   EXPECT_EQ(
       ErrorOf("", {"--preset", "ix", "--slice-max", "20us", "--slice", "5us"}),
       "(accepted)");
-  EXPECT_EQ(ErrorOf("[scheduling]
-                    slice_max = '20us' ",
+  EXPECT_EQ(ErrorOf("[scheduling]\nslice_max = '20us'\n",
                     {"--slice", "50us", "--slice-max", "fixed"}),
             "(accepted)");
 }
