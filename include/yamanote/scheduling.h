@@ -29,8 +29,11 @@ enum class PlacementKind : uint8_t {
 enum class DispatcherKind : uint8_t {
   kShared,     // Every worker takes from the one queue, under its lock.
   kDedicated,  // Core 0 dispatches and runs requests only when all slots are full.
-  kAuto,       // Dedicated from four cores on, else shared.
+  kAuto,       // Dedicated from kAutoDedicatedCores on, else shared.
 };
+
+// From this many cores on, one that only dispatches is worth its price.
+inline constexpr unsigned kAutoDedicatedCores = 4;
 
 // Which core sends the reply of a request that ran away from its home core.
 enum class ReplyPath : uint8_t {
@@ -83,6 +86,9 @@ Scheduling DefaultScheduling();
 // The most cores a runtime has and the most slots a worker has.
 inline constexpr unsigned kMaxCores = 256;
 inline constexpr unsigned kMaxSlots = 16;
+
+// Whether core 0 of `cores` is a dispatcher's. If not, `slots` has no effect.
+bool HasDedicatedDispatcher(const Scheduling& scheduling, unsigned cores);
 
 // Returns an error that names the key, the value, the limit and the remedy if
 // the combination is impossible on `cores` cores.

@@ -6,12 +6,6 @@
 #include "dispatch/placements.h"
 
 namespace yamanote::dispatch {
-namespace {
-
-// From this many cores on, one that only dispatches is worth its price.
-constexpr unsigned kAutoDedicatedCores = 4;
-
-}  // namespace
 
 std::unique_ptr<Placement> MakePlacement(const Scheduling& scheduling,
                                          unsigned cores) {
@@ -27,11 +21,7 @@ std::unique_ptr<Placement> MakePlacement(const Scheduling& scheduling,
   switch (scheduling.placement) {
     case PlacementKind::kCentral: {
       options.cores = cores;
-      const bool dedicated =
-          scheduling.dispatcher == DispatcherKind::kDedicated ||
-          (scheduling.dispatcher == DispatcherKind::kAuto &&
-           cores >= kAutoDedicatedCores);
-      if (dedicated) {
+      if (HasDedicatedDispatcher(scheduling, cores)) {
         // The dispatcher lends a hand only when all workers are full.
         options.cores = cores - 1;
         options.first_core = 1;

@@ -24,7 +24,8 @@ std::vector<PresetInfo> MakePresets() {
         .placement = PlacementKind::kStealing,
         .replies = ReplyPath::kHome}},
       {"shinjuku",
-       "one queue, a dispatcher, slices of 5us (Shinjuku, NSDI 2019)",
+       "one queue, from 4 cores on a dispatcher, slices of 5us "
+       "(Shinjuku, NSDI 2019)",
        {.preset = "shinjuku",
         .slice = 5us,
         .placement = PlacementKind::kCentral,
@@ -38,7 +39,8 @@ std::vector<PresetInfo> MakePresets() {
         .placement = PlacementKind::kCentral,
         .slots = 1}},
       {"concord",
-       "as shinjuku, each worker holds one task more (Concord, SOSP 2023)",
+       "as shinjuku, the dispatcher gives each worker one task more "
+       "(Concord, SOSP 2023)",
        {.preset = "concord",
         .slice = 5us,
         .placement = PlacementKind::kCentral,
@@ -238,6 +240,13 @@ Result<Scheduling> FindPreset(std::string_view name) {
 }
 
 Scheduling DefaultScheduling() { return FindPreset(kDefaultPreset).value(); }
+
+bool HasDedicatedDispatcher(const Scheduling& s, unsigned cores) {
+  if (s.placement != PlacementKind::kCentral || cores < 2) return false;
+  return s.dispatcher == DispatcherKind::kDedicated ||
+         (s.dispatcher == DispatcherKind::kAuto &&
+          cores >= kAutoDedicatedCores);
+}
 
 Result<void> Validate(const Scheduling& s, unsigned cores) {
   if (cores < 1 || cores > kMaxCores) {

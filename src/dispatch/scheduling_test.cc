@@ -27,6 +27,19 @@ TEST(SchedulingTest, EveryPresetIsPossibleOnEveryNumberOfCores) {
   EXPECT_EQ(Presets().back().name, kDefaultPreset);
 }
 
+// A shared queue below: a core that only dispatched would be too much of them.
+TEST(SchedulingTest, AnAutomaticDispatcherIsDedicatedFromFourCoresOn) {
+  const Scheduling central{.placement = PlacementKind::kCentral};
+  EXPECT_FALSE(HasDedicatedDispatcher(central, 1));
+  EXPECT_FALSE(HasDedicatedDispatcher(central, 3));
+  EXPECT_TRUE(HasDedicatedDispatcher(central, 4));
+  const Scheduling dedicated{.dispatcher = DispatcherKind::kDedicated};
+  EXPECT_TRUE(HasDedicatedDispatcher(dedicated, 2));
+  const Scheduling shared{.dispatcher = DispatcherKind::kShared};
+  EXPECT_FALSE(HasDedicatedDispatcher(shared, 64));
+  EXPECT_FALSE(HasDedicatedDispatcher(DefaultScheduling(), 64));
+}
+
 TEST(SchedulingTest, UnknownPresetNamesTheOnesThereAre) {
   const Result<Scheduling> found = FindPreset("linux");
   ASSERT_FALSE(found.has_value());

@@ -73,6 +73,8 @@ class SchedTest(BenchTest):
         self.assertEqual([found[key] for key in ("preset", "slice", "cores", "load", "seconds",
                                                  "seed")], ["tq", "20us", 1, 0.3, 0.2, 7])
         self.assertIn(found["generator"], ("own core", "shared core"))
+        self.assertIn(found["mechanism"], ("probe", "signal", "user-interrupt"))
+        self.assertEqual(found["dispatcher"], "none", "one core")
         classes = found["classes"]
         self.assertEqual(len(classes), 3)
         self.assertEqual(classes[0]["name"], "all")
@@ -93,6 +95,7 @@ class SchedTest(BenchTest):
         first, second = (document(*SCHED, "--seconds", "0.05", "--load", "0.2", "--preset", preset)
                          for preset in ("ix", "tq"))
         self.assertEqual(first["requests"], second["requests"])
+        self.assertEqual(first["mechanism"], "none", "ix has no slices")
 
     def test_text_names_what_was_measured(self):
         result = run(*SCHED, "--seconds", "0.05", "--load", "0.2")

@@ -59,6 +59,15 @@ Json ToJson(const load::Figures& figures) {
           {"mean", Number(figures.mean)}};
 }
 
+// As it came out on so many cores.
+std::string_view DispatcherText(const Scheduling& scheduling, unsigned cores) {
+  if (scheduling.placement != PlacementKind::kCentral || cores < 2)
+    return "none";
+  return ToString(HasDedicatedDispatcher(scheduling, cores)
+                      ? DispatcherKind::kDedicated
+                      : DispatcherKind::kShared);
+}
+
 std::string SliceText(Duration slice) {
   return slice == kNoPreemption ? "none" : FormatDuration(slice);
 }
@@ -91,6 +100,8 @@ Json ToJson(const bench::SchedOptions& options,
            ? Json(nullptr)
            : Json(static_cast<double>(ToNanos(result.stats.adaptive_slice)) /
                   1000)},
+      {"mechanism", ToString(result.mechanism)},
+      {"dispatcher", DispatcherText(options.scheduling, options.cores)},
       {"cores", options.cores},
       {"service", options.service},
       {"load", options.load},

@@ -355,6 +355,7 @@ SchedResult Run::Evaluate(const load::Workload& workload) {
   result.own_core = own_core_;
   result.generator_late_us = lateness_.Quantile(0.99) / 1000;
   result.stats = runtime_->stats();
+  result.mechanism = runtime_->mechanism();
   result.preemptions = result.stats.preemptions;
   const SchedClass& all = result.classes[0];
   result.score =

@@ -72,8 +72,9 @@ struct SchedResult {
   // From the end of the warm-up to the last arrival.
   double offered_rps = 0;
   double achieved_rps = 0;
-  bool own_core = false;         // The generator had one.
-  double generator_late_us = 0;  // p99.
+  bool own_core = false;                   // The generator had one.
+  double generator_late_us = 0;            // p99.
+  Mechanism mechanism = Mechanism::kNone;  // In use.
   uint64_t preemptions = 0;
   load::Figures stint_us{};  // See stints.h; of the undisturbed.
   load::Figures stint_us_with_stalls{};

@@ -67,11 +67,12 @@ std::vector<OptionSpec> SchedulingEntries() {
       EnumChoice<FIELD(runtime.scheduling.dispatcher), DispatcherKind::kAuto,
                  DispatcherKind::kShared, DispatcherKind::kDedicated>(
           "dispatcher",
-          "Who does the dispatcher's work under central placement"),
+          "Who does the dispatcher's work under central placement; "
+          "auto: dedicated from 4 cores on, a shared queue below"),
       Number<FIELD(runtime.scheduling.slots)>(
           "slots", kCount, {1, kMaxSlots},
           "Tasks a worker may hold under a dedicated dispatcher, "
-          "the running one included"),
+          "the running one included; a shared queue has no slots"),
       Switch<FIELD(runtime.scheduling.steal)>(
           "steal",
           "Whether an idle core takes work from the longest domain "

@@ -29,8 +29,8 @@ struct PlacementInfo {
 // The placements' own words; their names come from ToString().
 constexpr PlacementInfo kPlacements[] = {
     {PlacementKind::kCentral,
-     "one queue for all cores; a dispatcher, or whichever core is free, "
-     "hands tasks out (Shinjuku, Concord)"},
+     "one queue for all cores; a dispatcher (--dispatcher auto: from 4 cores "
+     "on), or whichever core is free, hands tasks out (Shinjuku, Concord)"},
     {PlacementKind::kPartitioned,
      "a queue per core, chosen by the connection's hash; work stays "
      "where it arrived (IX)"},
