@@ -119,7 +119,8 @@ void Run(const Arguments& arguments) {
                          nlohmann::ordered_json::error_handler_t::replace));
   } else {
     fmt::print("\n{}\n", demo::ResultTable(result->report));
-    if (!result->preemption.empty()) fmt::print("{}\n\n", result->preemption);
+    if (!result->slices.empty())
+      fmt::print("{}\n", demo::SliceTable(result->slices));
   }
   if (!written) Fail(written.error().message);
   const std::string path = std::filesystem::absolute(arguments.out).string();

@@ -13,7 +13,6 @@
 #include "tools/load/gaps.h"
 #include "tools/load/measure.h"
 #include "tools/version/build_info.h"
-#include "yamanote/scheduling.h"
 
 namespace yamanote::demo {
 namespace {
@@ -39,29 +38,6 @@ constexpr double kObjectiveSlowdown = 10;
 constexpr Duration kSetup = 6s;
 constexpr size_t kLoads = 9;  // Of PlanLoads().
 
-std::string Replace(std::string text, std::string_view what,
-                    std::string_view with) {
-  for (size_t at = text.find(what); at != std::string::npos;
-       at = text.find(what, at + with.size())) {
-    text.replace(at, what.size(), with);
-  }
-  return text;
-}
-
-std::string FormatDuration(Duration duration) {
-  if (duration == kNoPreemption) return "none";
-  return fmt::format("{:g} µs", static_cast<double>(ToNanos(duration)) / 1e3);
-}
-
-// The word behind "preemption" in a ready line of `yamanote serve`.
-std::string MechanismOf(std::string_view ready_line) {
-  constexpr std::string_view kBefore = " preemption ";
-  const size_t at = ready_line.find(kBefore);
-  if (at == std::string_view::npos) return "unknown";
-  const std::string_view rest = ready_line.substr(at + kBefore.size());
-  return std::string(rest.substr(0, rest.find(' ')));
-}
-
 bool Sustained(const PointResult& point) {
   if (point.lost > 0 || point.refused > 0 || point.classes.empty()) {
     return false;
@@ -81,7 +57,6 @@ struct Competitor {
   double capacity = 0;
   load::LoadResult result{};
   std::vector<load::Combination> loads{};  // What was measured at each.
-  std::string mechanism{};  // That preempts its tasks; "" if it has none.
   bool failed = false;
 
   const std::string& name() const { return contender->name; }
@@ -111,7 +86,7 @@ class Comparison {
   LoadOptions BaseLoad() const;
   Result<void> Alive(Competitor& competitor, double rps);
   void Fail(const Contender& contender, const Error& error);
-  std::string Preemption() const;
+  void CountSlices();
   std::vector<std::string> Notes() const;
   Duration Left() const { return std::max<Duration>(end_ - Clock::now(), 0s); }
 
@@ -147,17 +122,8 @@ Result<Competitor> Comparison::Start(const Contender& contender) {
   screen_.Update(fmt::format("  {:<12} starting", contender.name));
   const Result<uint16_t> port = FindFreePort();
   if (!port) return tl::unexpected(port.error());
-  ServerCommand command{.name = contender.name,
-                        .argv = contender.argv,
-                        .cpus = options_.cpus.server,
-                        .port = *port,
-                        .prints_ready = contender.prints_ready};
-  for (std::string& word : command.argv) {
-    word = Replace(word, "{port}", fmt::format("{}", *port));
-    word = Replace(word, "{cpus}",
-                   fmt::format("{}", fmt::join(options_.cpus.server, ",")));
-  }
-  Result<std::unique_ptr<ServerProcess>> server = ServerProcess::Start(command);
+  Result<std::unique_ptr<ServerProcess>> server =
+      ServerProcess::Start(CommandOf(contender, options_.cpus.server, *port));
   if (!server) return tl::unexpected(server.error());
   // The server's own words explain a failure better than ours.
   const auto explain = [&](Error error) -> tl::unexpected<Error> {
@@ -191,8 +157,6 @@ Result<Competitor> Comparison::Start(const Contender& contender) {
     return explain(prepared.error());
   }
   competitor.server = *std::move(server);
-  if (contender.has_slice)
-    competitor.mechanism = MechanismOf(competitor.server->ready_line());
   if (interrupts_.pending())
     return MakeError(ErrorCode::kCancelled, "interrupted");
   return competitor;
@@ -336,22 +300,23 @@ void Comparison::Fail(const Contender& contender, const Error& error) {
       fmt::format("  {:<12} FAILED: {}", contender.name, error.message));
 }
 
-std::string Comparison::Preemption() const {
-  std::vector<std::string> preempted;
-  for (const Competitor& competitor : competitors_) {
-    if (competitor.mechanism.empty()) continue;
-    preempted.push_back(
-        fmt::format("{} by {}", competitor.name(), competitor.mechanism));
+// Stops the servers that have slices and asks them how these ended.
+void Comparison::CountSlices() {
+  for (Competitor& competitor : competitors_) {
+    if (!competitor.contender->has_slice) continue;
+    const std::string last = competitor.server->Stop();
+    Result<SliceEnds> read = ReadSliceEnds(last);
+    SliceEnds ends = read ? *std::move(read) : SliceEnds{};
+    if (!read) ends.unknown = read.error().message;
+    ends.name = competitor.name();
+    ends.mechanism = MechanismOf(competitor.server->ready_line());
+    result_.slices.push_back(std::move(ends));
   }
-  if (preempted.empty()) return "";
-  return fmt::format(
-      "A request that has run for a slice while others wait is preempted: {}.",
-      fmt::join(preempted, ", "));
 }
 
 std::vector<std::string> Comparison::Notes() const {
   std::vector<std::string> notes;
-  if (!result_.preemption.empty()) notes.push_back(result_.preemption);
+  if (!result_.slices.empty()) notes.push_back(SliceSentence(result_.slices));
   notes.push_back(
       fmt::format("One machine, {}; they talk TCP over loopback, "
                   "so the kernel's work for both is in every figure.",
@@ -379,7 +344,7 @@ std::vector<std::string> Comparison::Notes() const {
 
 void Comparison::Report() {
   report::Report& report = result_.report;
-  result_.preemption = Preemption();
+  CountSlices();
   report.notes = Notes();
   std::vector<std::string> names;
   for (Competitor& competitor : competitors_) {
@@ -388,9 +353,12 @@ void Comparison::Report() {
       competitor.result.points.push_back(load.ToPoint());
     report.results.push_back(std::move(competitor.result));
     report.schedulers.push_back(competitor.contender->facts);
-    if (!competitor.mechanism.empty()) {
-      report.schedulers.back().config.emplace_back("preemption",
-                                                   competitor.mechanism);
+  }
+  for (const SliceEnds& ends : result_.slices) {
+    for (report::SchedulerFacts& facts : report.schedulers) {
+      if (facts.label != ends.name) continue;
+      facts.config.emplace_back("preemption", ends.mechanism);
+      facts.config.emplace_back("slices ended", CountsOf(ends));
     }
   }
   report.title = fmt::format("{} under the same load", fmt::join(names, ", "));
@@ -433,65 +401,6 @@ Result<DemoResult> Comparison::Run() {
 }
 
 }  // namespace
-
-Result<Contender> PresetContender(const std::string& preset,
-                                  const std::string& program) {
-  const Result<Scheduling> found = FindPreset(preset);
-  if (!found) return tl::unexpected(found.error());
-  Contender contender;
-  contender.name = preset;
-  contender.argv = {program,
-                    "serve",
-                    "kv",
-                    "--preset",
-                    preset,
-                    "--listen",
-                    "127.0.0.1:{port}",
-                    "--cores",
-                    "{cpus}"};
-  contender.has_slice = found->slice != kNoPreemption;
-  contender.facts.label = preset;
-  for (const PresetInfo& info : Presets()) {
-    if (info.name == preset) contender.facts.summary = info.summary;
-  }
-  std::vector<report::Fact>& config = contender.facts.config;
-  config.emplace_back("order", found->order);
-  config.emplace_back("slice", FormatDuration(found->slice));
-  if (contender.has_slice)
-    config.emplace_back("rejoin", ToString(found->rejoin));
-  config.emplace_back("placement", ToString(found->placement));
-  if (found->placement == PlacementKind::kCentral) {
-    config.emplace_back("dispatcher", ToString(found->dispatcher));
-    config.emplace_back("slots", fmt::format("{}", found->slots));
-  }
-  if (found->placement == PlacementKind::kTwoLevel)
-    config.emplace_back("steal", found->steal ? "yes" : "no");
-  config.emplace_back("replies", ToString(found->replies));
-  return contender;
-}
-
-Result<Contender> ForeignContender(const std::string& text) {
-  const size_t equals = text.find('=');
-  if (equals == 0 || equals == std::string::npos ||
-      text.find("{port}", equals) == std::string::npos) {
-    return MakeError(
-        ErrorCode::kInvalidArgument,
-        fmt::format(
-            "--also is '{}'; it must be NAME=COMMAND with {{port}} "
-            "in the command, for example "
-            "'memcached=memcached -u nobody -l 127.0.0.1 -t 2 -p {{port}}'",
-            text));
-  }
-  Contender contender;
-  contender.name = text.substr(0, equals);
-  const std::string command = text.substr(equals + 1);
-  contender.argv = {"/bin/sh", "-c", command};
-  contender.prints_ready = false;
-  contender.facts = {.label = contender.name,
-                     .summary = "A server of its own, not Yamanote's.",
-                     .config = {{"command", command}}};
-  return contender;
-}
 
 Duration LeastTotal(size_t contenders) {
   const auto count = static_cast<int64_t>(contenders);

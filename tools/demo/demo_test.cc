@@ -171,6 +171,65 @@ TEST(ServerProcessTest, DestructionEndsTheWholeGroup) {
   close(ends[0]);
 }
 
+TEST(ServerProcessTest, StoppingReturnsTheLastLine) {
+  auto server = StartShell(
+      "end() { printf 'more\\nlast\\n'; exit 0; }; trap end TERM; "
+      "printf 'ready\\nserving\\n'; sleep 600 & wait");
+  ASSERT_TRUE(server);
+  ASSERT_TRUE((*server)->WaitReady(10s, kNever));
+  EXPECT_EQ((*server)->ready_line(), "ready");
+  EXPECT_EQ((*server)->Stop(), "last");
+  EXPECT_EQ((*server)->Ended(), "ended with status 0");
+  EXPECT_EQ((*server)->Stop(), "last");
+}
+
+TEST(SlicesTest, ThoseAtProbesAndTheVoluntaryOnesAreToldApart) {
+  // As `yamanote serve --json` ends.
+  const Result<SliceEnds> ends = ReadSliceEnds(
+      R"({"event":"final","runtime":{"slices_ended":45,"preemptions":3}})");
+  ASSERT_TRUE(ends) << ends.error().message;
+  EXPECT_EQ(ends->at_probes, 3u);
+  EXPECT_EQ(ends->voluntary, 42u);
+}
+
+TEST(SlicesTest, WhatIsNoFinalStatisticsIsQuoted) {
+  for (
+      const char* wrong :
+      {"", "ready", "[]", R"({"event":7})",
+       R"({"event":"statistics","runtime":{"slices_ended":1,"preemptions":1}})",
+       R"({"event":"final","runtime":{"slices_ended":45}})",
+       R"({"event":"final","runtime":{"slices_ended":-1,"preemptions":-2}})",
+       R"({"event":"final","runtime":{"slices_ended":1,"preemptions":2}})"}) {
+    const Result<SliceEnds> ends = ReadSliceEnds(wrong);
+    ASSERT_FALSE(ends) << wrong;
+    EXPECT_THAT(ends.error().message, HasSubstr(wrong));
+  }
+}
+
+TEST(SlicesTest, EachServerIsNamedWithItsCountsAndMechanism) {
+  const std::vector<SliceEnds> slices = {
+      {.name = "first", .mechanism = "probe", .at_probes = 3, .voluntary = 42},
+      {.name = "second", .mechanism = "none", .unknown = "it was killed"}};
+  const std::string sentence = SliceSentence(slices);
+  EXPECT_THAT(sentence, HasSubstr("first 3 at probes, 42 at voluntary points "
+                                  "(mechanism: probe); second not known: it "
+                                  "was killed (mechanism: none)"));
+  EXPECT_EQ(SliceTable(slices),
+            "slices ended, calibration included\n"
+            "                    at probes  at voluntary points  mechanism\n"
+            "  first                     3                   42  probe\n"
+            "  second         not known: it was killed\n");
+  EXPECT_EQ(SliceSentence({}), "");
+  EXPECT_EQ(SliceTable({}), "");
+}
+
+TEST(SlicesTest, TheMechanismIsReadFromTheReadyLine) {
+  EXPECT_EQ(MechanismOf("ready kv preset tq cores 1 preemption probe"),
+            "probe");
+  EXPECT_EQ(MechanismOf("ready preemption none more"), "none");
+  EXPECT_EQ(MechanismOf("ready"), "unknown");
+}
+
 TEST(ServerProcessTest, OnlyTheEndOfManyWordsIsKept) {
   auto server = StartShell(
       "i=0; while [ $i -lt 2000 ]; do echo word$i >&2; "
