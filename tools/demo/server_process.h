@@ -50,6 +50,8 @@ class ServerProcess {
   Result<void> WaitReady(Duration timeout,
                          const std::function<bool()>& cancelled);
 
+  const std::string& name() const { return name_; }
+
   // What it said when it was ready: "ready kv tcp 127.0.0.1:1234 ...", "" if it
   // prints no such line.
   const std::string& ready_line() const { return ready_line_; }
