@@ -319,6 +319,34 @@ TEST(ScreenTest, TheTableShowsEachLoadAndTheHighestThatMeetsTheObjective) {
             "  slow         none\n");
 }
 
+// At 1k and 4k it counts neither for nor against; one without figures is no "-".
+TEST(ScreenTest, WhatIsNotSettledIsMarkedAndSkipped) {
+  report::Report report;
+  report.objective = report::Objective{.request_class = "get", .limit = 10};
+  load::LoadResult result;
+  result.label = "only";
+  result.points = {PointOf(1000, 800, 20), PointOf(2000, 80, 2),
+                   PointOf(4000, 90, 3)};
+  result.points[0].unsettled = result.points[2].unsettled = "two kinds";
+  load::LoadResult dead;
+  dead.label = "dead";
+  dead.points = {load::PointResult{
+      .offered_rps = 2000, .valid = false, .valid_undisturbed = false}};
+  report.results = {result, dead};
+  EXPECT_EQ(ResultTable(report),
+            "get: p99 latency (slowdown)\n"
+            "  offered            only  dead\n"
+            "     1k/s  800 µs (20×) ?     -\n"
+            "     2k/s      80 µs (2×)   - !\n"
+            "     4k/s    90 µs (3×) ?     -\n"
+            "\n"
+            "! not credible: the report says why\n"
+            "? not settled: its runs disagree, chance decides\n\n"
+            "highest measured load with get p99 slowdown up to 10×\n"
+            "  only         2k/s\n"
+            "  dead         none\n");
+}
+
 // The disturbed figures of one point count for nothing, so all are read
 // without.
 TEST(ScreenTest, UndisturbedSamplesAreShownIfOnlyTheyAreCredible) {
