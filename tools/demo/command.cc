@@ -119,7 +119,8 @@ void Run(const Arguments& arguments) {
                          nlohmann::ordered_json::error_handler_t::replace));
   } else {
     fmt::print("\n{}\n", demo::ResultTable(result->report));
-    if (!result->preemption.empty()) fmt::print("{}\n\n", result->preemption);
+    if (!result->slices.empty())
+      fmt::print("{}\n", demo::SliceTable(result->slices));
   }
   if (!written) Fail(written.error().message);
   const std::string path = std::filesystem::absolute(arguments.out).string();
@@ -185,7 +186,10 @@ void AddDemoCommand(CLI::App& app) {
       "rising\n"
       "load with short gets and long multi-gets mixed, and compares their "
       "tails.\n"
-      "Ctrl-C stops the servers too.\n\n"
+      "Ctrl-C stops the servers too; then there is no report, and the status "
+      "is "
+      "1. So it\n"
+      "is where a server failed, but the report has what was measured.\n\n"
       "Examples:\n"
       "  yamanote demo\n"
       "  yamanote demo --presets shinjuku,concord,tq --seconds 100 --out "

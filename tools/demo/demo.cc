@@ -9,11 +9,11 @@
 #include <cmath>
 #include <memory>
 
+#include "tools/demo/rounds.h"
 #include "tools/load/combine.h"
 #include "tools/load/gaps.h"
 #include "tools/load/measure.h"
 #include "tools/version/build_info.h"
-#include "yamanote/scheduling.h"
 
 namespace yamanote::demo {
 namespace {
@@ -39,29 +39,6 @@ constexpr double kObjectiveSlowdown = 10;
 constexpr Duration kSetup = 6s;
 constexpr size_t kLoads = 9;  // Of PlanLoads().
 
-std::string Replace(std::string text, std::string_view what,
-                    std::string_view with) {
-  for (size_t at = text.find(what); at != std::string::npos;
-       at = text.find(what, at + with.size())) {
-    text.replace(at, what.size(), with);
-  }
-  return text;
-}
-
-std::string FormatDuration(Duration duration) {
-  if (duration == kNoPreemption) return "none";
-  return fmt::format("{:g} µs", static_cast<double>(ToNanos(duration)) / 1e3);
-}
-
-// The word behind "preemption" in a ready line of `yamanote serve`.
-std::string MechanismOf(std::string_view ready_line) {
-  constexpr std::string_view kBefore = " preemption ";
-  const size_t at = ready_line.find(kBefore);
-  if (at == std::string_view::npos) return "unknown";
-  const std::string_view rest = ready_line.substr(at + kBefore.size());
-  return std::string(rest.substr(0, rest.find(' ')));
-}
-
 bool Sustained(const PointResult& point) {
   if (point.lost > 0 || point.refused > 0 || point.classes.empty()) {
     return false;
@@ -80,9 +57,6 @@ struct Competitor {
   std::unique_ptr<Measurement> measurement;
   double capacity = 0;
   load::LoadResult result{};
-  std::vector<load::Combination> loads{};  // What was measured at each.
-  std::string mechanism{};  // That preempts its tasks; "" if it has none.
-  bool failed = false;
 
   const std::string& name() const { return contender->name; }
 };
@@ -103,16 +77,15 @@ class Comparison {
   Result<double> FindCapacityOf(Competitor& competitor, double start);
   Result<void> StartAll();
   void PlanLoadsAndTime();
-  Result<void> MeasureRound(uint64_t round);
   Result<load::Run> MeasureOnce(Competitor& competitor, double rps,
                                 uint64_t round);
-  void Report();
+  Result<Rounds> MeasureRounds();
+  void Report(const Rounds& rounds);
   std::vector<double> LeastFloors() const;
   LoadOptions BaseLoad() const;
-  Result<void> Alive(Competitor& competitor, double rps);
   void Fail(const Contender& contender, const Error& error);
-  std::string Preemption() const;
-  std::vector<std::string> Notes() const;
+  void CountSlices();
+  std::vector<std::string> Notes(const Rounds& rounds) const;
   Duration Left() const { return std::max<Duration>(end_ - Clock::now(), 0s); }
 
   const DemoOptions& options_;
@@ -120,11 +93,11 @@ class Comparison {
   const Interrupts& interrupts_;
   const Instant end_;
   DemoResult result_{};
-  std::vector<Competitor> competitors_{};  // Those that have not failed.
+  std::vector<Competitor> competitors_{};  // Those that could be started.
   std::vector<std::string> capacities_{};  // As text; who failed as well.
+  std::string first_class_{};              // Of the requests.
   std::vector<double> loads_{};
   PointTime time_{};
-  uint64_t rounds_ = 0;       // Done.
   Duration gap_threshold_{};  // One for all, so that tags compare.
 };
 
@@ -147,17 +120,8 @@ Result<Competitor> Comparison::Start(const Contender& contender) {
   screen_.Update(fmt::format("  {:<12} starting", contender.name));
   const Result<uint16_t> port = FindFreePort();
   if (!port) return tl::unexpected(port.error());
-  ServerCommand command{.name = contender.name,
-                        .argv = contender.argv,
-                        .cpus = options_.cpus.server,
-                        .port = *port,
-                        .prints_ready = contender.prints_ready};
-  for (std::string& word : command.argv) {
-    word = Replace(word, "{port}", fmt::format("{}", *port));
-    word = Replace(word, "{cpus}",
-                   fmt::format("{}", fmt::join(options_.cpus.server, ",")));
-  }
-  Result<std::unique_ptr<ServerProcess>> server = ServerProcess::Start(command);
+  Result<std::unique_ptr<ServerProcess>> server =
+      ServerProcess::Start(CommandOf(contender, options_.cpus.server, *port));
   if (!server) return tl::unexpected(server.error());
   // The server's own words explain a failure better than ours.
   const auto explain = [&](Error error) -> tl::unexpected<Error> {
@@ -180,6 +144,7 @@ Result<Competitor> Comparison::Start(const Contender& contender) {
   Result<load::Workload> workload =
       load::Workload::Parse(load::Application::kKv, options_.service);
   if (!workload) return tl::unexpected(workload.error());
+  first_class_ = workload->classes().front().name;
   load.workload = *std::move(workload);
   load.label = contender.name;
   Competitor competitor{
@@ -191,8 +156,6 @@ Result<Competitor> Comparison::Start(const Contender& contender) {
     return explain(prepared.error());
   }
   competitor.server = *std::move(server);
-  if (contender.has_slice)
-    competitor.mechanism = MechanismOf(competitor.server->ready_line());
   if (interrupts_.pending())
     return MakeError(ErrorCode::kCancelled, "interrupted");
   return competitor;
@@ -210,16 +173,6 @@ std::vector<double> Comparison::LeastFloors() const {
   return least;
 }
 
-// kUnavailable, with its words, if its server has ended.
-Result<void> Comparison::Alive(Competitor& competitor, double rps) {
-  const std::string end = competitor.server->Ended();
-  if (end.empty()) return {};
-  return MakeError(
-      ErrorCode::kUnavailable,
-      fmt::format("{} {} at {}; it wrote:\n{}", competitor.name(), end,
-                  FormatRps(rps), competitor.server->Errors()));
-}
-
 Result<double> Comparison::FindCapacityOf(Competitor& competitor,
                                           double start) {
   return FindCapacity(start, [&](double rps) -> Result<bool> {
@@ -231,7 +184,8 @@ Result<double> Comparison::FindCapacityOf(Competitor& competitor,
       Result<PointResult> point = competitor.measurement->Measure(rps);
       if (interrupts_.pending())
         return MakeError(ErrorCode::kCancelled, "interrupted");
-      if (const Result<void> alive = Alive(competitor, rps); !alive)
+      if (const Result<void> alive = CheckAlive(*competitor.server, rps);
+          !alive)
         return tl::unexpected(alive.error());
       if (!point) return tl::unexpected(point.error());
       // Beyond what the generator can do the curves would be its own.
@@ -279,51 +233,19 @@ void Comparison::PlanLoadsAndTime() {
     competitor.measurement->SetWindow(time_.warmup, time_.window);
     competitor.result = competitor.measurement->Describe();
     competitor.result.version = tools::GetBuildInfo().version;
-    for (const double rps : loads_)
-      competitor.loads.emplace_back(rps, load::Combining::kMedian);
   }
 }
 
 Result<load::Run> Comparison::MeasureOnce(Competitor& competitor, double rps,
                                           uint64_t round) {
-  Measurement& measurement = *competitor.measurement;
-  // Called from another thread while it measures: hears Ctrl-C.
-  measurement.set_progress([&](uint64_t, uint64_t, double) {
-    if (interrupts_.pending()) measurement.Stop();
-  });
   screen_.Update(fmt::format("  round {:>2}  {:>8}  {:<12}  about {} left",
                              round, FormatRps(rps), competitor.name(),
                              FormatSeconds(Left())));
-  Result<load::Run> run = measurement.MeasureSeed(rps, round);
-  if (interrupts_.pending())
-    return MakeError(ErrorCode::kCancelled, "interrupted");
-  // The server's end explains more than what the generator saw of it.
-  if (const Result<void> alive = Alive(competitor, rps); !alive)
-    return tl::unexpected(alive.error());
+  Result<load::Run> run = Drive(*competitor.server, *competitor.measurement,
+                                interrupts_, rps, round);
+  if (!run && run.error().code != ErrorCode::kCancelled)
+    Fail(*competitor.contender, run.error());
   return run;
-}
-
-// One short run of each contender in turn, at each load. Fails only if
-// interrupted. Another one begins each time: what a contender leaves undone keeps
-// the cores from the next, and shall not always meet the same.
-Result<void> Comparison::MeasureRound(uint64_t round) {
-  for (size_t load = 0; load < loads_.size(); ++load) {
-    const size_t count = competitors_.size();
-    for (size_t turn = 0; turn < count; ++turn) {
-      Competitor& competitor = competitors_[(turn + load + round) % count];
-      Result<load::Run> run = MeasureOnce(competitor, loads_[load], round);
-      if (run) {
-        competitor.loads[load].Add(*run);
-        continue;
-      }
-      if (run.error().code == ErrorCode::kCancelled)
-        return tl::unexpected(run.error());
-      Fail(*competitor.contender, run.error());
-      competitor.failed = true;
-    }
-    std::erase_if(competitors_, [](const Competitor& c) { return c.failed; });
-  }
-  return {};
 }
 
 void Comparison::Fail(const Contender& contender, const Error& error) {
@@ -336,22 +258,29 @@ void Comparison::Fail(const Contender& contender, const Error& error) {
       fmt::format("  {:<12} FAILED: {}", contender.name, error.message));
 }
 
-std::string Comparison::Preemption() const {
-  std::vector<std::string> preempted;
-  for (const Competitor& competitor : competitors_) {
-    if (competitor.mechanism.empty()) continue;
-    preempted.push_back(
-        fmt::format("{} by {}", competitor.name(), competitor.mechanism));
+// Stops the servers that have slices and asks them how these ended.
+void Comparison::CountSlices() {
+  for (Competitor& competitor : competitors_) {
+    if (!competitor.contender->has_slice) continue;
+    SliceEnds ends;
+    if (const std::string end = competitor.server->Ended(); !end.empty()) {
+      ends.unknown = "it " + end;
+    } else if (Result<SliceEnds> read =
+                   ReadSliceEnds(competitor.server->Stop());
+               read) {
+      ends = *std::move(read);
+    } else {
+      ends.unknown = read.error().message;
+    }
+    ends.name = competitor.name();
+    ends.mechanism = MechanismOf(competitor.server->ready_line());
+    result_.slices.push_back(std::move(ends));
   }
-  if (preempted.empty()) return "";
-  return fmt::format(
-      "A request that has run for a slice while others wait is preempted: {}.",
-      fmt::join(preempted, ", "));
 }
 
-std::vector<std::string> Comparison::Notes() const {
+std::vector<std::string> Comparison::Notes(const Rounds& rounds) const {
   std::vector<std::string> notes;
-  if (!result_.preemption.empty()) notes.push_back(result_.preemption);
+  if (!result_.slices.empty()) notes.push_back(SliceSentence(result_.slices));
   notes.push_back(
       fmt::format("One machine, {}; they talk TCP over loopback, "
                   "so the kernel's work for both is in every figure.",
@@ -371,34 +300,62 @@ std::vector<std::string> Comparison::Notes() const {
       "class that has fewer than 100 samples in a run is the median of the "
       "runs' worst, and the lower the fewer they are. For figures to quote, "
       "run `yamanote load` for longer.",
-      rounds_, static_cast<double>(ToNanos(time_.window)) / 1e9));
+      rounds.done(), static_cast<double>(ToNanos(time_.window)) / 1e9));
   for (const std::string& failure : result_.failures)
     notes.push_back("Failed: " + failure);
+  for (size_t i = 0; i < competitors_.size(); ++i) {
+    if (!rounds.Failed(i)) continue;
+    notes.push_back(
+        fmt::format("{} failed while it was measured and was not driven again: "
+                    "its points are of fewer runs.",
+                    competitors_[i].name()));
+  }
   return notes;
 }
 
-void Comparison::Report() {
+void Comparison::Report(const Rounds& rounds) {
   report::Report& report = result_.report;
-  result_.preemption = Preemption();
-  report.notes = Notes();
+  CountSlices();
+  report.notes = Notes(rounds);
   std::vector<std::string> names;
-  for (Competitor& competitor : competitors_) {
+  for (size_t i = 0; i < competitors_.size(); ++i) {
+    Competitor& competitor = competitors_[i];
     names.push_back(competitor.name());
-    for (const load::Combination& load : competitor.loads)
-      competitor.result.points.push_back(load.ToPoint());
+    competitor.result.points = rounds.Points(i);
     report.results.push_back(std::move(competitor.result));
     report.schedulers.push_back(competitor.contender->facts);
-    if (!competitor.mechanism.empty()) {
-      report.schedulers.back().config.emplace_back("preemption",
-                                                   competitor.mechanism);
+  }
+  for (const SliceEnds& ends : result_.slices) {
+    for (report::SchedulerFacts& facts : report.schedulers) {
+      if (facts.label != ends.name) continue;
+      facts.config.emplace_back("preemption", ends.mechanism);
+      facts.config.emplace_back("slices ended", CountsOf(ends));
     }
   }
   report.title = fmt::format("{} under the same load", fmt::join(names, ", "));
   report.machine = report::MachineFacts();
   report.machine.emplace_back("Layout", options_.cpus.ToText());
-  const auto& classes = report.results.front().points.front().classes;
-  report.objective = report::Objective{.request_class = classes.front().name,
+  report.objective = report::Objective{.request_class = first_class_,
                                        .limit = kObjectiveSlowdown};
+}
+
+Result<Rounds> Comparison::MeasureRounds() {
+  Rounds rounds(loads_, competitors_.size(),
+                [this](size_t contender, double rps, uint64_t round) {
+                  return MeasureOnce(competitors_[contender], rps, round);
+                });
+  // What falls behind takes longer than planned: there are fewer rounds then.
+  const Instant begin = Clock::now();
+  do {
+    if (const Result<void> measured = rounds.Next(); !measured)
+      return tl::unexpected(measured.error());
+    screen_.Line(fmt::format("  round {:>2} done, about {} left", rounds.done(),
+                             FormatSeconds(Left())));
+  } while (
+      !rounds.AllFailed() &&
+      (rounds.done() < kFewestRuns ||
+       (Clock::now() - begin) / static_cast<int64_t>(rounds.done()) <= Left()));
+  return rounds;
 }
 
 Result<DemoResult> Comparison::Run() {
@@ -416,82 +373,14 @@ Result<DemoResult> Comparison::Run() {
       "Measuring at {} loads from {} to {}, about {} rounds of short runs: {}",
       loads_.size(), FormatRps(loads_.front()), FormatRps(loads_.back()),
       time_.repeats, FormatSeconds(Left())));
-  // What falls behind takes longer than planned: there are fewer rounds then.
-  const Instant begin = Clock::now();
-  do {
-    if (const Result<void> measured = MeasureRound(rounds_ + 1); !measured)
-      return tl::unexpected(measured.error());
-    ++rounds_;
-    screen_.Line(fmt::format("  round {:>2} done, about {} left", rounds_,
-                             FormatSeconds(Left())));
-  } while (!competitors_.empty() &&
-           (rounds_ < kFewestRuns ||
-            (Clock::now() - begin) / static_cast<int64_t>(rounds_) <= Left()));
-  if (competitors_.empty()) return none;
-  Report();
+  const Result<Rounds> rounds = MeasureRounds();
+  if (!rounds) return tl::unexpected(rounds.error());
+  if (rounds->AllFailed()) return none;
+  Report(*rounds);
   return std::move(result_);
 }
 
 }  // namespace
-
-Result<Contender> PresetContender(const std::string& preset,
-                                  const std::string& program) {
-  const Result<Scheduling> found = FindPreset(preset);
-  if (!found) return tl::unexpected(found.error());
-  Contender contender;
-  contender.name = preset;
-  contender.argv = {program,
-                    "serve",
-                    "kv",
-                    "--preset",
-                    preset,
-                    "--listen",
-                    "127.0.0.1:{port}",
-                    "--cores",
-                    "{cpus}"};
-  contender.has_slice = found->slice != kNoPreemption;
-  contender.facts.label = preset;
-  for (const PresetInfo& info : Presets()) {
-    if (info.name == preset) contender.facts.summary = info.summary;
-  }
-  std::vector<report::Fact>& config = contender.facts.config;
-  config.emplace_back("order", found->order);
-  config.emplace_back("slice", FormatDuration(found->slice));
-  if (contender.has_slice)
-    config.emplace_back("rejoin", ToString(found->rejoin));
-  config.emplace_back("placement", ToString(found->placement));
-  if (found->placement == PlacementKind::kCentral) {
-    config.emplace_back("dispatcher", ToString(found->dispatcher));
-    config.emplace_back("slots", fmt::format("{}", found->slots));
-  }
-  if (found->placement == PlacementKind::kTwoLevel)
-    config.emplace_back("steal", found->steal ? "yes" : "no");
-  config.emplace_back("replies", ToString(found->replies));
-  return contender;
-}
-
-Result<Contender> ForeignContender(const std::string& text) {
-  const size_t equals = text.find('=');
-  if (equals == 0 || equals == std::string::npos ||
-      text.find("{port}", equals) == std::string::npos) {
-    return MakeError(
-        ErrorCode::kInvalidArgument,
-        fmt::format(
-            "--also is '{}'; it must be NAME=COMMAND with {{port}} "
-            "in the command, for example "
-            "'memcached=memcached -u nobody -l 127.0.0.1 -t 2 -p {{port}}'",
-            text));
-  }
-  Contender contender;
-  contender.name = text.substr(0, equals);
-  const std::string command = text.substr(equals + 1);
-  contender.argv = {"/bin/sh", "-c", command};
-  contender.prints_ready = false;
-  contender.facts = {.label = contender.name,
-                     .summary = "A server of its own, not Yamanote's.",
-                     .config = {{"command", command}}};
-  return contender;
-}
 
 Duration LeastTotal(size_t contenders) {
   const auto count = static_cast<int64_t>(contenders);

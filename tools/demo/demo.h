@@ -12,36 +12,18 @@
 #pragma once
 
 #include <string>
-#include <utility>
 #include <vector>
 
+#include "tools/demo/contender.h"
 #include "tools/demo/plan.h"
 #include "tools/demo/screen.h"
 #include "tools/demo/server_process.h"
+#include "tools/demo/slices.h"
 #include "tools/report/report.h"
 #include "yamanote/result.h"
 #include "yamanote/time.h"
 
 namespace yamanote::demo {
-
-// A server to compare: one of our presets or any that speaks memcached's
-// protocol.
-struct Contender {
-  std::string name;
-  // The words of the command; "{port}" and "{cpus}" are replaced in each.
-  std::vector<std::string> argv;
-  bool prints_ready = true;
-  report::SchedulerFacts facts{};
-  bool has_slice = false;
-};
-
-// Returns the contender for `preset`; `program` is the yamanote to run.
-// kNotFound lists the presets that there are.
-Result<Contender> PresetContender(const std::string& preset,
-                                  const std::string& program);
-
-// Reads "NAME=COMMAND"; COMMAND is run by /bin/sh and must contain {port}.
-Result<Contender> ForeignContender(const std::string& text);
 
 struct DemoOptions {
   std::vector<Contender> contenders;
@@ -56,8 +38,7 @@ Duration LeastTotal(size_t contenders);
 
 struct DemoResult {
   report::Report report;
-  // By which mechanism which contender preempts; empty if none does.
-  std::string preemption{};
+  std::vector<SliceEnds> slices{};    // One for each contender that has slices.
   std::vector<std::string> failures;  // One for each contender that failed.
 };
 

@@ -171,6 +171,65 @@ TEST(ServerProcessTest, DestructionEndsTheWholeGroup) {
   close(ends[0]);
 }
 
+TEST(ServerProcessTest, StoppingReturnsTheLastLine) {
+  auto server = StartShell(
+      "end() { printf 'more\\nlast\\n'; exit 0; }; trap end TERM; "
+      "printf 'ready\\nserving\\n'; sleep 600 & wait");
+  ASSERT_TRUE(server);
+  ASSERT_TRUE((*server)->WaitReady(10s, kNever));
+  EXPECT_EQ((*server)->ready_line(), "ready");
+  EXPECT_EQ((*server)->Stop(), "last");
+  EXPECT_EQ((*server)->Ended(), "ended with status 0");
+  EXPECT_EQ((*server)->Stop(), "last");
+}
+
+TEST(SlicesTest, ThoseAtProbesAndTheVoluntaryOnesAreToldApart) {
+  // As `yamanote serve --json` ends.
+  const Result<SliceEnds> ends = ReadSliceEnds(
+      R"({"event":"final","runtime":{"slices_ended":45,"preemptions":3}})");
+  ASSERT_TRUE(ends) << ends.error().message;
+  EXPECT_EQ(ends->at_probes, 3u);
+  EXPECT_EQ(ends->voluntary, 42u);
+}
+
+TEST(SlicesTest, WhatIsNoFinalStatisticsIsQuoted) {
+  for (
+      const char* wrong :
+      {"", "ready", "[]", R"({"event":7})",
+       R"({"event":"statistics","runtime":{"slices_ended":1,"preemptions":1}})",
+       R"({"event":"final","runtime":{"slices_ended":45}})",
+       R"({"event":"final","runtime":{"slices_ended":-1,"preemptions":-2}})",
+       R"({"event":"final","runtime":{"slices_ended":1,"preemptions":2}})"}) {
+    const Result<SliceEnds> ends = ReadSliceEnds(wrong);
+    ASSERT_FALSE(ends) << wrong;
+    EXPECT_THAT(ends.error().message, HasSubstr(wrong));
+  }
+}
+
+TEST(SlicesTest, EachServerIsNamedWithItsCountsAndMechanism) {
+  const std::vector<SliceEnds> slices = {
+      {.name = "first", .mechanism = "probe", .at_probes = 3, .voluntary = 42},
+      {.name = "second", .mechanism = "none", .unknown = "it was killed"}};
+  const std::string sentence = SliceSentence(slices);
+  EXPECT_THAT(sentence, HasSubstr("first 3 at probes, 42 at voluntary points "
+                                  "(mechanism: probe); second not known: it "
+                                  "was killed (mechanism: none)"));
+  EXPECT_EQ(SliceTable(slices),
+            "slices ended, calibration included\n"
+            "                    at probes  at voluntary points  mechanism\n"
+            "  first                     3                   42  probe\n"
+            "  second         not known: it was killed\n");
+  EXPECT_EQ(SliceSentence({}), "");
+  EXPECT_EQ(SliceTable({}), "");
+}
+
+TEST(SlicesTest, TheMechanismIsReadFromTheReadyLine) {
+  EXPECT_EQ(MechanismOf("ready kv preset tq cores 1 preemption probe"),
+            "probe");
+  EXPECT_EQ(MechanismOf("ready preemption none more"), "none");
+  EXPECT_EQ(MechanismOf("ready"), "unknown");
+}
+
 TEST(ServerProcessTest, OnlyTheEndOfManyWordsIsKept) {
   auto server = StartShell(
       "i=0; while [ $i -lt 2000 ]; do echo word$i >&2; "
@@ -258,6 +317,34 @@ TEST(ScreenTest, TheTableShowsEachLoadAndTheHighestThatMeetsTheObjective) {
             "highest measured load with get p99 slowdown up to 10×\n"
             "  fast         1k/s\n"
             "  slow         none\n");
+}
+
+// At 1k and 4k it counts neither for nor against; one without figures is no "-".
+TEST(ScreenTest, WhatIsNotSettledIsMarkedAndSkipped) {
+  report::Report report;
+  report.objective = report::Objective{.request_class = "get", .limit = 10};
+  load::LoadResult result;
+  result.label = "only";
+  result.points = {PointOf(1000, 800, 20), PointOf(2000, 80, 2),
+                   PointOf(4000, 90, 3)};
+  result.points[0].unsettled = result.points[2].unsettled = "two kinds";
+  load::LoadResult dead;
+  dead.label = "dead";
+  dead.points = {load::PointResult{
+      .offered_rps = 2000, .valid = false, .valid_undisturbed = false}};
+  report.results = {result, dead};
+  EXPECT_EQ(ResultTable(report),
+            "get: p99 latency (slowdown)\n"
+            "  offered            only  dead\n"
+            "     1k/s  800 µs (20×) ?     -\n"
+            "     2k/s      80 µs (2×)   - !\n"
+            "     4k/s    90 µs (3×) ?     -\n"
+            "\n"
+            "! not credible: the report says why\n"
+            "? not settled: its runs disagree, chance decides\n\n"
+            "highest measured load with get p99 slowdown up to 10×\n"
+            "  only         2k/s\n"
+            "  dead         none\n");
 }
 
 // The disturbed figures of one point count for nothing, so all are read

@@ -86,6 +86,15 @@ bool Credible(const load::PointResult& point, Samples samples) {
          (samples == Samples::kUndisturbed && point.valid_undisturbed);
 }
 
+bool Settled(const load::PointResult& point) {
+  return point.unsettled.value_or("").empty();
+}
+
+const char* Mark(const load::PointResult& point, Samples samples) {
+  if (!Credible(point, samples)) return " !";
+  return Settled(point) ? "" : " ?";
+}
+
 std::string Figures(const load::ClassResult& found, Samples samples) {
   return FormatMicros(P99Latency(found, samples)) +
          FormatSlowdown(P99Slowdown(found, samples));
@@ -96,11 +105,13 @@ std::string Cell(const load::LoadResult& result, double rps,
   const load::PointResult* const point = FindPoint(result, rps);
   const load::ClassResult* const found =
       point == nullptr ? nullptr : FindClass(*point, name);
-  if (found == nullptr) return "-";
-  return Figures(*found, samples) + (Credible(*point, samples) ? "" : " !");
+  if (found == nullptr)
+    return point == nullptr ? "-" : std::string("-") + Mark(*point, samples);
+  return Figures(*found, samples) + Mark(*point, samples);
 }
 
-// The highest load up to which each point met the objective; 0 if none.
+// The highest load up to which each point met the objective; 0 if none. One that
+// is not settled counts neither way.
 double HighestLoad(const load::LoadResult& result,
                    const report::Objective& objective, Samples samples) {
   std::vector<const load::PointResult*> points;
@@ -111,6 +122,7 @@ double HighestLoad(const load::LoadResult& result,
   for (const load::PointResult* const point : points) {
     const load::ClassResult* const found =
         FindClass(*point, objective.request_class);
+    if (Credible(*point, samples) && !Settled(*point)) continue;
     // The demo's objective; NaN fails the comparison as it should.
     if (!Credible(*point, samples) || found == nullptr ||
         !(P99Slowdown(*found, samples) <= objective.limit))
@@ -209,9 +221,11 @@ std::string ResultTable(const report::Report& report) {
   std::vector<std::string> classes;
   bool invalid = false;
   bool unanswered = false;
+  bool unsettled = false;
   for (const load::LoadResult& result : report.results) {
     for (const load::PointResult& point : result.points) {
       invalid = invalid || !Credible(point, samples);
+      unsettled = unsettled || (Credible(point, samples) && !Settled(point));
       for (const load::ClassResult& found : point.classes) {
         unanswered = unanswered || std::isinf(P99Latency(found, samples));
         if (std::find(classes.begin(), classes.end(), found.name) ==
@@ -223,9 +237,10 @@ std::string ResultTable(const report::Report& report) {
   for (const std::string& name : classes)
     text += ClassTable(report, name, samples) + "\n";
   if (invalid) text += "! not credible: the report says why\n";
+  if (unsettled) text += "? not settled: its runs disagree, chance decides\n";
   if (unanswered)
     text += "never: more than 1% of the requests stayed unanswered\n";
-  if (invalid || unanswered) text += '\n';
+  if (invalid || unsettled || unanswered) text += '\n';
   if (!report.objective) return text;
   text += fmt::format("highest measured load with {} p99 slowdown up to {}×\n",
                       report.objective->request_class,

@@ -163,16 +163,24 @@ ServerProcess::ServerProcess(std::string name, pid_t pid, int output,
       prints_ready_(prints_ready) {}
 
 ServerProcess::~ServerProcess() {
-  // The group keeps its number until its leader is reaped, at the very end, so
-  // none of the signals can hit a stranger.
-  kill(-pid_, SIGTERM);
-  const Instant patience_ends = Clock::now() + kPatience;
-  while (Ended().empty() && Clock::now() < patience_ends)
-    Pause(std::chrono::milliseconds(5));
-  kill(-pid_, SIGKILL);  // Also what a shell has left behind.
+  Stop();
   waitpid(pid_, nullptr, 0);
   close(output_);
   close(errors_);
+}
+
+std::string ServerProcess::Stop() {
+  // The group keeps its number until its leader is reaped, by the destructor, so
+  // none of the signals can hit a stranger.
+  kill(-pid_, SIGTERM);
+  const Instant patience_ends = Clock::now() + kPatience;
+  while (Ended().empty() && Clock::now() < patience_ends) {
+    ReadOutput();  // Or a full pipe keeps it from ending.
+    Pause(std::chrono::milliseconds(5));
+  }
+  ReadOutput();
+  kill(-pid_, SIGKILL);  // Also what a shell has left behind.
+  return last_line_;
 }
 
 std::string ServerProcess::Ended() {
@@ -183,18 +191,22 @@ std::string ServerProcess::Ended() {
   return ended ? DescribeEnd(info) : "";
 }
 
-bool ServerProcess::SawReadyLine() {
+void ServerProcess::ReadOutput() {
   std::array<char, 1024> bytes;
   for (;;) {
     const ssize_t count = read(output_, bytes.data(), bytes.size());
-    if (count <= 0) return false;
+    if (count <= 0) return;
     for (const char c :
          std::string_view(bytes.data(), static_cast<size_t>(count))) {
       if (c != '\n') {
         if (line_.size() < kLongestLine) line_ += c;
         continue;
       }
-      if (line_.starts_with("ready")) return true;
+      if (!ready_line_.empty()) {
+        last_line_ = line_;
+      } else if (line_.starts_with("ready")) {
+        ready_line_ = line_;
+      }
       line_.clear();
     }
   }
@@ -204,7 +216,8 @@ Result<void> ServerProcess::WaitReady(Duration timeout,
                                       const std::function<bool()>& cancelled) {
   const Instant deadline = Clock::now() + timeout;
   for (;;) {
-    if (prints_ready_ ? SawReadyLine() : Accepts(port_)) return {};
+    if (prints_ready_) ReadOutput();
+    if (prints_ready_ ? !ready_line_.empty() : Accepts(port_)) return {};
     if (const std::string end = Ended(); !end.empty()) {
       return MakeError(ErrorCode::kUnavailable,
                        fmt::format("{} {} before it was ready", name_, end));

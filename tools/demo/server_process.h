@@ -39,7 +39,7 @@ class ServerProcess {
   static Result<std::unique_ptr<ServerProcess>> Start(
       const ServerCommand& command);
 
-  // Stops the child and everything in its process group.
+  // As Stop().
   ~ServerProcess();
   ServerProcess(const ServerProcess&) = delete;
   ServerProcess& operator=(const ServerProcess&) = delete;
@@ -50,9 +50,16 @@ class ServerProcess {
   Result<void> WaitReady(Duration timeout,
                          const std::function<bool()>& cancelled);
 
+  const std::string& name() const { return name_; }
+
   // What it said when it was ready: "ready kv tcp 127.0.0.1:1234 ...", "" if it
   // prints no such line.
-  const std::string& ready_line() const { return line_; }
+  const std::string& ready_line() const { return ready_line_; }
+
+  // Ends it and everything in its process group, with SIGTERM and, after 3 s, with
+  // SIGKILL. Returns the last whole line that it wrote to standard output after the
+  // one that said it was ready, "" if none. Blocks until then.
+  std::string Stop();
 
   // Returns how it ended, "" while it runs.
   std::string Ended();
@@ -63,7 +70,7 @@ class ServerProcess {
  private:
   ServerProcess(std::string name, pid_t pid, int output, int errors,
                 uint16_t port, bool prints_ready);
-  bool SawReadyLine();
+  void ReadOutput();
 
   const std::string name_;
   const pid_t pid_;
@@ -71,7 +78,10 @@ class ServerProcess {
   const int errors_;  // A file in memory: its standard error.
   const uint16_t port_;
   const bool prints_ready_;
-  std::string line_{};  // Of standard output, until "ready".
+  // Of standard output, where it prints a ready line.
+  std::string line_{};        // Not whole yet.
+  std::string ready_line_{};  // "" until then.
+  std::string last_line_{};   // After it.
 };
 
 // Returns a TCP port of 127.0.0.1 that nobody listens on now.

@@ -88,6 +88,39 @@ void ReplaceByMedians(std::span<const SingleRun> runs, PointResult& out) {
   out.generator_busy = Median(std::move(busy));
 }
 
+// Of fewer runs no quarter can be told; of fewer samples no p99.
+constexpr size_t kLeastRuns = 4;
+constexpr uint64_t kLeastSamples = 100;
+// In a demo (36 points, p99 over all classes, 2-vCPU VM, 2026-11-26) the median was 1.0
+// to 2.0 times the best quarter's for 31 points and 3.6 to 6.5 for five, among them all
+// that stood out.
+constexpr double kUnsettled = 2.5;
+
+// Why the median of the runs' p99 says little; "" if it says enough.
+std::string Unsettled(std::span<const SingleRun> runs, const PointResult& out) {
+  const auto counting = Counting(runs, &PointResult::valid);
+  if (counting.size() < kLeastRuns) return "";
+  for (size_t i = 0; i < out.classes.size(); ++i) {
+    const ClassResult& found = out.classes[i];
+    std::vector<double> p99;
+    for (const PointResult* const run : counting)
+      p99.push_back(run->classes[i].latency_us.p99);
+    std::erase_if(p99, [](double value) { return std::isnan(value); });
+    if (p99.size() < kLeastRuns ||
+        found.latency_us.samples < kLeastSamples * runs.size())
+      continue;
+    std::ranges::sort(p99);
+    const double quarter = p99[(p99.size() - 1) / 4];
+    const double median = p99[p99.size() / 2];
+    if (!(median > kUnsettled * quarter)) continue;
+    return fmt::format(
+        "its runs disagree: the p99 of {} was {:.0f} us or less in the best "
+        "quarter of them, {:.0f} us or more in half",
+        found.name, quarter, median);
+  }
+  return "";
+}
+
 // By the majority; but a server that failed in one run fails the point.
 void Judge(std::span<const SingleRun> runs, PointResult& out) {
   size_t valid = 0;
@@ -137,6 +170,7 @@ PointResult Combination::ToPoint() const {
   if (combining_ == Combining::kSum || sum_->interrupted()) return out;
   ReplaceByMedians(singles_, out);
   Judge(singles_, out);
+  out.unsettled = Unsettled(singles_, out);
   return out;
 }
 

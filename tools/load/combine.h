@@ -38,8 +38,9 @@ struct SingleRun {
 // The runs of one load so far. Counts of requests and samples are sums over all
 // runs in any case: no median may hide a loss. By medians, runs whose requests
 // the generator sent late do not count, and at least half must be valid, else
-// the point is not. A server that failed in one run fails it, too. Not
-// thread-safe.
+// the point is not. A server that failed in one run fails it, too. Where the runs
+// fall into two kinds, as when the machine stalled in about half of them, a point
+// is unsettled: chance decides of which kind the median is. Not thread-safe.
 class Combination {
  public:
   Combination(double offered_rps, Combining combining)

@@ -118,6 +118,30 @@ TEST(CombineTest, LateRunsDoNotCountAndHalfMustBeValid) {
               HasSubstr("2 of 3 runs are invalid, one because"));
 }
 
+// In half of the runs the machine stalled: with one more or less the median would
+// be of the other kind.
+TEST(CombineTest, APointIsUnsettledIfItsRunsAreOfTwoKinds) {
+  const auto two_kinds =
+      MakeRuns({{}, {.latency_us = 100}, {}, {.latency_us = 90}});
+  const PointResult point = Combine(two_kinds, Combining::kMedian);
+  EXPECT_TRUE(point.valid);
+  ASSERT_TRUE(point.unsettled);
+  EXPECT_THAT(*point.unsettled, HasSubstr("in the best quarter"));
+  EXPECT_THAT(*point.unsettled, HasSubstr("in half"));
+  EXPECT_FALSE(Combine(two_kinds, Combining::kSum).unsettled);
+}
+
+TEST(CombineTest, APointWithFewStallsOrSlowGrowthIsSettled) {
+  for (const auto& runs :
+       {MakeRuns({{}, {}, {.latency_us = 100}, {}, {}}),
+        MakeRuns(
+            {{}, {.latency_us = 30}, {.latency_us = 40}, {.latency_us = 60}}),
+        // Of fewer than four none can say.
+        MakeRuns({{}, {.latency_us = 100}, {.latency_us = 100}})}) {
+    EXPECT_EQ(Combine(runs, Combining::kMedian).unsettled, "");
+  }
+}
+
 TEST(CombineTest, AnInterruptedPointIsInvalid) {
   const auto runs = MakeRuns({{}, {}, {.stopped = true}});
   for (const Combining combining : {Combining::kSum, Combining::kMedian}) {

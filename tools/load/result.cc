@@ -77,6 +77,7 @@ void Visit(Visitor& v, T& p) {
   v("valid", p.valid);
   v("why_invalid", p.why_invalid);
   v("valid_undisturbed", p.valid_undisturbed);
+  v("unsettled", p.unsettled);
   v("sent", p.sent);
   v("answered", p.answered);
   v("late", p.late);

@@ -81,6 +81,9 @@ struct PointResult {
   bool valid = true;
   std::string why_invalid{};
   bool valid_undisturbed = true;  // The same test on the untagged samples only.
+  // Why the runs' median says little, "" if it says enough; for medians only.
+  // Older results lack it.
+  std::optional<std::string> unsettled{};
   uint64_t sent = 0;
   uint64_t answered = 0;
   uint64_t late = 0;  // Sent late by more than the p99 from the actual send.

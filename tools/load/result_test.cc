@@ -21,6 +21,7 @@ LoadResult Example() {
   point.achieved_rps = 995;
   point.valid = false;
   point.why_invalid = "an example";
+  point.unsettled = "another";
   point.sent = 1000;
   point.lost = 5;
   point.seeds = {1, 2};
@@ -44,6 +45,7 @@ TEST(ResultTest, JsonRoundTripKeepsEveryField) {
   ASSERT_EQ(back->points.size(), 1u);
   EXPECT_EQ(back->points[0].latency_us.samples, 1000u);
   EXPECT_NEAR(back->points[0].latency_us.p50, 500, 5);
+  EXPECT_EQ(back->points[0].unsettled, "another");
   EXPECT_EQ(back->search->steps.size(), 1u);
 }
 

@@ -43,6 +43,8 @@ std::string Spread(const PointResult& point) {
 std::string Remarks(const PointResult& point) {
   std::string out;
   if (!point.valid) out += fmt::format("    INVALID: {}\n", point.why_invalid);
+  if (!point.unsettled.value_or("").empty())
+    out += fmt::format("    UNSETTLED: {}\n", *point.unsettled);
   const auto count = [&](uint64_t n, std::string_view what) {
     if (n > 0) out += fmt::format("    {} {}\n", n, what);
   };

@@ -36,6 +36,7 @@ export function result(label, blocking, { capacity = 100000, odd = false } = {})
       gaps: { threshold_us: 100, count: 0, total_us: 0, max_us: 0, tagged: 0 }, runs: [],
     };
     if (odd && i === 2) point.gaps = { threshold_us: 100, count: 4, total_us: 5200, max_us: 2100, tagged: 310 };
+    if (odd && i === 1) point.unsettled = "its runs disagree";
     if (odd && i === 5) {
       Object.assign(point, { valid: false, late: 1200, why_invalid: "3% of the requests were sent late" });
     }

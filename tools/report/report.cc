@@ -84,6 +84,7 @@ Json PointJson(const PointResult& point, size_t scheduler,
           {"achieved", point.achieved_rps},
           {"invalid", why},
           {"valid_undisturbed", point.valid_undisturbed},
+          {"unsettled", point.unsettled.value_or("")},
           {"lost", point.lost},
           {"refused", point.refused},
           {"late", point.late},
@@ -210,6 +211,7 @@ std::string Lead(const Report& report, size_t classes) {
 // What the figures themselves oblige us to say.
 std::vector<std::string> OwnNotes(const Report& report) {
   size_t points = 0, invalid = 0, invalid_undisturbed = 0, disturbed = 0;
+  size_t unsettled = 0;
   uint64_t tagged = 0;
   double gap_us = 0, longest_us = 0;
   for (const LoadResult& result : report.results) {
@@ -218,6 +220,7 @@ std::vector<std::string> OwnNotes(const Report& report) {
       invalid += point.valid ? 0 : 1;
       invalid_undisturbed += point.valid || point.valid_undisturbed ? 0 : 1;
       disturbed += point.gaps.count > 0 ? 1 : 0;
+      unsettled += point.unsettled.value_or("").empty() ? 0 : 1;
       tagged += point.gaps.tagged;
       gap_us += point.gaps.total_us;
       longest_us = std::max(longest_us, point.gaps.max_us);
@@ -230,6 +233,16 @@ std::vector<std::string> OwnNotes(const Report& report) {
         "undisturbed samples. Such points are drawn hollow, outside the "
         "curves; the table says why.",
         invalid, points, invalid_undisturbed));
+  }
+  if (unsettled > 0) {
+    notes.push_back(fmt::format(
+        "The runs of {} of {} points disagree: they are of two kinds, as when "
+        "the machine stalled in about half of them, and chance decides of "
+        "which "
+        "the median is. Such points are drawn hollow, outside the curves, and "
+        "count neither for nor against the highest load. More or longer runs "
+        "settle them.",
+        unsettled, points));
   }
   if (disturbed > 0) {
     notes.push_back(fmt::format(

@@ -138,6 +138,18 @@ TEST(ReportTest, PointsThatAreNotCredibleAreMarkedAndNoted) {
   EXPECT_THAT(data["notes"][2].get<std::string>(), HasSubstr("17 samples"));
 }
 
+TEST(ReportTest, PointsWhoseRunsDisagreeAreMarkedAndNoted) {
+  load::LoadResult result = ResultOf("ix");
+  result.points.resize(2, result.points[0]);
+  result.points[1].unsettled = "its runs disagree";
+  const nlohmann::json data = DataOf(RenderOrDie({.results = {result}}));
+  EXPECT_EQ(data["points"][0]["unsettled"], "");
+  EXPECT_EQ(data["points"][1]["unsettled"], "its runs disagree");
+  EXPECT_EQ(data["points"][1]["invalid"], "");
+  EXPECT_THAT(data["notes"].back().get<std::string>(),
+              HasSubstr("The runs of 1 of 2 points disagree"));
+}
+
 TEST(ReportTest, AMachineThatWasTooBusyIsSaidToBeSo) {
   load::LoadResult result = ResultOf("ix");
   result.points[0].valid = false;

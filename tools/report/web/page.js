@@ -36,11 +36,16 @@ function invalid(point) {
   return state.samples === "undisturbed" && point.valid_undisturbed ? "" : point.invalid;
 }
 
+// Why it is drawn hollow, outside its curve; "" if it is not.
+function doubt(point) {
+  return invalid(point) ? "not credible: " + invalid(point) : point.unsettled;
+}
+
 // What is unusual about a point, in words; "" if nothing is.
 function remarks(point) {
   const words = [];
   const count = (number, text) => { if (number) words.push(number.toLocaleString("en") + " " + text); };
-  if (invalid(point)) words.push("not credible: " + invalid(point));
+  if (doubt(point)) words.push(doubt(point));
   count(point.lost, "unanswered");
   count(point.refused, "refused by the server");
   count(point.misses, "keys missing");
@@ -56,7 +61,7 @@ function curves({ kind, percentile, classes, hidden }) {
     for (const klass of [...classes].sort((a, b) => a - b)) {
       if (hidden.has(curveId(scheduler, klass))) continue;
       const points = pointsOf(scheduler)
-        .map((point) => ({ x: point.offered, y: figure(point, klass, kind, percentile), invalid: invalid(point), point }))
+        .map((point) => ({ x: point.offered, y: figure(point, klass, kind, percentile), invalid: doubt(point), point }))
         .filter((p) => p.y !== null);
       if (points.length === 0) continue;
       all.push({ scheduler, klass, name: curveName(scheduler, klass), colour: colourOf(scheduler), points });
@@ -100,7 +105,7 @@ function drawMain() {
 
 function legendOfMarks() {
   const words = [];
-  if (report.points.some(invalid)) words.push("Hollow marks: points that are not credible, for the reason shown in the table.");
+  if (report.points.some(doubt)) words.push("Hollow marks: points that are not credible or not settled, for the reason shown in the table.");
   if (report.points.some((p) => p.classes.some((c) => c && Object.values(c[state.samples].latency).includes("inf")))) {
     words.push("Triangles at the upper edge: so many requests stayed unanswered or were refused that the percentile is infinite.");
   }
@@ -189,11 +194,13 @@ function objectiveShort() {
 }
 
 // The highest offered load up to which every measured point meets the objective.
+// One that is not settled counts neither way.
 function highestLoad(scheduler) {
   const { klass, kind, percentile, limit } = report.objective;
   let highest = null;
   for (const point of pointsOf(scheduler)) {
     const value = figure(point, klass, kind, percentile);
+    if (!invalid(point) && point.unsettled) continue;
     if (invalid(point) || typeof value !== "number" || value > limit) break;
     highest = point.offered;
   }
@@ -214,7 +221,7 @@ function drawVerdict() {
       make("span", { class: "track", "aria-hidden": "true" }, fill),
       make("b", { class: "value", text: load ? formatRate(load) : "none" }));
   }));
-  $("verdict-foot").textContent = "The highest of the measured loads; every lower one met the objective too. " +
+  $("verdict-foot").textContent = "The highest of the measured loads; every lower one met the objective too, or is not settled. " +
     "“None” means that not even the lowest did.";
 }
 

@@ -54,7 +54,7 @@ function drawTable() {
     drawTable();
     $("table").querySelectorAll("thead button")[index].focus();
   } }))));
-  const body = rows.map((row) => make("tr", { class: invalid(row.point) ? "invalid" : null },
+  const body = rows.map((row) => make("tr", { class: doubt(row.point) ? "invalid" : null },
     ...columns.map((column) => {
       const cell = make("td");
       if (column.dot) {
