@@ -24,6 +24,7 @@
 #include "preempt/adaptive_slice.h"
 #include "preempt/flag.h"
 #include "preempt/interrupt.h"
+#include "worker/stackless.h"
 #include "worker/thread_pool.h"
 #include "worker/timer.h"
 #include "worker/user_thread.h"
@@ -257,6 +258,7 @@ class alignas(base::kNoSharing) Worker {
   ThreadStock threads_;
   StackStock stacks_;
   TimerQueue timers_;
+  Stackless stackless_{engine_, timers_};
 
   // Read by whoever keeps time; hence apart from what is not shared.
   alignas(base::kNoSharing) Counter reschedules_{0};
