@@ -99,13 +99,13 @@ void Report(const ThreadState& state, uintptr_t ip, uintptr_t sp) {
 // What the program itself had installed: neither it nor what it calls gives way.
 void CallFormer(ThreadState& state, int number, siginfo_t* info,
                 void* context) {
+  if (!CallsHandler(g_before)) return;
   const uintptr_t saved = state.guard;
   state.guard =
       std::max(saved, reinterpret_cast<uintptr_t>(__builtin_frame_address(0)));
   if ((g_before.sa_flags & SA_SIGINFO) != 0) {
-    if (g_before.sa_sigaction != nullptr)
-      g_before.sa_sigaction(number, info, context);
-  } else if (g_before.sa_handler != SIG_DFL && g_before.sa_handler != SIG_IGN) {
+    g_before.sa_sigaction(number, info, context);
+  } else {
     g_before.sa_handler(number);
   }
   state.guard = saved;

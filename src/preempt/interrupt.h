@@ -32,6 +32,14 @@ namespace yamanote::preempt {
 // The signal in use. Ignored by default, so one that comes late harms nobody.
 inline constexpr int kSignalNumber = SIGURG;
 
+// True if a signal with that disposition calls a function of the program's. By the
+// handler alone, as the kernel does: programs put SIG_DFL or SIG_IGN into an `action`
+// whose flags still say SA_SIGINFO.
+inline bool CallsHandler(const struct sigaction& action) {
+  // The two handlers share their place.
+  return action.sa_handler != SIG_DFL && action.sa_handler != SIG_IGN;
+}
+
 // What the engine tells the handler about the calling kernel thread.
 // Async-signal-safe, all of them.
 struct Host {

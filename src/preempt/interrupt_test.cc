@@ -201,6 +201,18 @@ TEST(InterruptFormerTest, TheProgramsOwnHandlerStillGetsItsSignals) {
   signal(kSignalNumber, SIG_DFL);
 }
 
+TEST(InterruptFormerTest, AFormerDispositionWithoutAHandlerCallsNothing) {
+  for (const auto handler : {SIG_IGN, SIG_DFL}) {
+    struct sigaction former{};
+    former.sa_handler = handler;
+    former.sa_flags = SA_SIGINFO;
+    ASSERT_EQ(sigaction(kSignalNumber, &former, nullptr), 0);
+    InstallInterrupts(TestHost(), /*injects=*/false, /*user_interrupts=*/false);
+    raise(kSignalNumber);  // Not ours: the former one's.
+  }
+  signal(kSignalNumber, SIG_DFL);
+}
+
 TEST_F(InterruptTest, AThreadThatComputesHearsTheKernelsTick) {
   const Tick tick;
   g_ticks = 0;
