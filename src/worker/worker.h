@@ -150,7 +150,7 @@ class alignas(base::kNoSharing) Worker {
   void RunFromBase(UserThread& to);
 
   // This worker is at a scheduling point. Release: pairs with reschedules(), so that
-  // an RCU grace period that sees it sees what ran before.
+  // SetPump(), which waits until it moves, sees what ran before.
   void Reschedule() {
     reschedules_.store(++own_reschedules_, std::memory_order_release);
   }
