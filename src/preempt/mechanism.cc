@@ -18,7 +18,7 @@
 #include "preempt/interrupt.h"
 #include "preempt/user_interrupt.h"
 
-// In yamanote_locks, which programs with probes link to; else absent.
+// In yamanote_locks, which programs with probes or marked code link to; else absent.
 extern "C" {
 [[gnu::weak]] extern const int yamanote_locks;
 }
@@ -50,6 +50,15 @@ Capability CheckInterruptible() {
   if (!HasInterruptible()) {
     return {.available = false,
             .why = "no code of this program is marked YAMANOTE_INTERRUPTIBLE"};
+  }
+  // Stopped at any instruction, it may hold a std::mutex of a caller's.
+  if (!ProgramHasProbes()) {
+    return {
+        .available = false,
+        .why =
+            "a task could be stopped while it holds a std::mutex: the program "
+            "does not link yamanote::locks (without CMake: the libraries of "
+            "pkg-config's yamanote-preemptible-COMPILER)"};
   }
   return {.available = true, .why = "code without probes may be interrupted"};
 }
