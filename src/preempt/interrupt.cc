@@ -4,6 +4,7 @@
 
 #include <execinfo.h>
 #include <fcntl.h>
+#include <pthread.h>
 #include <sys/syscall.h>
 #include <ucontext.h>
 #include <unistd.h>
@@ -155,6 +156,16 @@ void InstallInterrupts(const Host& host, bool injects, bool user_interrupts) {
   if (before.sa_sigaction != &yamanote_preempt_on_interrupt) g_before = before;
 }
 
+sigset_t AcceptInterrupts() {
+  sigset_t ours;
+  sigset_t before;
+  sigemptyset(&ours);
+  sigaddset(&ours, kSignalNumber);
+  YAMANOTE_CHECK(pthread_sigmask(SIG_UNBLOCK, &ours, &before) == 0,
+                 "the signal of preemption can't be unblocked");
+  return before;
+}
+
 void Interrupt(ThreadState& state, pid_t tid, uint8_t reason) {
   if (reason == kGiveWay && g_user_interrupts && state.receiver &&
       SendUserInterrupt(state.receiver))
@@ -182,18 +193,38 @@ Duration WaitedForCpu(pid_t tid) {
   return Duration(static_cast<int64_t>(std::strtoull(end, nullptr, 10)));
 }
 
+namespace {
+
+void SayNoTick(int error) {
+  static std::atomic<bool> said{false};
+  if (said.exchange(true)) return;
+  std::fprintf(
+      stderr,
+      "yamanote: no timer for the kernel's tick: %s; where all cores are "
+      "busy with long tasks, their slices do not end. Raise `ulimit -i` "
+      "(pending signals).\n",
+      std::strerror(error));
+}
+
+}  // namespace
+
 Tick::Tick() {
   sigevent event{};
   event.sigev_notify = SIGEV_THREAD_ID;
   event.sigev_signo = kSignalNumber;
   event.sigev_value.sival_ptr = &g_host;
   event._sigev_un._tid = static_cast<pid_t>(syscall(SYS_gettid));
-  if (timer_create(CLOCK_THREAD_CPUTIME_ID, &event, &timer_) != 0) return;
+  if (timer_create(CLOCK_THREAD_CPUTIME_ID, &event, &timer_) != 0) {
+    SayNoTick(errno);
+    return;
+  }
   // Shorter than any kernel's tick: due at each.
   const itimerspec each{.it_interval = {.tv_sec = 0, .tv_nsec = 500'000},
                         .it_value = {.tv_sec = 0, .tv_nsec = 500'000}};
   armed_ = timer_settime(timer_, 0, &each, nullptr) == 0;
-  if (!armed_) timer_delete(timer_);
+  if (armed_) return;
+  SayNoTick(errno);
+  timer_delete(timer_);
 }
 
 Tick::~Tick() {

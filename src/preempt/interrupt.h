@@ -59,6 +59,9 @@ enum : uint8_t {
 // that allows it. Again with another `host`: replaces it. Not while threads of
 // the former may be interrupted.
 void InstallInterrupts(const Host& host, bool injects, bool user_interrupts);
+// Unblocks the signal in the calling kernel thread: it has inherited the mask of a
+// thread that may block all of them (for sigwait()). Returns the mask before.
+sigset_t AcceptInterrupts();
 // The calling thread's task, as the installed host says it.
 RunningTask CurrentTask();
 
@@ -73,7 +76,9 @@ Duration WaitedForCpu(pid_t tid);
 
 // While one lives, the calling kernel thread calls Host::tick() at every tick of
 // the kernel's (4 ms at 250 Hz) while it computes. Costs no interrupt of its own:
-// the processor-time timer is looked at when the kernel ticks anyway.
+// the processor-time timer is looked at when the kernel ticks anyway. Requires:
+// AcceptInterrupts(). If the kernel refuses a timer (RLIMIT_SIGPENDING), says so once:
+// then nobody keeps time where all cores are busy.
 class Tick {
  public:
   Tick();

@@ -123,6 +123,8 @@ Duration MeasureSignal() {
   sigemptyset(&action.sa_mask);
   if (sigaction(kSignalNumber, &action, &before) != 0) return Duration{0};
 
+  // The other thread inherits it.
+  const sigset_t mask = AcceptInterrupts();
   const std::vector<int> cpus = base::AllowedCpus();
   std::atomic<pid_t> target{0};
   std::atomic<bool> stop{false};
@@ -158,6 +160,7 @@ Duration MeasureSignal() {
   }
   stop = true;
   if (other.joinable()) other.join();
+  pthread_sigmask(SIG_SETMASK, &mask, nullptr);
   sigaction(kSignalNumber, &before, nullptr);
   std::ranges::nth_element(times, times.begin() + kRounds / 2);
   return Duration(times[kRounds / 2]);
