@@ -39,7 +39,9 @@
 // instruction (Mechanism::kSignal), when it does not give way otherwise: a long
 // loop that some other compiler makes. Not what it calls, unless that is inlined
 // into it or marked too. It must use neither a thread_local nor errno: it may go
-// on on another kernel thread with the first one's address in a register.
+// on on another kernel thread with the first one's address in a register. The program
+// must link yamanote::locks, as yamanote_preemptible() does: a caller may hold a
+// std::mutex. Else such code is never stopped (Runtime::mechanism()).
 #define YAMANOTE_INTERRUPTIBLE \
   __attribute__((section("yamanote_interruptible"), noinline))
 
@@ -57,8 +59,9 @@ void EnablePreemption() noexcept;
 
 // A probe by hand, for code that the plug-ins do not compile: gives way if this
 // core was asked to. Costs a compare and a branch that is not taken. Any thread;
-// no effect where nobody asks. It keeps every register: this function may be inlined
-// into one that is compiled for other processors.
+// no effect where nobody asks. Not with a std::mutex held, unless the program links
+// yamanote::locks. It keeps every register: this function may be inlined into one
+// that is compiled for other processors.
 inline void Probe() noexcept {
 #if defined(__x86_64__)
 #if defined(__PIC__) && !defined(__PIE__)

@@ -58,8 +58,8 @@ class Task {
   CoreId last_core = kNoCore;  // Where it last ran.
   Duration attained{0};        // Service so far. Kept only for policies that
                                // declare ClockUse::kRunTime; else zero.
-  uint32_t quanta = 0;         // Times it gave way and went on waiting. Kept by
-                               // a two-level placement only; else zero.
+  uint32_t quanta = 0;         // Times it gave way and waited on; saturates.
+                               // Kept by a two-level placement only; else zero.
 
  private:
   friend class TaskQueue;

@@ -158,10 +158,7 @@ class PerCore final : public Placement {
   Task* Exchange(Task& current, Wake why, CoreId core, Instant now) override {
     Lane& lane = *lanes_[core];
     DrainInbox(lane, now);
-    if (balanced_) {
-      ++current.quanta;
-      lane.AddOwnQuanta(1);
-    }
+    if (balanced_ && AddQuantum(current)) lane.AddOwnQuanta(1);
     Task* const next = lane.domain.Exchange(current, why, core, now);
     SetCurrent(lane, next);
     return next;
@@ -271,9 +268,18 @@ class PerCore final : public Placement {
     return best;
   }
 
+  // Counts no further than it can: a count that began anew would leave the old one
+  // with its core for ever. Two threads that yield to each other get there in
+  // minutes. Returns whether it counted.
+  static bool AddQuantum(Task& task) {
+    if (task.quanta == UINT32_MAX) return false;
+    ++task.quanta;
+    return true;
+  }
+
   static void CountArrival(Task& task, Wake why, Lane& lane, bool own) {
     if (why == Wake::kArrival) task.quanta = 0;
-    if (why == Wake::kYield || why == Wake::kPreempted) ++task.quanta;
+    if (why == Wake::kYield || why == Wake::kPreempted) AddQuantum(task);
     if (task.quanta == 0) return;
     if (own) {
       lane.AddOwnQuanta(task.quanta);

@@ -280,6 +280,24 @@ TEST(PlacementTest, TwoLevelTiesGoToTheMostServicedQuanta) {
   EXPECT_EQ(engine.RanOn(last), 1u);
 }
 
+// Two threads that yield to each other reach the end of the count in minutes. Their
+// core must not keep it when they have left, and win every tie from then on.
+TEST(PlacementTest, TwoLevelCountsQuantaNoFurtherThanItCan) {
+  const auto placement =
+      MakePlacement({.placement = PlacementKind::kTwoLevel, .steal = false}, 2);
+  Task busy;
+  busy.last_core = 0;
+  busy.quanta = UINT32_MAX;
+  placement->Enqueue(busy, Wake::kWakeup, 9, 0, {});
+  ASSERT_EQ(placement->PickNext(0, {}), &busy);
+  ASSERT_EQ(placement->Exchange(busy, Wake::kYield, 0, {}), &busy);
+  EXPECT_EQ(busy.quanta, UINT32_MAX);
+  placement->Leave(0);
+  Task next;
+  placement->Enqueue(next, Wake::kArrival, 9, 1, {});
+  EXPECT_TRUE(placement->HasWork(1)) << "both are idle, and 1 asked";
+}
+
 TEST(PlacementTest, TwoLevelWakesATaskWhereItRan) {
   const auto placement =
       MakePlacement({.placement = PlacementKind::kTwoLevel, .steal = false}, 3);

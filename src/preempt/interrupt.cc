@@ -4,6 +4,7 @@
 
 #include <execinfo.h>
 #include <fcntl.h>
+#include <pthread.h>
 #include <sys/syscall.h>
 #include <ucontext.h>
 #include <unistd.h>
@@ -99,13 +100,13 @@ void Report(const ThreadState& state, uintptr_t ip, uintptr_t sp) {
 // What the program itself had installed: neither it nor what it calls gives way.
 void CallFormer(ThreadState& state, int number, siginfo_t* info,
                 void* context) {
+  if (!CallsHandler(g_before)) return;
   const uintptr_t saved = state.guard;
   state.guard =
       std::max(saved, reinterpret_cast<uintptr_t>(__builtin_frame_address(0)));
   if ((g_before.sa_flags & SA_SIGINFO) != 0) {
-    if (g_before.sa_sigaction != nullptr)
-      g_before.sa_sigaction(number, info, context);
-  } else if (g_before.sa_handler != SIG_DFL && g_before.sa_handler != SIG_IGN) {
+    g_before.sa_sigaction(number, info, context);
+  } else {
     g_before.sa_handler(number);
   }
   state.guard = saved;
@@ -155,6 +156,16 @@ void InstallInterrupts(const Host& host, bool injects, bool user_interrupts) {
   if (before.sa_sigaction != &yamanote_preempt_on_interrupt) g_before = before;
 }
 
+sigset_t AcceptInterrupts() {
+  sigset_t ours;
+  sigset_t before;
+  sigemptyset(&ours);
+  sigaddset(&ours, kSignalNumber);
+  YAMANOTE_CHECK(pthread_sigmask(SIG_UNBLOCK, &ours, &before) == 0,
+                 "the signal of preemption can't be unblocked");
+  return before;
+}
+
 void Interrupt(ThreadState& state, pid_t tid, uint8_t reason) {
   if (reason == kGiveWay && g_user_interrupts && state.receiver &&
       SendUserInterrupt(state.receiver))
@@ -182,18 +193,38 @@ Duration WaitedForCpu(pid_t tid) {
   return Duration(static_cast<int64_t>(std::strtoull(end, nullptr, 10)));
 }
 
+namespace {
+
+void SayNoTick(int error) {
+  static std::atomic<bool> said{false};
+  if (said.exchange(true)) return;
+  std::fprintf(
+      stderr,
+      "yamanote: no timer for the kernel's tick: %s; where all cores are "
+      "busy with long tasks, their slices do not end. Raise `ulimit -i` "
+      "(pending signals).\n",
+      std::strerror(error));
+}
+
+}  // namespace
+
 Tick::Tick() {
   sigevent event{};
   event.sigev_notify = SIGEV_THREAD_ID;
   event.sigev_signo = kSignalNumber;
   event.sigev_value.sival_ptr = &g_host;
   event._sigev_un._tid = static_cast<pid_t>(syscall(SYS_gettid));
-  if (timer_create(CLOCK_THREAD_CPUTIME_ID, &event, &timer_) != 0) return;
+  if (timer_create(CLOCK_THREAD_CPUTIME_ID, &event, &timer_) != 0) {
+    SayNoTick(errno);
+    return;
+  }
   // Shorter than any kernel's tick: due at each.
   const itimerspec each{.it_interval = {.tv_sec = 0, .tv_nsec = 500'000},
                         .it_value = {.tv_sec = 0, .tv_nsec = 500'000}};
   armed_ = timer_settime(timer_, 0, &each, nullptr) == 0;
-  if (!armed_) timer_delete(timer_);
+  if (armed_) return;
+  SayNoTick(errno);
+  timer_delete(timer_);
 }
 
 Tick::~Tick() {

@@ -32,6 +32,14 @@ namespace yamanote::preempt {
 // The signal in use. Ignored by default, so one that comes late harms nobody.
 inline constexpr int kSignalNumber = SIGURG;
 
+// True if a signal with that disposition calls a function of the program's. By the
+// handler alone, as the kernel does: programs put SIG_DFL or SIG_IGN into an `action`
+// whose flags still say SA_SIGINFO.
+inline bool CallsHandler(const struct sigaction& action) {
+  // The two handlers share their place.
+  return action.sa_handler != SIG_DFL && action.sa_handler != SIG_IGN;
+}
+
 // What the engine tells the handler about the calling kernel thread.
 // Async-signal-safe, all of them.
 struct Host {
@@ -51,6 +59,9 @@ enum : uint8_t {
 // that allows it. Again with another `host`: replaces it. Not while threads of
 // the former may be interrupted.
 void InstallInterrupts(const Host& host, bool injects, bool user_interrupts);
+// Unblocks the signal in the calling kernel thread: it has inherited the mask of a
+// thread that may block all of them (for sigwait()). Returns the mask before.
+sigset_t AcceptInterrupts();
 // The calling thread's task, as the installed host says it.
 RunningTask CurrentTask();
 
@@ -65,7 +76,9 @@ Duration WaitedForCpu(pid_t tid);
 
 // While one lives, the calling kernel thread calls Host::tick() at every tick of
 // the kernel's (4 ms at 250 Hz) while it computes. Costs no interrupt of its own:
-// the processor-time timer is looked at when the kernel ticks anyway.
+// the processor-time timer is looked at when the kernel ticks anyway. Requires:
+// AcceptInterrupts(). If the kernel refuses a timer (RLIMIT_SIGPENDING), says so once:
+// then nobody keeps time where all cores are busy.
 class Tick {
  public:
   Tick();

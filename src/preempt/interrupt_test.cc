@@ -4,6 +4,9 @@
 #include "preempt/interrupt.h"
 
 #include <gtest/gtest.h>
+#include <pthread.h>
+#include <sched.h>
+#include <sys/resource.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
@@ -13,6 +16,7 @@
 #include <string>
 #include <thread>
 
+#include "base/topology.h"
 #include "base/under_tsan.h"
 #include "preempt/inject.h"
 #include "preempt/mechanism.h"
@@ -201,6 +205,18 @@ TEST(InterruptFormerTest, TheProgramsOwnHandlerStillGetsItsSignals) {
   signal(kSignalNumber, SIG_DFL);
 }
 
+TEST(InterruptFormerTest, AFormerDispositionWithoutAHandlerCallsNothing) {
+  for (const auto handler : {SIG_IGN, SIG_DFL}) {
+    struct sigaction former{};
+    former.sa_handler = handler;
+    former.sa_flags = SA_SIGINFO;
+    ASSERT_EQ(sigaction(kSignalNumber, &former, nullptr), 0);
+    InstallInterrupts(TestHost(), /*injects=*/false, /*user_interrupts=*/false);
+    raise(kSignalNumber);  // Not ours: the former one's.
+  }
+  signal(kSignalNumber, SIG_DFL);
+}
+
 TEST_F(InterruptTest, AThreadThatComputesHearsTheKernelsTick) {
   const Tick tick;
   g_ticks = 0;
@@ -365,6 +381,43 @@ TEST(MechanismTest, ASignalsCostIsMeasured) {
   const Duration cost = MeasureSignal();
   EXPECT_GT(cost, Duration::zero());
   EXPECT_LE(cost, 5ms) << "the bound of each round";
+}
+
+// On one CPU, where the thread that measures is interrupted itself: how long that
+// takes does not depend on what else the machine does.
+TEST(MechanismTest, ASignalsCostIsMeasuredWhereSignalsAreBlocked) {
+  if (kSignalsAreHeldBack) GTEST_SKIP() << "ThreadSanitizer delays signals";
+  Duration cost{};
+  std::thread([&cost] {
+    cpu_set_t one;
+    CPU_ZERO(&one);
+    CPU_SET(static_cast<size_t>(base::AllowedCpus().front()), &one);
+    ASSERT_EQ(sched_setaffinity(0, sizeof(one), &one), 0);
+    sigset_t all;
+    sigset_t after;
+    sigfillset(&all);
+    ASSERT_EQ(pthread_sigmask(SIG_SETMASK, &all, nullptr), 0);
+    cost = MeasureSignal();
+    ASSERT_EQ(pthread_sigmask(SIG_SETMASK, nullptr, &after), 0);
+    EXPECT_EQ(sigismember(&after, kSignalNumber), 1) << "the mask is as it was";
+  }).join();
+  EXPECT_GT(cost, Duration::zero());
+  EXPECT_LT(cost, 5ms) << "no signal came: the bound of each round";
+}
+
+TEST(TickTest, ATimerThatIsRefusedIsReported) {
+  rlimit before{};
+  ASSERT_EQ(getrlimit(RLIMIT_SIGPENDING, &before), 0);
+  rlimit none = before;
+  none.rlim_cur = 0;
+  ASSERT_EQ(setrlimit(RLIMIT_SIGPENDING, &none), 0);
+  testing::internal::CaptureStderr();
+  {
+    const Tick tick;
+  }
+  const std::string text = testing::internal::GetCapturedStderr();
+  ASSERT_EQ(setrlimit(RLIMIT_SIGPENDING, &before), 0);
+  EXPECT_NE(text.find("ulimit -i"), std::string::npos) << text;
 }
 
 }  // namespace

@@ -9,8 +9,9 @@
 // guards of local statics and std::call_once are made of these.
 //
 // A library of its own, yamanote_locks, which yamanote_preemptible() links to
-// executables: programs without probes have no use for it. It costs 1-2 ns per
-// call. Not covered: futexes and spin locks of the program's own (who spins in
+// executables. A program without probes needs it if it has code that may be
+// interrupted (YAMANOTE_INTERRUPTIBLE), else it has no use for it. It costs 1-2 ns
+// per call. Not covered: futexes and spin locks of the program's own (who spins in
 // code with probes gives way himself), and locks taken within libc, which calls
 // its own functions directly and is never interrupted.
 //

@@ -18,7 +18,7 @@
 #include "preempt/interrupt.h"
 #include "preempt/user_interrupt.h"
 
-// In yamanote_locks, which programs with probes link to; else absent.
+// In yamanote_locks, which programs with probes or marked code link to; else absent.
 extern "C" {
 [[gnu::weak]] extern const int yamanote_locks;
 }
@@ -50,6 +50,15 @@ Capability CheckInterruptible() {
   if (!HasInterruptible()) {
     return {.available = false,
             .why = "no code of this program is marked YAMANOTE_INTERRUPTIBLE"};
+  }
+  // Stopped at any instruction, it may hold a std::mutex of a caller's.
+  if (!ProgramHasProbes()) {
+    return {
+        .available = false,
+        .why =
+            "a task could be stopped while it holds a std::mutex: the program "
+            "does not link yamanote::locks (without CMake: the libraries of "
+            "pkg-config's yamanote-preemptible-COMPILER)"};
   }
   return {.available = true, .why = "code without probes may be interrupted"};
 }
@@ -114,6 +123,8 @@ Duration MeasureSignal() {
   sigemptyset(&action.sa_mask);
   if (sigaction(kSignalNumber, &action, &before) != 0) return Duration{0};
 
+  // The other thread inherits it.
+  const sigset_t mask = AcceptInterrupts();
   const std::vector<int> cpus = base::AllowedCpus();
   std::atomic<pid_t> target{0};
   std::atomic<bool> stop{false};
@@ -149,6 +160,7 @@ Duration MeasureSignal() {
   }
   stop = true;
   if (other.joinable()) other.join();
+  pthread_sigmask(SIG_SETMASK, &mask, nullptr);
   sigaction(kSignalNumber, &before, nullptr);
   std::ranges::nth_element(times, times.begin() + kRounds / 2);
   return Duration(times[kRounds / 2]);

@@ -16,6 +16,7 @@
 #include <thread>
 
 #include "preempt/flag.h"
+#include "preempt/mechanism.h"
 #include "yamanote/preempt.h"
 
 namespace yamanote::preempt {
@@ -545,6 +546,18 @@ TEST_F(ProbeTest, OthersRunWithTheKernelThreadsModes) {
     EXPECT_EQ(seen, own);
     EXPECT_EQ(after & ~0x3fU, task);
   }).join();
+}
+
+// As this one is: nobody would count the locks that a stopped task holds.
+TEST(MechanismTest, NoCodeIsInterruptedInAProgramWithoutTheLocks) {
+  ASSERT_FALSE(ProgramHasProbes());
+  static const char code[16] = {};
+  ASSERT_TRUE(AddInterruptible(code, code + sizeof(code)));
+  EXPECT_EQ(Choose(Mechanism::kAuto).value(), Mechanism::kProbe);
+  const Result<Mechanism> chosen = Choose(Mechanism::kSignal);
+  ASSERT_FALSE(chosen);
+  EXPECT_NE(chosen.error().message.find("yamanote::locks"), std::string::npos)
+      << chosen.error().message;
 }
 
 }  // namespace

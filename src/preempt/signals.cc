@@ -21,6 +21,7 @@
 
 #include "base/under_tsan.h"
 #include "preempt/flag.h"
+#include "preempt/interrupt.h"
 
 #if !YAMANOTE_UNDER_TSAN  // It stands in front of these itself.
 
@@ -30,6 +31,8 @@ extern "C" [[gnu::weak]] void yamanote_preempt_on_interrupt(int, siginfo_t*,
                                                             void*);
 
 namespace {
+
+using yamanote::preempt::CallsHandler;
 
 using Action = void (*)(int, siginfo_t*, void*);
 using PlainHandler = void (*)(int);
@@ -89,11 +92,6 @@ void Guarded(int number, siginfo_t* info, void* context) {
   errno = saved_errno;
 }
 
-bool IsHandler(const struct sigaction& action) {
-  return (action.sa_flags & SA_SIGINFO) != 0 ||
-         (action.sa_handler != SIG_DFL && action.sa_handler != SIG_IGN);
-}
-
 bool IsRuntimes(const struct sigaction& action) {
   return (action.sa_flags & SA_SIGINFO) != 0 &&
          action.sa_sigaction != nullptr &&
@@ -110,7 +108,7 @@ extern "C" int sigaction(int number, const struct sigaction* action,
   const PlainHandler plain_before =
       handlers.plain.load(std::memory_order_acquire);
   struct sigaction ours;
-  if (action != nullptr && IsHandler(*action) && !IsRuntimes(*action)) {
+  if (action != nullptr && CallsHandler(*action) && !IsRuntimes(*action)) {
     // First, so that a signal that comes at once finds it.
     const bool with_information = (action->sa_flags & SA_SIGINFO) != 0;
     handlers.Set(with_information ? action->sa_sigaction : nullptr,
@@ -128,7 +126,7 @@ extern "C" int sigaction(int number, const struct sigaction* action,
   }
   if (old != nullptr) {
     *old = seen;
-    if (IsHandler(seen) && seen.sa_sigaction == &Guarded) {
+    if (seen.sa_sigaction == &Guarded) {
       if (action_before != nullptr) {
         old->sa_sigaction = action_before;
       } else {

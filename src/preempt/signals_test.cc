@@ -3,6 +3,7 @@
 #include <gtest/gtest.h>
 #include <setjmp.h>
 #include <signal.h>
+#include <unistd.h>
 
 #include <cerrno>
 
@@ -85,6 +86,26 @@ TEST_F(SignalsTest, TheApplicationSeesItsOwnDispositions) {
   raise(SIGUSR1);
   EXPECT_EQ(g_calls, 0);
   EXPECT_EQ(::signal(SIGUSR1, SIG_DFL), SIG_IGN);
+}
+
+// A crash handler that ends by the default disposition often keeps its flags.
+TEST_F(SignalsTest, FlagsMakeNoHandlerOfADefaultOrIgnoredSignal) {
+  struct sigaction action{};
+  action.sa_flags = SA_SIGINFO;
+  action.sa_handler = SIG_IGN;
+  ASSERT_EQ(::sigaction(SIGUSR1, &action, nullptr), 0);
+  raise(SIGUSR1);
+  struct sigaction seen{};
+  action.sa_handler = SIG_DFL;
+  ASSERT_EQ(::sigaction(SIGUSR1, &action, &seen), 0);
+  EXPECT_EQ(seen.sa_handler, SIG_IGN);
+  EXPECT_EXIT(
+      {
+        ::sigaction(SIGUSR1, &action, nullptr);
+        raise(SIGUSR1);
+        _exit(0);
+      },
+      testing::KilledBySignal(SIGUSR1), "");
 }
 
 TEST_F(SignalsTest, AnErrorLeavesTheHandlerAsItWas) {

@@ -27,6 +27,9 @@ class FreeList {
   FreeList(const FreeList&) = delete;
   FreeList& operator=(const FreeList&) = delete;
 
+  // The next Take() asks the pool.
+  bool Empty() const { return head_ == nullptr; }
+
   // Returns an object, nullptr if the pool has none either.
   T* Take() {
     if (head_ == nullptr && !Refill()) return nullptr;

@@ -4,6 +4,8 @@
 #include "preempt/interrupt.h"
 
 #include <gtest/gtest.h>
+#include <pthread.h>
+#include <signal.h>
 
 #include <atomic>
 #include <memory>
@@ -41,6 +43,23 @@ YAMANOTE_INTERRUPTIBLE void WaitWithoutProbes(const std::atomic<bool>& done) {
 TEST(InterruptTest, ABusySingleCoreIsPreemptedByTheKernelsTick) {
   const auto runtime = Runtime::Create(OneCore(Mechanism::kProbe)).value();
   EXPECT_EQ(runtime->mechanism(), Mechanism::kProbe);
+  runtime->Run([] {
+    std::atomic<bool> other_ran{false};
+    Thread other([&] { other_ran = true; });
+    while (!other_ran) Probe();
+    other.join();
+  });
+  EXPECT_GE(runtime->stats().preemptions, 1U);
+}
+
+// A program whose main() blocks all signals, for a thread with sigwait().
+TEST(InterruptTest, AMaskThatWorkersInheritHoldsNoTickBack) {
+  sigset_t all;
+  sigset_t before;
+  sigfillset(&all);
+  ASSERT_EQ(pthread_sigmask(SIG_SETMASK, &all, &before), 0);
+  const auto runtime = Runtime::Create(OneCore(Mechanism::kProbe)).value();
+  ASSERT_EQ(pthread_sigmask(SIG_SETMASK, &before, nullptr), 0);
   runtime->Run([] {
     std::atomic<bool> other_ran{false};
     Thread other([&] { other_ran = true; });

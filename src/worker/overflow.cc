@@ -9,6 +9,7 @@
 #include <cstring>
 #include <mutex>
 
+#include "preempt/interrupt.h"
 #include "worker/engine.h"
 
 namespace yamanote::worker {
@@ -51,14 +52,12 @@ void ReportIfOverflow(const void* address) {
 void OnFault(int signal, siginfo_t* info, void* context) {
   ReportIfOverflow(info->si_addr);
   const bool once = (g_before.sa_flags & static_cast<int>(SA_RESETHAND)) != 0;
-  if (!once && (g_before.sa_flags & SA_SIGINFO) != 0 &&
-      g_before.sa_sigaction != nullptr) {
-    g_before.sa_sigaction(signal, info, context);
-    return;
-  }
-  if (!once && g_before.sa_handler != SIG_DFL &&
-      g_before.sa_handler != SIG_IGN) {
-    g_before.sa_handler(signal);
+  if (!once && preempt::CallsHandler(g_before)) {
+    if ((g_before.sa_flags & SA_SIGINFO) != 0) {
+      g_before.sa_sigaction(signal, info, context);
+    } else {
+      g_before.sa_handler(signal);
+    }
     return;
   }
   // Returning repeats the faulting instruction, now with the earlier handler.

@@ -156,6 +156,7 @@ void Engine::RunWorker(CoreId core, int cpu) {
   }
   const std::string name = "yamanote-" + std::to_string(core);
   pthread_setname_np(pthread_self(), name.c_str());
+  if (timekeeper_.needed()) preempt::AcceptInterrupts();
   const OverflowReporter reporter;
   workers_[core]->Loop();
 }

@@ -4,10 +4,12 @@
 #include "yamanote/runtime.h"
 
 #include <gtest/gtest.h>
+#include <sys/resource.h>
 
 #include <array>
 #include <atomic>
 #include <exception>
+#include <fstream>
 #include <memory>
 #include <numeric>
 #include <stdexcept>
@@ -19,6 +21,7 @@
 #include "worker/engine.h"
 #include "worker/spawn.h"
 #include "worker/wait.h"
+#include "yamanote/semaphore.h"
 #include "yamanote/thread.h"
 
 namespace yamanote {
@@ -410,6 +413,95 @@ TEST(RuntimeLimitsTest, ThreadsBeyondTheLimitAreRefused) {
     for (Thread& thread : threads) thread.join();
     Thread([] {}).join();
   });
+}
+
+// Lets the process map no second slab of stacks of kLargeStack, while there is
+// memory for all else.
+class NoMoreStacks {
+ public:
+  static constexpr size_t kLargeStack = size_t{32} << 20;  // 64 are 2 GiB.
+
+  NoMoreStacks() {
+    EXPECT_EQ(getrlimit(RLIMIT_AS, &saved_), 0);
+    size_t pages = 0;
+    std::ifstream("/proc/self/statm") >> pages;
+    rlimit lowered = saved_;
+    lowered.rlim_cur = pages * 4096 + (rlim_t{1} << 30);
+    EXPECT_EQ(setrlimit(RLIMIT_AS, &lowered), 0);
+  }
+  ~NoMoreStacks() { setrlimit(RLIMIT_AS, &saved_); }
+
+ private:
+  rlimit saved_{};
+};
+
+// Two slabs' worth of threads that yield to each other, and stacks for half of
+// them. The others must neither keep the first from running, whatever the order
+// (las puts fresh ones first), nor be forgotten.
+TEST(RuntimeLimitsTest, ThreadsWithoutAStackWaitForOthersToEnd) {
+  for (const char* const order : {"fifo", "las"}) {
+    for (const unsigned cores : {1u, 2u}) {
+      SCOPED_TRACE(std::string(order) + " on " + std::to_string(cores));
+      RuntimeOptions options;
+      options.cores = cores;
+      options.pin = false;
+      options.stack_bytes = NoMoreStacks::kLargeStack;
+      options.scheduling.order = order;
+      const auto runtime = Runtime::Create(options).value();
+      const NoMoreStacks limit;
+      testing::internal::CaptureStderr();
+      std::atomic<int> running{0};
+      std::atomic<int> ended{0};
+      std::atomic<bool> go{false};
+      std::vector<Thread> threads;
+      for (int i = 0; i < 128; ++i) {
+        threads.emplace_back([&] {
+          ++running;
+          while (!go) this_thread::yield();
+          ++ended;
+        });
+      }
+      // All stacks but what other cores have in stock.
+      while (running < 33) std::this_thread::yield();
+      const uint64_t yields = runtime->stats().yields;
+      while (runtime->stats().yields < yields + 1000) std::this_thread::yield();
+      EXPECT_LE(running, 64);
+      go = true;
+      for (Thread& thread : threads) thread.join();
+      EXPECT_EQ(ended, 128);
+      testing::internal::GetCapturedStderr();  // Says so once.
+    }
+  }
+}
+
+// Those that have stacks all block: the core sleeps, and still finds out when
+// there is a stack again.
+TEST(RuntimeLimitsTest, ACoreSleepsWhileAThreadWaitsForAStack) {
+  RuntimeOptions options;
+  options.cores = 1;
+  options.pin = false;
+  options.stack_bytes = NoMoreStacks::kLargeStack;
+  const auto runtime = Runtime::Create(options).value();
+  const NoMoreStacks limit;
+  testing::internal::CaptureStderr();
+  CountingSemaphore<> go(0);
+  std::atomic<int> started{0};
+  std::atomic<int> ended{0};
+  std::vector<Thread> threads;
+  for (int i = 0; i < 70; ++i) {
+    threads.emplace_back([&] {
+      ++started;
+      go.acquire();
+      ++ended;
+    });
+  }
+  const uint64_t parks = runtime->stats().parks;
+  while (runtime->stats().parks < parks + 2) std::this_thread::yield();
+  EXPECT_LE(started, 64);
+  go.release(70);
+  for (Thread& thread : threads) thread.join();
+  EXPECT_EQ(ended, 70);
+  testing::internal::GetCapturedStderr();
 }
 
 TEST(RuntimeLimitsTest, ImpossibleOptionsAreRefused) {

@@ -47,6 +47,8 @@ namespace yamanote::worker {
 }
 
 [[gnu::always_inline]] inline bool Worker::AttachStack(UserThread& thread) {
+  if (stacks_.Empty() && stackless_.Refused()) [[unlikely]]
+    return false;
   Stack* const stack = stacks_.Take();
   if (stack == nullptr) return false;
   sanitizer::ResetStack(stack->bottom,

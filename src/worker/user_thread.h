@@ -2,7 +2,8 @@
 // runs.
 //
 // States, by what is set:
-//   fresh      in a domain, stack == nullptr: it gets a stack when first run
+//   fresh      in a domain, stack == nullptr: it gets a stack when first run, or
+//              waits for one (stackless.h)
 //   running    it is some Worker's current()
 //   runnable   in a domain, stack != nullptr
 //   blocked    in no domain; a Waiter on its stack says for what
@@ -50,7 +51,7 @@ class alignas(base::kCacheLine) UserThread final : public Task {
   uint64_t flow = 0;
   // Owned; DestroyTaskLocals() ends it on the thread, before it finishes.
   TaskLocals* task_locals = nullptr;
-  UserThread* next_free = nullptr;
+  UserThread* next_free = nullptr;  // In a free list, or in Stackless.
   // kRunning -> Waiter (joining) -> kRunning (gave up) | kCompleting
   // kRunning -> Waiter + kJoinsForGood, for the rest of this life
   // kRunning -> kDetached -> kCompleting;  kRunning -> kFinished

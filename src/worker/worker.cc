@@ -64,7 +64,7 @@ void Worker::SwitchToBase(UserThread& from) {
 void Worker::RunFromBase(UserThread& to) {
   const bool fresh = to.stack == nullptr;
   if (fresh && !AttachStack(to)) {
-    // Out of stacks: it waits in its domain until a thread ends. Said once.
+    // Out of stacks: it waits until a thread ends. Said once.
     static std::atomic<bool> said{false};
     if (!said.exchange(true)) {
       std::fprintf(stderr,
@@ -74,7 +74,13 @@ void Worker::RunFromBase(UserThread& to) {
                    "of threads.\n",
                    to.name);
     }
-    placement_.Enqueue(to, Wake::kYield, to.flow, core_, Now());
+    // To the order it blocks, here.
+    to.last_core = core_;
+    if (observes_stops_)
+      placement_.OnStop(to, core_, Stop::kBlocked, Duration{0});
+    // Relaxed: this thread's, or handed on by the list's lock.
+    to.stop_reported.store(true, std::memory_order_relaxed);
+    stackless_.Add(to);
     return;
   }
   Entering(to);

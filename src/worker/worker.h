@@ -24,6 +24,7 @@
 #include "preempt/adaptive_slice.h"
 #include "preempt/flag.h"
 #include "preempt/interrupt.h"
+#include "worker/stackless.h"
 #include "worker/thread_pool.h"
 #include "worker/timer.h"
 #include "worker/user_thread.h"
@@ -154,7 +155,8 @@ class alignas(base::kNoSharing) Worker {
   void SwitchToBase(UserThread& from);
   void RunFromBase(UserThread& to);
 
-  // This worker is at a scheduling point. Release: pairs with reschedules().
+  // This worker is at a scheduling point. Release: pairs with reschedules(), so that
+  // SetPump(), which waits until it moves, sees what ran before.
   void Reschedule() {
     reschedules_.store(++own_reschedules_, std::memory_order_release);
   }
@@ -273,6 +275,7 @@ class alignas(base::kNoSharing) Worker {
   ThreadStock threads_;
   StackStock stacks_;
   TimerQueue timers_;
+  Stackless stackless_{engine_, timers_};
 
   // Read by whoever keeps time; hence apart from what is not shared.
   alignas(base::kNoSharing) Counter reschedules_{0};
