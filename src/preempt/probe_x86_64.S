@@ -92,7 +92,7 @@ yamanote_preempt_skips:
         .p2align 6
 yamanote_preempt_probe:
         .cfi_startproc
-        // The caller is the function that was interrupted: its frame begins above
+        // The caller is the function that was preempted: its frame begins above
         // the red zone.
         .cfi_def_cfa    %rsp, 136
         .cfi_offset     %rip, -136

@@ -37,11 +37,6 @@ yamanote_bench_probe:
         pushq   %rax
         pushq   %rcx
         pushq   %rdx
-        movq    24(%rsp), %rax          // Where to go on: docs/probes.md.
-        movslq  (%rax), %rcx
-        addq    %rcx, %rax
-        movq    %rax, 24(%rsp)
-
         // Below a guarded function nothing gives way, so there the gap goes on.
         movq    yamanote_bench_guard@gottpoff(%rip), %rcx
         movq    %fs:(%rcx), %rdx
@@ -74,7 +69,7 @@ yamanote_bench_probe:
 4:      popq    %rdx
         popq    %rcx
         popq    %rax
-        ret     $128
+        ret
         .size   yamanote_bench_probe, . - yamanote_bench_probe
 
         // void yamanote_bench_probes(uint64_t count): that many probes with nothing
@@ -85,8 +80,8 @@ yamanote_bench_probe:
 yamanote_bench_probes:
 1:      leaq    -128(%rsp), %rsp
         call    yamanote_bench_probe
-        .long   2f - .
-2:      decq    %rdi
+        subq    $-128, %rsp
+        decq    %rdi
         jnz     1b
         ret
         .size   yamanote_bench_probes, . - yamanote_bench_probes
