@@ -10,6 +10,7 @@ BENCH = pathlib.Path(__file__).resolve().parent
 # Results of other programs than run.py, in the folders of those whose run.py reads them.
 WITHOUT_TABLES = {
     "sched/results/2026-11-26-2cpu-amd-epyc-keepers.json",
+    "sched/results/2026-11-26-2cpu-amd-epyc-keepers-2.json",
     "sched/results/2026-11-26-4-of-16cpu-intel-xeon-keepers.json",
     "rocksdb/results/2026-11-26-2cpu-amd-epyc.json",
 }

@@ -4,6 +4,7 @@
 #include <sched.h>
 
 #include <algorithm>
+#include <iterator>
 #include <vector>
 
 #include "tools/config/options.h"
@@ -71,10 +72,13 @@ Result<Config> Build(std::span<const Setting> settings) {
     return tl::unexpected(scheduling.error());
   }
   // A slice says whether it adapts, so slice_max is not overridden by one.
-  std::vector<Setting> ordered(settings.begin(), settings.end());
-  std::stable_partition(ordered.begin(), ordered.end(), [](const Setting& one) {
-    return one.option->Name() != kSliceMax;
-  });
+  std::vector<Setting> ordered;
+  for (const bool slice_max : {false, true}) {
+    std::ranges::copy_if(
+        settings, std::back_inserter(ordered), [&](const Setting& one) {
+          return (one.option->Name() == kSliceMax) == slice_max;
+        });
+  }
   for (const Setting& setting : ordered) {
     const Result<void> set =
         setting.option->set(*setting.option, config, setting.text);
