@@ -116,6 +116,7 @@ void Timekeeper::Look(Instant now) {
       }
     }
   }
+  looker_.store(&OwnState(), std::memory_order_relaxed);
   next_look_.store((now + interval_).time_since_epoch().count(),
                    std::memory_order_relaxed);
   lock_.unlock();

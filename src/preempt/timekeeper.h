@@ -96,6 +96,11 @@ class Timekeeper {
            when.time_since_epoch().count();
   }
 
+  // The same, but whether the last to do so was another thread than `own` state's.
+  bool AnotherHasLooked(Instant when, const ThreadState& own) const {
+    return HasLooked(when) && looker_.load(std::memory_order_relaxed) != &own;
+  }
+
   // How long a busy core may leave that to others: about a quarter of the shortest slice.
   // kNoPreemption: there is nobody else, or nobody has slices.
   Duration pause() const { return pause_; }
@@ -151,6 +156,8 @@ class Timekeeper {
   Duration pause_ = kNoPreemption;     // Constant.
 
   alignas(base::kNoSharing) std::atomic<int64_t> next_look_{0};
+  // Whose look that was. Relaxed: as next_look_, and never followed.
+  std::atomic<const ThreadState*> looker_{nullptr};
   std::atomic<uint64_t> held_off_{0};
   base::SpinLock lock_;  // Guards what follows.
   Instant next_report_{};

@@ -112,8 +112,7 @@ void Worker::AtOwnProbe(Worker* worker) {
   const Instant now = Clock::now();
   if (worker->keeps_time_) {
     worker->engine_.timekeeper().Keep(now);
-  } else if (now > worker->asks_until_.load(std::memory_order_relaxed)) {
-    // Tasks are short, or nothing waits for them.
+  } else if (!worker->StillAsksItself(now)) {
     worker->asks_itself_.store(false, std::memory_order_relaxed);
     return;
   }
@@ -134,6 +133,15 @@ void Worker::AtOwnProbe(Worker* worker) {
       after->own_reschedules_ - after->passes_.load(std::memory_order_relaxed) >
           entries + 1)
     after->asks_until_.store(now + kAsksItselfFor, std::memory_order_relaxed);
+}
+
+// Not if tasks are short, or nothing waits for them; nor if somebody keeps time again.
+bool Worker::StillAsksItself(Instant now) {
+  if (now > asks_until_.load(std::memory_order_relaxed)) return false;
+  const bool kept =
+      engine_.timekeeper().AnotherHasLooked(now - own_interval_, *preempt_);
+  kept_for_us_ = kept ? kept_for_us_ + 1 : 0;
+  return kept_for_us_ < kKeptForUs;
 }
 
 // By how long it took from the last probe that was asked to this one.

@@ -135,6 +135,8 @@ class alignas(base::kNoSharing) Worker {
   // probes pass at most, and goes on so long after the last slice that ended.
   static constexpr int kReadsPerSlice = 10;
   static constexpr uint32_t kMostSkips = 64;
+  // So many times in a row another one had looked just before: it keeps time for us.
+  static constexpr int kKeptForUs = 8;
   static constexpr Duration kAsksItselfFor = std::chrono::milliseconds(100);
 
   // A counter written by this thread alone and read by any.
@@ -189,6 +191,7 @@ class alignas(base::kNoSharing) Worker {
   // Of a core that asks itself: the task's next probe but skips_ is asked.
   void AskItself() { preempt::AskOneself(*preempt_, skips_); }
   static void AtOwnProbe(Worker* worker);
+  bool StillAsksItself(Instant now);
   void AdaptSkips(Instant now);
   // CheckPreempt() of a core that may give way.
   static bool CheckSlice(Worker* worker, Instant now);
@@ -253,6 +256,7 @@ class alignas(base::kNoSharing) Worker {
   std::atomic<Instant> asks_until_{Instant{}};
   uint32_t skips_ = 0;
   Instant asked_itself_{};
+  int kept_for_us_ = 0;
   Context base_;
   UserThread* handoff_ = nullptr;  // Picked, but only the base can start it.
   [[no_unique_address]] sanitizer::Saved base_saved_;
