@@ -253,6 +253,32 @@ llvm::Instruction* Placer::EntryPoint(
   return place;
 }
 
+void Placer::Note(llvm::Function& function, llvm::DominatorTree& dominators,
+                  const llvm::LoopInfo& loops,
+                  const llvm::TargetLibraryInfo& libraries) {
+  // Of another version's code nothing is known.
+  if (!function.hasExactDefinition() || not_preempted_.count(&function) != 0 ||
+      WhyGuarded(function) != nullptr)
+    return;
+  const llvm::Instruction* entry =
+      EntryPoint(function, dominators, loops, libraries);
+  if (entry != nullptr && entry->getParent() == &function.getEntryBlock())
+    always_probe_.insert(&function);
+}
+
+bool Placer::MeetsAnother(const llvm::Loop& loop, const llvm::BasicBlock* latch,
+                          const llvm::DominatorTree& dominators) const {
+  for (const llvm::BasicBlock* block : loop.blocks()) {
+    if (!dominators.dominates(block, latch)) continue;
+    for (const llvm::Instruction& instruction : *block) {
+      const llvm::CallBase* call = AsCall(instruction);
+      if (call != nullptr && always_probe_.count(Callee(*call)) != 0)
+        return true;
+    }
+  }
+  return false;
+}
+
 Placement Placer::Place(llvm::Function& function,
                         llvm::DominatorTree& dominators, llvm::LoopInfo& loops,
                         llvm::ScalarEvolution& evolution,
@@ -293,7 +319,9 @@ Placement Placer::Place(llvm::Function& function,
     const bool natural =
         loop != nullptr && loop->getHeader() == to && loop->contains(from);
     if (natural && Cost(*loop, loops, evolution) <= kShortLoop) continue;
-    if (natural && unlocks(*loop, from)) continue;
+    if (natural &&
+        (unlocks(*loop, from) || MeetsAnother(*loop, from, dominators)))
+      continue;
     if (!seen.insert(from).second) continue;
     if (natural && loop->isInnermost()) {
       const auto strip =

@@ -57,6 +57,12 @@ class Placer {
   // True if the plug-in has nothing to do with `function`.
   static bool IsSkipped(const llvm::Function& function);
 
+  // Takes down whether every call of `function` comes by a probe. For all of a module
+  // before the first Place().
+  void Note(llvm::Function& function, llvm::DominatorTree& dominators,
+            const llvm::LoopInfo& loops,
+            const llvm::TargetLibraryInfo& libraries);
+
   Placement Place(llvm::Function& function, llvm::DominatorTree& dominators,
                   llvm::LoopInfo& loops, llvm::ScalarEvolution& evolution,
                   const llvm::TargetLibraryInfo& libraries) const;
@@ -72,7 +78,13 @@ class Placer {
                                 const llvm::LoopInfo& loops,
                                 const llvm::TargetLibraryInfo& libraries) const;
 
+  // True if each round of `loop` that goes back from `latch` calls a function that
+  // always probes.
+  bool MeetsAnother(const llvm::Loop& loop, const llvm::BasicBlock* latch,
+                    const llvm::DominatorTree& dominators) const;
+
   llvm::DenseSet<const llvm::Function*> leaves_;
+  llvm::DenseSet<const llvm::Function*> always_probe_;
   llvm::DenseSet<const llvm::Function*> not_preempted_;
 };
 

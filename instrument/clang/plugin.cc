@@ -308,7 +308,14 @@ struct ProbePass : llvm::PassInfoMixin<ProbePass> {
             .getManager();
     // All decisions come before the first change: a probe makes no call, but
     // assembly that uses %fs.
-    const Placer placer(module);
+    Placer placer(module);
+    for (llvm::Function& function : module) {
+      if (Placer::IsSkipped(function)) continue;
+      placer.Note(function,
+                  manager.getResult<llvm::DominatorTreeAnalysis>(function),
+                  manager.getResult<llvm::LoopAnalysis>(function),
+                  manager.getResult<llvm::TargetLibraryAnalysis>(function));
+    }
     Inserter inserter(module);
     bool changed = false;
     for (llvm::Function& function : module) {

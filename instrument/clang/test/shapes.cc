@@ -20,7 +20,7 @@ int* outside_location();
 uint64_t leaf(uint64_t n) { return n * 3; }
 
 // EXPECT: calls_outside: entry 1, loops 0
-uint64_t calls_outside(uint64_t n) { return outside(n) + 1; }
+[[gnu::noinline]] uint64_t calls_outside(uint64_t n) { return outside(n) + 1; }
 
 // EXPECT: kept_leaf: entry 0, loops 0
 [[gnu::noinline]] uint64_t kept_leaf(uint64_t n) {
@@ -77,6 +77,26 @@ uint64_t long_loop(uint64_t sum) {
 uint64_t short_loop_with_call(uint64_t sum) {
 #pragma clang loop unroll(disable)
   for (int i = 0; i < 16; ++i) sum = outside(sum);
+  return sum;
+}
+
+// Each round meets the callee's probe.
+// EXPECT: loop_with_probed_call: entry 1, loops 0
+uint64_t loop_with_probed_call(uint64_t n) {
+  uint64_t sum = 0;
+  for (uint64_t i = 0; i < n; ++i) sum += calls_outside(sum) + i;
+  return sum;
+}
+
+// Not in each round.
+// EXPECT: loop_with_seldom_call: entry 1, loops 1
+uint64_t loop_with_seldom_call(uint64_t n) {
+  uint64_t sum = 0;
+  for (uint64_t i = 0; i < n; ++i) {
+    KEEP(sum);
+    if (sum % 7 == 0) sum += calls_outside(sum);
+    ++sum;
+  }
   return sum;
 }
 
