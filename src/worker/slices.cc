@@ -53,6 +53,11 @@ bool Worker::CheckPreempt() {
   if (worker == nullptr || worker->quantum_ == kNoPreemption ||
       worker->current_ == nullptr || worker->preempt_->disabled != 0)
     return false;
+  // A task with voluntary points keeps its own time: its probes need not, which cost
+  // kv's gets of 500 keys 40% (2-vCPU AMD VM, 2026-11-26).
+  if (worker->asks_itself_.load(std::memory_order_relaxed) &&
+      !worker->keeps_time_)
+    worker->asks_itself_.store(false, std::memory_order_relaxed);
   return CheckSlice(worker, Clock::now());
 }
 
@@ -177,8 +182,10 @@ void Worker::AtTick() {
   preempt::Timekeeper& timekeeper = worker->engine_.timekeeper();
   const Instant now = Clock::now();
   // Nobody has looked for longer than a slice, nor has this core made a pass: it has run
-  // a task for so long. Its probes find out whether that pays.
-  if (worker->current_ != nullptr && worker->quantum_ != kNoPreemption &&
+  // a task for so long, one without voluntary points. Its probes find out whether that
+  // pays.
+  if (worker->current_ != nullptr && worker->slice_end_ == kSliceNotStarted &&
+      worker->quantum_ != kNoPreemption &&
       !worker->asks_itself_.load(std::memory_order_relaxed) &&
       !timekeeper.HasLooked(now - worker->quantum_)) {
     worker->asks_until_.store(now + 2 * worker->quantum_,
