@@ -243,7 +243,7 @@ class alignas(base::kNoSharing) Worker {
   // for this core. The kernel's tick sets it, within this thread: relaxed.
   std::atomic<bool> asks_itself_;
   // What reschedules_ is. Whoever keeps time reads that one all the time, and may take
-  // its line away by that (AMD); to read it back cost a tenth of a preemption.
+  // its line away by that (AMD): waiting for it was a sixth of a preemption's samples.
   uint64_t own_reschedules_ = 0;
   ExceptionState* exceptions_ = nullptr;     // The kernel thread's own.
   preempt::ThreadState* preempt_ = nullptr;  // The same.
