@@ -43,11 +43,14 @@ std::unique_ptr<Runtime> Make(unsigned cores,
 }
 
 // Keeps time for `runtime`: every Tick() is one slice later than the one before,
-// and later than any instant that a worker could pass; so workers never look.
+// and later than any instant that a worker could pass; so workers never look, nor does
+// one ask itself.
 class Keeper {
  public:
   explicit Keeper(Runtime& runtime)
-      : timekeeper_(runtime.impl().timekeeper()), now_(Clock::now() + 1h) {}
+      : timekeeper_(runtime.impl().timekeeper()), now_(Clock::now() + 1h) {
+    timekeeper_.Keep(now_);
+  }
 
   void Tick() {
     now_ += kSlice;
@@ -125,6 +128,7 @@ TEST(PreemptTest, ACrowdOfSpinningTasksStillTakesTurns) {
 
 TEST(PreemptTest, ALateRequestIsDropped) {
   const auto runtime = Make(1);
+  const Keeper keeper(*runtime);
   runtime->Run([&] {
     Thread other([] {});
     preempt::Ask(preempt::OwnState(), {.progress = 0});
@@ -133,6 +137,24 @@ TEST(PreemptTest, ALateRequestIsDropped) {
     other.join();
   });
   EXPECT_EQ(runtime->stats().preemptions, 0U);
+}
+
+TEST(PreemptTest, ACoreThatAsksItselfIsAskedByOthersAllTheSame) {
+  const auto runtime = Make(1);
+  std::atomic<bool> other_ran{false};
+  runtime->Run([&] {
+    Thread other([&] { other_ran = true; });
+    const Instant over = Clock::now() + 2 * kSlice;
+    while (Clock::now() < over) {
+    }
+    worker::Worker::AtTick();  // Nobody has looked: from now on it asks itself.
+    EXPECT_EQ(preempt::OwnState().flag.load(), 1);
+    Keeper keeper(*runtime);
+    for (int i = 0; i < 3; ++i) keeper.Tick();
+    Probe();
+    EXPECT_TRUE(other_ran);
+    other.join();
+  });
 }
 
 TEST(PreemptTest, AVoluntaryPointWithinAGuardDoesNotGiveWay) {

@@ -84,26 +84,29 @@ void Worker::AtProbe() {
     preempt::Answer(preempt::OwnState());
     return;
   }
-  if (worker->asks_itself_.load(std::memory_order_relaxed)) {
-    AtOwnProbe(worker);
-    return;
-  }
   const preempt::Request request = preempt::Answer(*worker->preempt_);
-  // Late: it was meant for the task before. Or for code that runs on the base.
-  if (worker->current_ == nullptr ||
-      request.progress != worker->own_reschedules_)
-    return;
-  dispatch::Placement& placement = worker->placement_;
-  // Longer than the least: whoever keeps time asks again after as long.
-  const Duration slice = worker->SliceOf(*worker->current_);
-  if (slice != worker->quantum_ && request.ran < slice) return;
-  // Nothing waits that is known of: what arrived meanwhile is seen by a pass.
-  if (!placement.HasWork(worker->core_)) {
-    if (Clock::now() - worker->last_pass_ < kLookInterval) return;
-    worker->WantPass();
+  if (worker->current_ == nullptr) return;  // Code that runs on the base.
+  if (worker->IsOver(request)) {
+    Bump(worker->preemptions_);
+    Preempt(worker);
+  } else if (worker->asks_itself_.load(std::memory_order_relaxed)) {
+    AtOwnProbe(worker);
   }
-  Bump(worker->preemptions_);
-  Preempt(worker);
+}
+
+// Whether it is the current task's slice that whoever keeps time found over.
+bool Worker::IsOver(const preempt::Request& request) {
+  // Late: it was meant for the task before.
+  if (request.progress != own_reschedules_) return false;
+  // Longer than the least: whoever keeps time asks again after as long.
+  const Duration slice = SliceOf(*current_);
+  if (slice != quantum_ && request.ran < slice) return false;
+  // Nothing waits that is known of: what arrived meanwhile is seen by a pass.
+  if (!placement_.HasWork(core_)) {
+    if (Clock::now() - last_pass_ < kLookInterval) return false;
+    WantPass();
+  }
+  return true;
 }
 
 // Nobody keeps time for a core that keeps it for the others, nor where all are busy with
@@ -112,8 +115,6 @@ void Worker::AtProbe() {
 // Scheduling" (Concord), SOSP 2023, section 3.3: the dispatcher runs requests that read
 // the time-stamp counter.
 void Worker::AtOwnProbe(Worker* worker) {
-  preempt::Answer(*worker->preempt_);
-  if (worker->current_ == nullptr) return;  // Code that runs on the base.
   const Instant now = Clock::now();
   if (worker->keeps_time_) {
     worker->engine_.timekeeper().Keep(now);

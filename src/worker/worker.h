@@ -190,6 +190,7 @@ class alignas(base::kNoSharing) Worker {
   }
   // Of a core that asks itself: the task's next probe but skips_ is asked.
   void AskItself() { preempt::AskOneself(*preempt_, skips_); }
+  bool IsOver(const preempt::Request& request);
   static void AtOwnProbe(Worker* worker);
   bool StillAsksItself(Instant now);
   void AdaptSkips(Instant now);
