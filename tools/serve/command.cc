@@ -91,6 +91,23 @@ void CheckCpus(const Config& config) {
   }
 }
 
+// A preset's slots are for machines of any size; those that were asked for are not.
+void TellOfUnusedSlots(const Config& config, unsigned cores) {
+  const Scheduling& scheduling = config.runtime.scheduling;
+  const auto asked_for = config.origins.find("scheduling.slots");
+  if (asked_for == config.origins.end() ||
+      HasDedicatedDispatcher(scheduling, cores))
+    return;
+  // Other placements than central refuse them.
+  fmt::print(
+      stderr,
+      "yamanote: note: {}: scheduling.slots = {} has no effect, because no "
+      "core of {} is a dispatcher's; {}\n",
+      asked_for->second, scheduling.slots, cores,
+      cores > 1 ? "scheduling.dispatcher = \"dedicated\" makes core 0 one"
+                : "name two cores or more");
+}
+
 // Fills in the parts of ServerOptions that come from other keys.
 void CompleteServerOptions(Config& config) {
   ServerOptions& options = config.server.options;
@@ -267,6 +284,7 @@ void Serve(const ServiceInfo& info, const ServeFlags& flags) {
     Fail(error.message, wrong_value ? kUsage : kFailed);
   }
   served->attach(**server);
+  TellOfUnusedSlots(*config, (*runtime)->cores());
   if ((*runtime)->mechanism() != Mechanism::kNone && !served->has_probes) {
     fmt::print(stderr,
                "yamanote: note: {} was compiled without probes, so slices end "

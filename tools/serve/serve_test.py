@@ -240,6 +240,17 @@ class ServeTest(unittest.TestCase):
             with Serve("kv", "--config", file.name) as server:
                 self.assertEqual(server.end()[0], 0)
 
+    def test_slots_without_a_dispatcher_are_told_of(self):
+        with Serve("spin", "--listen", "127.0.0.1:0", "--cores", "0", "--preset", "concord",
+                   "--slots", "3") as server:
+            self.assertEqual(server.end()[0], 0)
+            self.assertIn("--slots: scheduling.slots = 3 has no effect", server.error_text())
+            self.assertIn("name two cores or more", server.error_text())
+        with Serve("spin", "--listen", "127.0.0.1:0", "--cores", "0", "--preset",
+                   "concord") as server:  # The preset's own.
+            server.end()
+            self.assertNotIn("slots", server.error_text())
+
     def test_wrong_configurations_are_usage_errors(self):
         for arguments, fragment in (
                 (("--preset", "nope"), "none of ix, zygos"),
