@@ -135,6 +135,36 @@ uint64_t CountUpAndDown(uint32_t rounds, Integer from) {
   return sum;
 }
 
+// Several ways into the loop.
+[[gnu::noipa]] uint64_t Ways(const uint64_t* word, uint64_t rounds,
+                             uint64_t way) {
+  uint64_t i = 0;
+  uint64_t sum = 11;
+  if (rounds <= 6) return way;
+  if (way == 0) goto loop;
+  sum = box;
+  if (way == 1) goto loop;
+  i = 3;
+  if (box == 7) goto loop;
+  sum = way;
+loop:
+  do {
+    sum = sum * 3 + word[i];
+    box = sum;
+  } while (++i != rounds);
+  return sum;
+}
+
+// Both ends are known when it is compiled.
+[[gnu::noipa]] uint64_t Known() {
+  uint64_t sum = 1;
+  for (const uint64_t* word = words + 1; word != words + kMost; ++word) {
+    sum = sum * 3 + *word;
+    box = sum;
+  }
+  return sum;
+}
+
 uint64_t Bits(double number) {
   uint64_t bits = 0;
   std::memcpy(&bits, &number, sizeof(bits));
@@ -156,6 +186,11 @@ uint64_t AllFor(uint32_t rounds) {
   FillFromEnd(words + 1, words + 1 + rounds);
   note(Branches(words, rounds));
   note(Triangle(words, rounds));
+  for (uint64_t way = 0; way < 3; ++way) {
+    box = way;
+    note(Ways(words, rounds, way));
+  }
+  note(Known());
   for (uint32_t i = 0; i < kMost; ++i) {
     halves[i] = i * i;
     numbers[i] = static_cast<double>(i) * 0.37;
