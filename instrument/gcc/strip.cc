@@ -30,6 +30,10 @@ constexpr int kFewestRounds = 8;
 // A division or a square root takes as long as so many other statements.
 constexpr int kSlowWeight = 16;
 
+// So does, on the way to a cache that others share, a load from where no processor
+// looks ahead: the next element of a list.
+constexpr int kMissWeight = 32;
+
 constexpr HOST_WIDE_INT kLongestStep = 1 << 20;
 
 struct Strip {
@@ -96,38 +100,6 @@ std::optional<int> Weight(gimple* statement) {
   }
 }
 
-// The same for all of a round; nothing if there is a way out other than `leave`.
-std::optional<int> Weight(class loop* loop, edge leave) {
-  int sum = 0;
-  basic_block* blocks = get_loop_body(loop);
-  bool known = true;
-  for (unsigned i = 0; known && i < loop->num_nodes; ++i) {
-    for (auto at = gsi_start_bb(blocks[i]); known && !gsi_end_p(at);
-         gsi_next(&at)) {
-      const std::optional<int> weight = Weight(gsi_stmt(at));
-      known = weight.has_value();
-      if (known) sum += *weight;
-    }
-    edge way;
-    edge_iterator at;
-    FOR_EACH_EDGE(way, at, blocks[i]->succs) {
-      // Most loops with another way out take that soon.
-      if ((way->flags & EDGE_COMPLEX) ||
-          (way != leave && !flow_bb_inside_loop_p(loop, way->dest))) {
-        known = false;
-      }
-    }
-  }
-  free(blocks);
-  return known ? std::optional<int>(sum) : std::nullopt;
-}
-
-bool IsWord(tree type) {
-  return (POINTER_TYPE_P(type) || TREE_CODE(type) == INTEGER_TYPE) &&
-         (TYPE_PRECISION(type) == 32 || TYPE_PRECISION(type) == 64) &&
-         TYPE_PRECISION(type) == GET_MODE_PRECISION(SCALAR_INT_TYPE_MODE(type));
-}
-
 bool IsInvariant(class loop* loop, tree value) {
   if (TREE_CODE(value) != SSA_NAME) return is_gimple_min_invariant(value);
   if (SSA_NAME_OCCURS_IN_ABNORMAL_PHI(value)) return false;
@@ -150,6 +122,70 @@ bool Steps(tree next, tree value, HOST_WIDE_INT* step) {
                    TYPE_PRECISION(TREE_TYPE(value)))
               .to_shwi();
   return *step != 0 && *step >= -kLongestStep && *step <= kLongestStep;
+}
+
+// Whether an address of `value` is one that the processor foresees: what the loop does
+// not change, a sum that grows by a constant, or what is reckoned from such ones.
+bool IsForeseen(class loop* loop, tree value, int depth = 4) {
+  if (IsInvariant(loop, value)) return true;
+  gimple* origin = SSA_NAME_DEF_STMT(value);
+  if (depth == 0 || gimple_vuse(origin) != NULL_TREE) return false;
+  if (auto* phi = dyn_cast<gphi*>(origin)) {
+    HOST_WIDE_INT step = 0;
+    return gimple_bb(phi) == loop->header &&
+           Steps(PHI_ARG_DEF_FROM_EDGE(phi, loop_latch_edge(loop)), value,
+                 &step);
+  }
+  ssa_op_iter at;
+  tree used;
+  FOR_EACH_SSA_TREE_OPERAND(used, origin, at, SSA_OP_USE) {
+    if (!IsForeseen(loop, used, depth - 1)) return false;
+  }
+  return true;
+}
+
+// Whether the next instructions may have to wait for what `statement` reads.
+bool MayMiss(class loop* loop, gimple* statement) {
+  if (!gimple_assign_load_p(statement)) return false;
+  ssa_op_iter at;
+  tree used;
+  FOR_EACH_SSA_TREE_OPERAND(used, statement, at, SSA_OP_USE) {
+    if (!IsForeseen(loop, used)) return true;
+  }
+  return false;
+}
+
+// The same for all of a round; nothing if there is a way out other than `leave`.
+std::optional<int> Weight(class loop* loop, edge leave) {
+  int sum = 0;
+  basic_block* blocks = get_loop_body(loop);
+  bool known = true;
+  for (unsigned i = 0; known && i < loop->num_nodes; ++i) {
+    for (auto at = gsi_start_bb(blocks[i]); known && !gsi_end_p(at);
+         gsi_next(&at)) {
+      const std::optional<int> weight = Weight(gsi_stmt(at));
+      known = weight.has_value();
+      if (known) sum += *weight;
+      if (MayMiss(loop, gsi_stmt(at))) sum += kMissWeight;
+    }
+    edge way;
+    edge_iterator at;
+    FOR_EACH_EDGE(way, at, blocks[i]->succs) {
+      // Most loops with another way out take that soon.
+      if ((way->flags & EDGE_COMPLEX) ||
+          (way != leave && !flow_bb_inside_loop_p(loop, way->dest))) {
+        known = false;
+      }
+    }
+  }
+  free(blocks);
+  return known ? std::optional<int>(sum) : std::nullopt;
+}
+
+bool IsWord(tree type) {
+  return (POINTER_TYPE_P(type) || TREE_CODE(type) == INTEGER_TYPE) &&
+         (TYPE_PRECISION(type) == 32 || TYPE_PRECISION(type) == 64) &&
+         TYPE_PRECISION(type) == GET_MODE_PRECISION(SCALAR_INT_TYPE_MODE(type));
 }
 
 // Finds the counter that the exit test compares `tested` of.
