@@ -36,6 +36,15 @@ bool IsRuntimeFunction(tree function) {
   return AssemblerName(function).starts_with("yamanote_preempt_");
 }
 
+bool MayHaveProbes(const Unit& unit, tree function) {
+  if (IsRuntimeFunction(function) ||
+      lookup_attribute("naked", DECL_ATTRIBUTES(function))) {
+    return false;
+  }
+  const auto known = unit.functions.find(DECL_UID(function));
+  return known == unit.functions.end() || !known->second.guarded;
+}
+
 bool IsUnlock(const rtx_insn* call) {
   if (SIBLING_CALL_P(call) || control_flow_insn_p(call)) return false;
   // Not get_call_fndecl(), which knows nothing without optimisation.

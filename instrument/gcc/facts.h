@@ -43,6 +43,9 @@ struct Unit {
 // The runtime's own functions: no probes, no guard.
 bool IsRuntimeFunction(tree function);
 
+// Whether `function`, of which the guard pass has been, may have probes.
+bool MayHaveProbes(const Unit& unit, tree function);
+
 // Whether a call of `callee` (null: not known) runs no probe, and comes back
 // without having called anything that this compiler compiles.
 bool IsLeafCall(const Unit& unit, tree callee);

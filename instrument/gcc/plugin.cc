@@ -14,6 +14,7 @@
 #include "instrument/gcc/guard.h"
 #include "instrument/gcc/probes.h"
 #include "instrument/gcc/short_loops.h"
+#include "instrument/gcc/strip.h"
 
 // After the compiler's other headers.
 #include <plugin-version.h>
@@ -85,6 +86,8 @@ int plugin_init(plugin_name_args* arguments, plugin_gcc_version* compiler) {
   register_callback(name, PLUGIN_ATTRIBUTES, RegisterAttribute, nullptr);
   register_callback(name, PLUGIN_ALL_IPA_PASSES_START, RenameCopies, nullptr);
   AddPass(name, MakeGuardPass(g, &unit), "optimized", PASS_POS_INSERT_AFTER);
+  AddPass(name, MakeStripPass(g, &unit), "yamanote_guard",
+          PASS_POS_INSERT_AFTER);
   AddPass(name, MakeShortLoopsPass(g, &unit), "loop2_done",
           PASS_POS_INSERT_BEFORE);
   AddPass(name, MakeProbesPass(g, &unit), "stack", PASS_POS_INSERT_AFTER);

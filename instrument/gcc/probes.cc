@@ -162,11 +162,7 @@ class ProbesPass final : public rtl_opt_pass {
   ProbesPass(gcc::context* context, Unit* unit)
       : rtl_opt_pass(kData, context), unit_(unit) {}
 
-  bool gate(function* fun) final {
-    return !IsRuntimeFunction(fun->decl) &&
-           !unit_->functions[DECL_UID(fun->decl)].guarded &&
-           !lookup_attribute("naked", DECL_ATTRIBUTES(fun->decl));
-  }
+  bool gate(function* fun) final { return MayHaveProbes(*unit_, fun->decl); }
 
   unsigned int execute(function* fun) final {
     if (!TARGET_64BIT) {

@@ -28,6 +28,8 @@ uint64_t case_setjmp();
 uint64_t case_cold();
 uint64_t case_backtrace();
 uint64_t case_nested();
+uint64_t case_strips();
+uint64_t case_strip_gaps();
 }
 
 namespace yamanote::instrument {
@@ -66,6 +68,8 @@ inline constexpr Case kCases[] = {
     {"cold", case_cold},
     {"backtrace", case_backtrace},
     {"nested", case_nested},
+    {"strips", case_strips},
+    {"strip_gaps", case_strip_gaps},
 };
 
 }  // namespace yamanote::instrument

@@ -7,8 +7,8 @@
 # with it; the stand-in runtime takes every probe, and the results must be the
 # same. Two commands run at a time.
 #
-# Left to --all, which takes some three times as long: the cases at -O1 and at -O3
-# in sections; the copies of inline functions at -O1, at -O3, at -O0 with -fPIC and
+# Left to --all, which takes some three times as long: the cases at -O1, at -O2 with
+# -fno-ivopts, and at -O3 in sections; the copies of inline functions at -O1, at -O3, at -O0 with -fPIC and
 # in a shared object; the standard library's copies at -O0.
 
 import concurrent.futures
@@ -127,7 +127,15 @@ class Results(unittest.TestCase):
         self.check("O1", ["-O1", "-g"])
 
     def test_O2(self):
-        self.check("O2", ["-O2", "-g"])
+        self.check("O2", ["-O2", "-g", "-fchecking"])
+
+    @left_to_all
+    def test_O2_with_counters_as_they_are(self):
+        self.check("counters", ["-O2", "-fno-ivopts", "-fwrapv", "-fchecking"])
+
+    def test_O3_for_this_processor(self):
+        # Without contraction, which would give other numbers.
+        self.check("native", ["-O3", "-march=native", "-ffp-contract=off", "-fchecking"])
 
     @left_to_all
     def test_O3_in_sections(self):
@@ -292,7 +300,7 @@ class Code(unittest.TestCase):
     def test_nested_loops_of_which_the_inner_one_always_runs_have_one(self):
         self.assertEqual(self.probes(
             'extern "C" long f(long* a, long n) { long s = 1, i = 0; do { '
-            'long k = n; do s = s * 3 + a[k]; while (--k); } while (++i < n); '
+            'long k = n; do s = s * 3 + a[k]; while (a[--k]); } while (++i < n); '
             'return s; }'), 1)
 
     def test_a_short_loop_has_none(self):
@@ -304,6 +312,53 @@ class Code(unittest.TestCase):
         self.assertEqual(self.probes(
             'extern "C" int f(int* a) { int s = 1; '
             'for (int i = 0; i < 4000; ++i) s = s * 3 + a[i]; return s; }'), 1)
+
+    def rounds(self, text, *flags):
+        """The innermost loops of f that are one block each: their instructions."""
+        body = self.body(text, *flags)
+        return [found.group(2) for found in re.finditer(
+            r"^(\.L\d+):\n((?:(?!\.L).*\n)*?)\tj\w+\t\1$", body, re.M)]
+
+    def test_a_small_counted_loop_is_cut_into_strips(self):
+        counted = (
+            "void f(long* a, long* b, long v) { for (; a != b; ++a, v += 3) *a = v; }",
+            "void f(long* a, long n, long v) { for (long i = 0; i < n; ++i) a[i] = v++; }",
+            "long f(int* a, int n) { long s = 1; "
+            "while (n != 0) s = s * 3 + a[--n]; return s; }",
+            "double f(double* a, int n) { double s = 0; "
+            "for (int i = 0; i < n; ++i) s += a[i]; return s; }",
+            "void f(volatile int* a, unsigned n) { do *a = 1; while (--n); }",
+            "void f(volatile int* a, unsigned long n) { do *a = 1; while (n -= 24); }",
+            # Unsigned, of 32 bits, and the step odd.
+            "void f(volatile int* a, unsigned n) { do *a = 1; while (n += 3); }")
+        for text in counted:
+            for flags in (["-O1"], ["-O2"], ["-O2", "-fPIC"],
+                          ["-O3", "-march=native"]):
+                with self.subTest(text=text, flags=flags):
+                    rounds = self.rounds('extern "C" ' + text, *flags,
+                                         "-fno-tree-vectorize", "-fchecking")
+                    self.assertTrue(rounds)
+                    for code in rounds:
+                        self.assertNotIn("yamanote_preempt_flag", code)
+                    self.assertEqual(self.probes('extern "C" ' + text, *flags,
+                                                 "-fno-tree-vectorize"), 1)
+
+    def test_a_loop_that_is_not_counted_is_not_cut_into_strips(self):
+        others = (
+            "long f(long* a, long v) { long s = 1; "
+            "do s = s * 3 + *a++; while (s != v); return s; }",
+            "void f(volatile long* a) { while (*a++ != 0) {} }",
+            # 32 bits, full circle after 2^30 rounds: who would count them?
+            "void f(volatile int* a, unsigned n) { do *a = 1; while (n += 4); }",
+            "__attribute__((cold)) long f(int* a, int n) { long s = 1; "
+            "do s = s * 3 + a[--n]; while (n != 0); return s; }")
+        for text in others:
+            with self.subTest(text=text):
+                rounds = self.rounds('extern "C" ' + text)
+                self.assertEqual(self.probes('extern "C" ' + text), 1)
+                self.assertNotIn("cmov", self.body('extern "C" ' + text))
+                self.assertTrue(any("yamanote_preempt_flag" in code
+                                    for code in rounds))
 
     def test_a_call_has_one_at_the_entry(self):
         body = self.body('int g(int); extern "C" int f(int a) '
