@@ -214,7 +214,7 @@ bool FindCounter(tree tested, tree bound, Strip* strip) {
       continue;
     }
     // In 32 bits, an even step may take its counter full circle in the time that a
-    // program runs, and the jumps that are left with it.
+    // program runs; the rounds that are left would go on beyond it.
     if (TYPE_PRECISION(TREE_TYPE(tested)) < 64 && strip->step % 2 == 0)
       continue;
     strip->counter = phi;
