@@ -211,11 +211,10 @@ std::string ResultTable(const report::Report& report) {
   } else if (const double share = report::TaggedShare(report);
              share > report::kBusyShare) {
     text += fmt::format(
-        "The generator's core was taken away during {:.0f}% of the samples "
-        "(the "
-        "median over\nthe points): this machine is too busy for its tails to "
-        "mean "
-        "much. Run it again when\nit is idle.\n\n",
+        "The generator's core was taken away during {:.0f}% of the samples at "
+        "the lowest\nload: this machine is too busy for its tails to mean "
+        "much. "
+        "Run it again when it is idle.\n\n",
         100 * share);
   }
   std::vector<std::string> classes;

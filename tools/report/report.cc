@@ -254,7 +254,7 @@ std::vector<std::string> OwnNotes(const Report& report) {
   }
   if (const double share = TaggedShare(report); share > kBusyShare) {
     notes.push_back(fmt::format(
-        "Of the point in the middle it was {:.0f}% of the samples: the machine "
+        "At the lowest load it was {:.0f}% of the samples: the machine "
         "was too busy for these tails to mean much. Measure again when it is "
         "idle.",
         100 * share));
@@ -414,15 +414,18 @@ std::string Fill(
 }  // namespace
 
 double TaggedShare(const Report& report) {
-  // Of an overloaded point every sample waits long enough to meet a gap, and it
-  // has more samples than all others: so no sum, but the point in the middle.
+  // The more load, the longer samples wait, and the more of them meet a gap.
   std::vector<double> shares;
   for (const LoadResult& result : report.results) {
+    const PointResult* lowest = nullptr;
     for (const PointResult& point : result.points) {
       if (point.latency_us.samples == 0) continue;
-      shares.push_back(static_cast<double>(point.gaps.tagged) /
-                       static_cast<double>(point.latency_us.samples));
+      if (lowest == nullptr || point.offered_rps < lowest->offered_rps)
+        lowest = &point;
     }
+    if (lowest == nullptr) continue;
+    shares.push_back(static_cast<double>(lowest->gaps.tagged) /
+                     static_cast<double>(lowest->latency_us.samples));
   }
   if (shares.empty()) return 0;
   const auto middle =

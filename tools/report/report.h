@@ -57,7 +57,7 @@ struct Report {
 Result<std::string> Render(const Report& report);
 
 // Returns the share of samples, 0 to 1, during which the generator's core was
-// taken away; the median over the points.
+// taken away; each result's at its lowest load, and the median of those.
 double TaggedShare(const Report& report);
 
 // Above this share the machine was too busy for its figures to mean much, and

@@ -165,16 +165,19 @@ TEST(ReportTest, AMachineThatWasTooBusyIsSaidToBeSo) {
   EXPECT_THAT(data["notes"].back().get<std::string>(), HasSubstr("too busy"));
 }
 
-// An overloaded point, all of whose samples are tagged, says nothing about the
-// machine.
-TEST(ReportTest, BusyIsWhatThePointInTheMiddleWas) {
+// The more load, the more samples meet a gap, on whichever machine.
+TEST(ReportTest, BusyIsWhatTheLowestLoadMet) {
   load::LoadResult result = ResultOf("ix");
   result.points.resize(3, result.points[0]);
-  result.points[2].latency_us.samples = 1'000'000;
-  result.points[2].gaps.tagged = 1'000'000;
+  result.points[0].offered_rps = 2000;
+  result.points[1].offered_rps = 1000;
+  result.points[2].offered_rps = 3000;
+  result.points[0].gaps.tagged = result.points[2].gaps.tagged = 1000;
   EXPECT_EQ(TaggedShare({.results = {result}}), 0);
   result.points[1].gaps.tagged = 500;  // Of 1000.
   EXPECT_EQ(TaggedShare({.results = {result}}), 0.5);
+  load::LoadResult quiet = ResultOf("zygos");
+  EXPECT_EQ(TaggedShare({.results = {quiet, result, quiet}}), 0);
   EXPECT_EQ(TaggedShare({.results = {load::LoadResult{}}}), 0);
 }
 
