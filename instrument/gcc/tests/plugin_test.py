@@ -8,8 +8,9 @@
 # same. Two commands run at a time.
 #
 # Left to --all, which takes some three times as long: the cases at -O1, at -O2 with
-# -fno-ivopts, and at -O3 in sections; the copies of inline functions at -O1, at -O3, at -O0 with -fPIC and
-# in a shared object; the standard library's copies at -O0.
+# -fno-ivopts, at -O3 for this processor and at -O3 in sections; the copies of inline
+# functions at -O1, at -O3, at -O0 with -fPIC and in a shared object; the standard
+# library's copies at -O0.
 
 import concurrent.futures
 import pathlib
@@ -133,6 +134,7 @@ class Results(unittest.TestCase):
     def test_O2_with_counters_as_they_are(self):
         self.check("counters", ["-O2", "-fno-ivopts", "-fwrapv", "-fchecking"])
 
+    @left_to_all
     def test_O3_for_this_processor(self):
         # Without contraction, which would give other numbers.
         self.check("native", ["-O3", "-march=native", "-ffp-contract=off", "-fchecking"])
