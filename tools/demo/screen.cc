@@ -213,8 +213,7 @@ std::string ResultTable(const report::Report& report) {
     text += fmt::format(
         "The generator's core was taken away during {:.0f}% of the samples at "
         "the lowest\nload: this machine is too busy for its tails to mean "
-        "much. "
-        "Run it again when it is idle.\n\n",
+        "much. Run it again when it is idle.\n\n",
         100 * share);
   }
   std::vector<std::string> classes;

@@ -411,6 +411,20 @@ std::string Fill(
   return out;
 }
 
+double TaggedShareOf(const PointResult& point) {
+  return static_cast<double>(point.gaps.tagged) /
+         static_cast<double>(point.latency_us.samples);
+}
+
+// Of shares; 0 if there are none.
+double Middle(std::vector<double> shares) {
+  if (shares.empty()) return 0;
+  const auto middle =
+      shares.begin() + static_cast<std::ptrdiff_t>(shares.size() / 2);
+  std::ranges::nth_element(shares, middle);
+  return std::min(1.0, *middle);
+}
+
 }  // namespace
 
 double TaggedShare(const Report& report) {
@@ -423,15 +437,9 @@ double TaggedShare(const Report& report) {
       if (lowest == nullptr || point.offered_rps < lowest->offered_rps)
         lowest = &point;
     }
-    if (lowest == nullptr) continue;
-    shares.push_back(static_cast<double>(lowest->gaps.tagged) /
-                     static_cast<double>(lowest->latency_us.samples));
+    if (lowest != nullptr) shares.push_back(TaggedShareOf(*lowest));
   }
-  if (shares.empty()) return 0;
-  const auto middle =
-      shares.begin() + static_cast<std::ptrdiff_t>(shares.size() / 2);
-  std::ranges::nth_element(shares, middle);
-  return std::min(1.0, *middle);
+  return Middle(std::move(shares));
 }
 
 double GeneratorBusyFrom(const Report& report) {
@@ -446,13 +454,17 @@ double GeneratorBusyFrom(const Report& report) {
 }
 
 bool PrefersUndisturbed(const Report& report) {
-  if (TaggedShare(report) > kBusyShare) return false;
+  // Slow samples are the likeliest to meet a gap: where many are left out, the rest
+  // would look better than the server was.
+  std::vector<double> shares;
+  bool needed = false;
   for (const LoadResult& result : report.results) {
     for (const PointResult& point : result.points) {
-      if (!point.valid && point.valid_undisturbed) return true;
+      if (point.latency_us.samples != 0) shares.push_back(TaggedShareOf(point));
+      needed = needed || (!point.valid && point.valid_undisturbed);
     }
   }
-  return false;
+  return needed && Middle(std::move(shares)) <= kBusyShare;
 }
 
 Result<std::string> Render(const Report& report) {

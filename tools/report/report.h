@@ -71,7 +71,8 @@ inline constexpr double kGeneratorLimit = 0.95;
 double GeneratorBusyFrom(const Report& report);
 
 // Returns whether the samples that no gap touched are the better reading: some
-// point is credible with them only, and they are nearly all. The page then
+// point is credible with them only, and they are nearly all of the point in the
+// middle. The page then
 // starts with these.
 bool PrefersUndisturbed(const Report& report);
 

@@ -181,6 +181,17 @@ TEST(ReportTest, BusyIsWhatTheLowestLoadMet) {
   EXPECT_EQ(TaggedShare({.results = {load::LoadResult{}}}), 0);
 }
 
+TEST(ReportTest, UndisturbedIsPreferredOnlyIfItIsNearlyAllOfMostPoints) {
+  load::LoadResult result = ResultOf("ix");
+  result.points[0].valid_undisturbed = true;
+  result.points.resize(3, result.points[0]);
+  result.points[0].valid = false;
+  result.points[2].gaps.tagged = 900;  // Of 1000.
+  EXPECT_TRUE(PrefersUndisturbed({.results = {result}}));
+  result.points[1].gaps.tagged = 101;
+  EXPECT_FALSE(PrefersUndisturbed({.results = {result}}));
+}
+
 TEST(ReportTest, AGeneratorAtItsLimitIsNoted) {
   load::LoadResult result = ResultOf("ix");
   result.points.resize(3, result.points[0]);
