@@ -79,8 +79,8 @@ class ThreadLocalFinder {
   llvm::DenseMap<const llvm::Constant*, bool> found_;
 };
 
-// Says why `function` must be guarded, or nullptr.
-const char* WhyGuarded(const llvm::Function& function) {
+// Says what in `function`'s code must be guarded, or nullptr.
+const char* Guarded(const llvm::Function& function) {
   ThreadLocalFinder thread_locals;
   for (const llvm::Instruction& instruction : llvm::instructions(function)) {
     for (const llvm::Use& operand : instruction.operands()) {
@@ -196,6 +196,10 @@ bool Placer::IsSkipped(const llvm::Function& function) {
          StartsWith(function.getName(), "yamanote_preempt_");
 }
 
+const char* Placer::WhyGuarded(const llvm::Function& function) const {
+  return not_preempted_.count(&function) != 0 ? "annotated" : Guarded(function);
+}
+
 bool Placer::IsExactLeaf(const llvm::CallBase& call) const {
   const llvm::Function* callee = Callee(call);
   if (callee == nullptr) return false;
@@ -257,9 +261,7 @@ void Placer::Note(llvm::Function& function, llvm::DominatorTree& dominators,
                   const llvm::LoopInfo& loops,
                   const llvm::TargetLibraryInfo& libraries) {
   // Of another version's code nothing is known.
-  if (!function.hasExactDefinition() || not_preempted_.count(&function) != 0 ||
-      WhyGuarded(function) != nullptr)
-    return;
+  if (!function.hasExactDefinition() || WhyGuarded(function) != nullptr) return;
   const llvm::Instruction* entry =
       EntryPoint(function, dominators, loops, libraries);
   if (entry != nullptr && entry->getParent() == &function.getEntryBlock())
@@ -284,8 +286,7 @@ Placement Placer::Place(llvm::Function& function,
                         llvm::ScalarEvolution& evolution,
                         const llvm::TargetLibraryInfo& libraries) const {
   Placement placement;
-  placement.guarded =
-      not_preempted_.count(&function) != 0 ? "annotated" : WhyGuarded(function);
+  placement.guarded = WhyGuarded(function);
   if (placement.guarded != nullptr) {
     for (const llvm::Instruction& instruction : llvm::instructions(function)) {
       const llvm::CallBase* call = AsCall(instruction);

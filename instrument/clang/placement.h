@@ -57,6 +57,9 @@ class Placer {
   // True if the plug-in has nothing to do with `function`.
   static bool IsSkipped(const llvm::Function& function);
 
+  // Says why `function` is guarded, or nullptr.
+  const char* WhyGuarded(const llvm::Function& function) const;
+
   // Takes down whether every call of `function` comes by a probe. For all of a module
   // before the first Place().
   void Note(llvm::Function& function, llvm::DominatorTree& dominators,

@@ -11,6 +11,7 @@
 // docs/probes.md has the probe, the guard and the options.
 
 #include <llvm/ADT/DenseMap.h>
+#include <llvm/Analysis/AssumptionCache.h>
 #include <llvm/Analysis/OptimizationRemarkEmitter.h>
 #include <llvm/Analysis/TargetLibraryInfo.h>
 #include <llvm/Config/llvm-config.h>
@@ -38,6 +39,7 @@
 #include <string>
 
 #include "instrument/clang/copies.h"
+#include "instrument/clang/peel.h"
 #include "instrument/clang/placement.h"
 
 #if LLVM_VERSION_MAJOR < 14
@@ -320,6 +322,14 @@ struct ProbePass : llvm::PassInfoMixin<ProbePass> {
     bool changed = false;
     for (llvm::Function& function : module) {
       if (Placer::IsSkipped(function)) continue;
+      if (placer.WhyGuarded(function) == nullptr &&
+          PeelLoops(function,
+                    manager.getResult<llvm::DominatorTreeAnalysis>(function),
+                    manager.getResult<llvm::LoopAnalysis>(function),
+                    manager.getResult<llvm::ScalarEvolutionAnalysis>(function),
+                    manager.getResult<llvm::AssumptionAnalysis>(function))) {
+        manager.invalidate(function, llvm::PreservedAnalyses::none());
+      }
       const Placement placement = placer.Place(
           function, manager.getResult<llvm::DominatorTreeAnalysis>(function),
           manager.getResult<llvm::LoopAnalysis>(function),
