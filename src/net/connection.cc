@@ -4,6 +4,7 @@
 
 #include <sys/epoll.h>
 
+#include <algorithm>
 #include <array>
 #include <utility>
 
@@ -74,6 +75,7 @@ Instant Connection::request_deadline() const {
 
 void Connection::Turn() {
   reads_ = 0;
+  written_bytes_ = 0;
   for (;;) {
     Absorb(signals_.exchange(0, std::memory_order_acquire));
     Step step;
@@ -118,9 +120,7 @@ Connection::Step Connection::TakeStep() {
     case Stream::Next::kRequest:
       return StartRequest();
     case Stream::Next::kSend:
-      if (!may_write_) return Step::kWait;
-      Flush();
-      return Step::kAgain;
+      return may_write_ ? Flush() : Step::kWait;
     case Stream::Next::kRead:
       return may_read_ || stream_.must_look() ? Read() : Step::kWait;
     case Stream::Next::kClose:
@@ -131,10 +131,7 @@ Connection::Step Connection::TakeStep() {
 
 Connection::Step Connection::StartRequest() {
   // Earlier replies do not wait for this request.
-  if (!stream_.Unsent().empty()) {
-    Flush();
-    return Step::kAgain;
-  }
+  if (!stream_.Unsent().empty()) return Flush();
   const ClassId request_class = stream_.frame().request_class;
   if (host_.Admit(request_class)) {
     deadline_ns_.store(ToNanos(kNever), std::memory_order_relaxed);
@@ -180,27 +177,33 @@ Connection::Step Connection::Read() {
   return Step::kAgain;
 }
 
-void Connection::Flush() {
-  const bool waited = stream_.send_blocked();
-  while (!stream_.Unsent().empty() && !broken_) {
-    const io::Transfer written = bytes_->Write(stream_.Unsent());
-    switch (written.status) {
-      case io::Transfer::Status::kDone:
-        stream_.OnSent(written.bytes);
-        host_.counters().Add(Counter::kBytesOut, written.bytes);
-        break;
-      case io::Transfer::Status::kWouldBlock:
-        may_write_ = false;
-        stream_.OnSendBlocked(host_.Now());
-        return;
-      case io::Transfer::Status::kEnd:
-      case io::Transfer::Status::kError:
-        host_.counters().Add(Counter::kUnsent);
-        broken_ = true;
-        break;
-    }
+Connection::Step Connection::Flush() {
+  if (written_bytes_ == kBytesPerTurn) {
+    written_bytes_ = 0;
+    if (host_.SpawnContinue(*this)) return Step::kGone;
   }
-  if (waited) stream_.OnActivity(host_.Now());
+  const bool waited = stream_.send_blocked();
+  const io::ByteStream::ConstBytes unsent = stream_.Unsent();
+  const io::Transfer written = bytes_->Write(
+      unsent.first(std::min(unsent.size(), kBytesPerTurn - written_bytes_)));
+  switch (written.status) {
+    case io::Transfer::Status::kDone:
+      stream_.OnSent(written.bytes);
+      written_bytes_ += written.bytes;
+      host_.counters().Add(Counter::kBytesOut, written.bytes);
+      if (waited) stream_.OnActivity(host_.Now());
+      break;
+    case io::Transfer::Status::kWouldBlock:
+      may_write_ = false;
+      stream_.OnSendBlocked(host_.Now());
+      break;
+    case io::Transfer::Status::kEnd:
+    case io::Transfer::Status::kError:
+      host_.counters().Add(Counter::kUnsent);
+      broken_ = true;
+      break;
+  }
+  return Step::kAgain;
 }
 
 void Connection::HandleOne() {

@@ -216,6 +216,35 @@ TEST_F(BoundsTest, LingeringGivesWay) {
   EXPECT_EQ(host_->closed, 1);
 }
 
+TEST_F(BoundsTest, SendingALargeReplyGivesWay) {
+  limits_.max_reply_bytes = TestHost::kLarge;
+  Connect({.buffer_bytes = 1 << 20});
+  client_->Send("B\n");
+  RunNetwork();
+  host_->RunOne();  // The request and its first part.
+  for (size_t sent = Connection::kBytesPerTurn; sent < TestHost::kLarge;
+       sent += Connection::kBytesPerTurn) {
+    RunNetwork();
+    EXPECT_EQ(client_->received.size(), sent);
+    ASSERT_EQ(host_->queue.size(), 1u);
+    ASSERT_TRUE(host_->RunOne());
+  }
+  RunNetwork();
+  EXPECT_EQ(client_->received, std::string(TestHost::kLarge, 'b'));
+  EXPECT_TRUE(host_->queue.empty());
+}
+
+TEST_F(BoundsTest, WithoutThreadsALargeReplyIsSentInOneTurn) {
+  limits_.max_reply_bytes = TestHost::kLarge;
+  Connect({.buffer_bytes = 1 << 20});
+  client_->Send("B\n");
+  RunNetwork();
+  host_->most_threads = 0;
+  host_->RunOne();
+  RunNetwork();
+  EXPECT_EQ(client_->received, std::string(TestHost::kLarge, 'b'));
+}
+
 // ---- Time -------------------------------------------------------------------
 
 TEST_F(BoundsTest, IdleTimeBeginsWhenTheReplyIsThere) {

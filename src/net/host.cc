@@ -130,7 +130,7 @@ bool Host::Spawn(Connection& connection) {
 
 bool Host::SpawnContinue(Connection& connection) {
   return SpawnCounted(
-      {.name = "tcp input", .flow = FlowOf(connection.home())},
+      {.name = "tcp turn", .flow = FlowOf(connection.home())},
       [](void* argument) {
         Connection& one = *static_cast<Connection*>(argument);
         Host& host = static_cast<Host&>(one.host());
