@@ -49,15 +49,16 @@ Duration ServiceTimes::EndOf(size_t bin) {
   return Duration(octave + (octave / 4) * (quarter + 1));
 }
 
-double MeanSlowdown(const ServiceTimes& services, double busy, Duration slice,
+double MeanSlowdown(const ServiceTimes& services, Usage usage, Duration slice,
                     Duration cost) {
   const double q = Nanos(slice);
   // A preemption happens only if something waits.
-  const double c = busy * Nanos(cost);
+  const double c = std::min(usage.tasks + usage.beside, 1.0) * Nanos(cost);
   double tasks = 0;
-  double work = 0;      // Without preemptions.
-  double extra = 0;     // What they add.
-  double turns_sq = 0;  // Sum of the squares of all turns.
+  double work = 0;        // Without preemptions.
+  double extra = 0;       // What they add.
+  double turns_sq = 0;    // Sum of the squares of all turns.
+  double last_turns = 0;  // Sum of each task's last one.
   for (size_t bin = 0; bin < ServiceTimes::kBins; ++bin) {
     const double count = services.counts[bin];
     if (count == 0) continue;
@@ -68,13 +69,18 @@ double MeanSlowdown(const ServiceTimes& services, double busy, Duration slice,
     work += count * s;
     extra += count * more * c;
     turns_sq += count * (more * (q + c) * (q + c) + last * last);
+    last_turns += count * last;
   }
   if (tasks == 0) return 1;
-  const double wanted = busy * (work + extra) / work;
+  const double wanted = usage.tasks * (work + extra) / work + usage.beside;
   const double utilisation = std::min(wanted, kFullyBusy);
   // Beyond what the cores can do the queue grows as the excess does.
   const double overload = std::max(wanted / kFullyBusy, 1.0);
-  const double rate = busy / work;  // Per task of these, so times its count.
+  const double rate =
+      usage.tasks / work;  // Per task of these, so times its count.
+  // What is done beside a task, in its last turn.
+  const double beside = usage.beside / (rate * tasks);
+  turns_sq += beside * (2 * last_turns + tasks * beside);
   const double wait =
       overload * overload * rate * turns_sq / (2 * (1 - utilisation));
   double sum = 0;
@@ -83,20 +89,20 @@ double MeanSlowdown(const ServiceTimes& services, double busy, Duration slice,
     if (count == 0) continue;
     const double s = Nanos(ServiceTimes::EndOf(bin));
     const double more = std::ceil(s / q) - 1;
-    const double sojourn = s + wait + more * (2 * wait + c);
+    const double sojourn = s + beside + wait + more * (2 * wait + c);
     sum += count * std::max(sojourn / std::max(s, kLeastServiceNs), 1.0);
   }
   return sum / tasks;
 }
 
-Duration BestSlice(const ServiceTimes& services, double busy, Duration cost,
+Duration BestSlice(const ServiceTimes& services, Usage usage, Duration cost,
                    std::span<const Duration> candidates) {
   // No memory is allocated: the kernel's tick comes here from a signal's handler.
   YAMANOTE_CHECK(candidates.size() <= kMostCandidates, "too many candidates");
   std::array<double, kMostCandidates> slowdowns;
   double best = std::numeric_limits<double>::infinity();
   for (size_t i = 0; i < candidates.size(); ++i) {
-    slowdowns[i] = MeanSlowdown(services, busy, candidates[i], cost);
+    slowdowns[i] = MeanSlowdown(services, usage, candidates[i], cost);
     best = std::min(best, slowdowns[i]);
   }
   for (size_t i = 0; i < candidates.size(); ++i) {
@@ -115,6 +121,25 @@ AdaptiveSlice::AdaptiveSlice(Duration least, Duration most, unsigned cores)
   current_.store(candidates_[index_].count(), std::memory_order_relaxed);
 }
 
+void AdaptiveSlice::BeginIdle(CoreId core, Instant since) {
+  std::atomic<int64_t>& idle = cores_[core].idle;
+  const int64_t total = idle.load(std::memory_order_relaxed);
+  if (total < 0) return;
+  idle.store(~(since.time_since_epoch().count() - total),
+             std::memory_order_relaxed);
+}
+
+void AdaptiveSlice::EndIdle(CoreId core, Instant until) {
+  Core& one = cores_[core];
+  one.idle.store(IdleUntil(one, until).count(), std::memory_order_relaxed);
+}
+
+Duration AdaptiveSlice::IdleUntil(const Core& core, Instant now) {
+  const int64_t idle = core.idle.load(std::memory_order_relaxed);
+  if (idle >= 0) return Duration(idle);
+  return std::max(now.time_since_epoch() - Duration(~idle), Duration(0));
+}
+
 void AdaptiveSlice::AdaptNow(Instant now) {
   const Duration elapsed = now - last_;
   const bool first = last_ == Instant{};
@@ -122,20 +147,26 @@ void AdaptiveSlice::AdaptNow(Instant now) {
   next_ = now + kInterval;
 
   for (double& count : services_.counts) count *= kKept;
-  busy_ns_ *= kKept;
+  tasks_ns_ *= kKept;
+  idle_ns_ *= kKept;
   elapsed_ns_ *= kKept;
   for (CoreId core = 0; core < count_; ++core) {
+    Seen& seen = seen_[core];
     for (size_t bin = 0; bin < ServiceTimes::kBins; ++bin) {
       const uint32_t count =
           cores_[core].counts[bin].load(std::memory_order_relaxed);
-      const uint32_t fresh = count - seen_[core][bin];  // Wraps as it does.
-      seen_[core][bin] = count;
+      const uint32_t fresh = count - seen.counts[bin];  // Wraps as it does.
+      seen.counts[bin] = count;
       services_.counts[bin] += fresh;
-      busy_ns_ += fresh * Nanos(ServiceTimes::MiddleOf(bin));
+      tasks_ns_ += fresh * Nanos(ServiceTimes::MiddleOf(bin));
     }
+    const Duration idle = IdleUntil(cores_[core], now);
+    idle_ns_ += Nanos(idle - seen.idle);
+    seen.idle = idle;
   }
   if (first) {  // Since when, nobody knows.
-    busy_ns_ = 0;
+    tasks_ns_ = 0;
+    idle_ns_ = 0;
     return;
   }
   elapsed_ns_ += Nanos(elapsed) * count_;
@@ -143,8 +174,9 @@ void AdaptiveSlice::AdaptNow(Instant now) {
   for (const double count : services_.counts) tasks += count;
   if (tasks < kFewestTasks) return;
 
-  const double busy = std::min(busy_ns_ / elapsed_ns_, 1.0);
-  const Duration best = BestSlice(services_, busy, kCost, candidates_);
+  Usage usage{.tasks = std::min(tasks_ns_ / elapsed_ns_, 1.0)};
+  usage.beside = std::max(1 - idle_ns_ / elapsed_ns_ - usage.tasks, 0.0);
+  const Duration best = BestSlice(services_, usage, kCost, candidates_);
   // One step at a time: an interval may be an odd one.
   if (best > candidates_[index_]) {
     ++index_;

@@ -5,8 +5,9 @@
 // both are measured as the program runs, and a queueing model says what each slice
 // would give (docs/adr/0021-adaptive-slices.md).
 //
-//   workers: Record() each finished task -> whoever keeps time: Adapt(), every 10 ms
-//   -> current(), after which the timekeeper asks a task to give way
+//   workers: Record() each finished task, BeginIdle() and EndIdle() -> whoever keeps
+//   time: Adapt(), every 10 ms -> current(), after which the timekeeper asks a task to
+//   give way
 
 #pragma once
 
@@ -35,19 +36,26 @@ struct ServiceTimes {
   static Duration EndOf(size_t bin);  // Exclusive.
 };
 
-// The mean slowdown that a core gives such tasks in slices of `slice` when `busy`
-// of its time goes into them (0 .. 1) and a preemption costs `cost`. A slowdown is
-// that of a task of at least 1 us: below, no client could tell. Tasks count as
-// long as their bin allows, so that a slice fits them.
+// Shares of the cores' time, 0 .. 1 together: what the tasks themselves take, and what
+// is done for them (network, queues, switches).
+struct Usage {
+  double tasks;
+  double beside = 0;
+};
+
+// The mean slowdown that a core gives such tasks in slices of `slice` when it is so
+// busy and a preemption costs `cost`. A slowdown is that of a task of at least 1 us:
+// below, no client could tell. Tasks count as long as their bin allows, so that a
+// slice fits them.
 //
 // Source: Pollaczek and Khinchine's formula for the first wait, where each turn of
 // a task is a customer, and the limit of processor sharing for the further ones.
-double MeanSlowdown(const ServiceTimes& services, double busy, Duration slice,
+double MeanSlowdown(const ServiceTimes& services, Usage usage, Duration slice,
                     Duration cost);
 
 // The shortest of `candidates` (ascending, not empty) whose mean slowdown is at
 // most 3% above that of the best.
-Duration BestSlice(const ServiceTimes& services, double busy, Duration cost,
+Duration BestSlice(const ServiceTimes& services, Usage usage, Duration cost,
                    std::span<const Duration> candidates);
 
 class AdaptiveSlice {
@@ -63,6 +71,11 @@ class AdaptiveSlice {
     count.store(count.load(std::memory_order_relaxed) + 1,
                 std::memory_order_relaxed);
   }
+
+  // `core` has had nothing to do since, or until, then; on it. A second one in a row
+  // changes nothing.
+  void BeginIdle(CoreId core, Instant since);
+  void EndIdle(CoreId core, Instant until);
 
   // Goes a step towards what is best now, every kInterval. One thread at a time;
   // async-signal-safe.
@@ -86,8 +99,17 @@ class AdaptiveSlice {
 
   struct alignas(base::kNoSharing) Core {
     std::array<std::atomic<uint32_t>, ServiceTimes::kBins> counts{};
+    // How long it was idle in all, ns; while it is idle, ~(since when less that).
+    // One word, so that who reads it needs no order; relaxed.
+    std::atomic<int64_t> idle{0};
+  };
+  // As Adapt() last saw one.
+  struct Seen {
+    std::array<uint32_t, ServiceTimes::kBins> counts{};
+    Duration idle{0};
   };
 
+  static Duration IdleUntil(const Core& core, Instant now);
   void AdaptNow(Instant now);
 
   const unsigned count_;
@@ -95,10 +117,10 @@ class AdaptiveSlice {
   size_t index_ = 0;                  // Of the current one.
   std::atomic<int64_t> current_{0};
   const std::unique_ptr<Core[]> cores_;
-  // As Adapt() last saw them.
-  std::vector<std::array<uint32_t, ServiceTimes::kBins>> seen_;
+  std::vector<Seen> seen_;
   ServiceTimes services_{};
-  double busy_ns_ = 0;
+  double tasks_ns_ = 0;
+  double idle_ns_ = 0;
   double elapsed_ns_ = 0;
   Instant last_{};
   Instant next_{};

@@ -51,40 +51,59 @@ TEST(ServiceTimesTest, ABinHoldsItsMiddle) {
 
 // M/D/1: 1 + load / (2 (1 - load)).
 TEST(MeanSlowdownTest, IsThatOfAQueueWhereNobodyIsPreempted) {
-  EXPECT_NEAR(MeanSlowdown(Only(10us), 0.5, 1ms, kCost), 1.5, 0.01);
-  EXPECT_NEAR(MeanSlowdown(Only(10us), 0.8, 1ms, kCost), 3.0, 0.01);
+  EXPECT_NEAR(MeanSlowdown(Only(10us), {.tasks = 0.5}, 1ms, kCost), 1.5, 0.01);
+  EXPECT_NEAR(MeanSlowdown(Only(10us), {.tasks = 0.8}, 1ms, kCost), 3.0, 0.01);
+}
+
+// The same queue of 15 us, of which 10 are the task's.
+TEST(MeanSlowdownTest, WhatIsDoneBesideTasksMakesThemWait) {
+  EXPECT_NEAR(
+      MeanSlowdown(Only(10us), {.tasks = 0.5, .beside = 0.25}, 1ms, kCost),
+      1.5 + 0.75 * 1.5 / (2 * 0.25), 0.05);
 }
 
 // Processor sharing: 1 / (1 - load), whatever the distribution.
 TEST(MeanSlowdownTest, ApproachesProcessorSharingWithShortSlices) {
-  EXPECT_NEAR(MeanSlowdown(Bimodal(50us, 5ms), 0.5, 200ns, 0ns), 2.0, 0.05);
-  EXPECT_NEAR(MeanSlowdown(Only(1ms), 0.8, 1us, 0ns), 5.0, 0.1);
+  EXPECT_NEAR(MeanSlowdown(Bimodal(50us, 5ms), {.tasks = 0.5}, 200ns, 0ns), 2.0,
+              0.05);
+  EXPECT_NEAR(MeanSlowdown(Only(1ms), {.tasks = 0.8}, 1us, 0ns), 5.0, 0.1);
 }
 
 TEST(MeanSlowdownTest, MoreThanTheCoresCanDoIsWorseTheMoreItIs) {
   const ServiceTimes services = Bimodal(5us, 500us);
-  const double at_2us = MeanSlowdown(services, 0.97, 2us, kCost);
-  EXPECT_GT(at_2us, MeanSlowdown(services, 0.97, 10us, kCost));
+  const double at_2us = MeanSlowdown(services, {.tasks = 0.97}, 2us, kCost);
+  EXPECT_GT(at_2us, MeanSlowdown(services, {.tasks = 0.97}, 10us, kCost));
 }
 
 const std::vector<Duration> kCandidates = {2us,  3us,  5us,  7us,  10us,
                                            14us, 20us, 28us, 50us, 100us};
 
 TEST(BestSliceTest, TasksThatAreAlikeAreNotCut) {
-  EXPECT_GT(BestSlice(Only(10us), 0.7, kCost, kCandidates), 10us);
+  EXPECT_GT(BestSlice(Only(10us), {.tasks = 0.7}, kCost, kCandidates), 10us);
 }
 
 TEST(BestSliceTest, ShortTasksJustFitWhereLongOnesAreAmongThem) {
-  const Duration best = BestSlice(Bimodal(5us, 500us), 0.7, kCost, kCandidates);
+  const Duration best =
+      BestSlice(Bimodal(5us, 500us), {.tasks = 0.7}, kCost, kCandidates);
   EXPECT_GT(best, 5us) << "one that is a little late would be cut";
   EXPECT_LE(best, 10us);
 }
 
 TEST(BestSliceTest, ExpensivePreemptionsMakeLongSlices) {
   const ServiceTimes services = Exponential(10us);
-  const Duration cheap = BestSlice(services, 0.7, 100ns, kCandidates);
-  const Duration dear = BestSlice(services, 0.7, 20us, kCandidates);
+  const Duration cheap =
+      BestSlice(services, {.tasks = 0.7}, 100ns, kCandidates);
+  const Duration dear = BestSlice(services, {.tasks = 0.7}, 20us, kCandidates);
   EXPECT_LT(cheap, dear);
+}
+
+TEST(BestSliceTest, BusyCoresMakeLongSlices) {
+  const ServiceTimes services = Bimodal(500ns, 100us);
+  const Duration alone =
+      BestSlice(services, {.tasks = 0.1}, kCost, kCandidates);
+  const Duration busy =
+      BestSlice(services, {.tasks = 0.1, .beside = 0.8}, kCost, kCandidates);
+  EXPECT_LT(alone, busy);
 }
 
 // A stream of tasks as cores would report it.
@@ -100,7 +119,9 @@ class Stream {
     const Instant end = now_ + length;
     while (now_ < end) {
       const bool is_large = random_.Uniform() < large_share;
+      slice_.EndIdle(0, now_);
       slice_.Record(0, is_large ? large : small);
+      slice_.BeginIdle(0, now_ + Duration(static_cast<int64_t>(mean)));
       now_ += Duration(static_cast<int64_t>(mean / 0.7));
       slice_.Adapt(now_);
     }
@@ -122,6 +143,29 @@ TEST(AdaptiveSliceTest, FollowsTheTasks) {
   EXPECT_GE(slice.current(), 40us);
   stream.Run(2s, 5us, 500us, 0.005);
   EXPECT_LE(slice.current(), 12us);
+}
+
+// A task of 0.5 us, or of 100, every 10 us, of which core 0 is busy for so many.
+Duration Settled(Duration busy, unsigned cores) {
+  AdaptiveSlice slice(2us, 100us, cores);
+  Instant now{1s};
+  for (CoreId core = 1; core < cores; ++core) slice.BeginIdle(core, now);
+  for (int i = 0; i < 100'000; ++i) {
+    slice.EndIdle(0, now);
+    slice.Record(0, i % 200 == 0 ? 100us : 500ns);
+    slice.BeginIdle(0, now + busy);
+    now += 10us;
+    slice.Adapt(now);
+  }
+  return slice.current();
+}
+
+TEST(AdaptiveSliceTest, WhatIsDoneBesideTasksMakesLongSlices) {
+  EXPECT_LT(Settled(2us, 1), Settled(9400ns, 1));
+}
+
+TEST(AdaptiveSliceTest, ACoreThatSleepsIsIdle) {
+  EXPECT_LT(Settled(9400ns, 2), Settled(9400ns, 1));
 }
 
 TEST(AdaptiveSliceTest, StaysWithinItsBoundsAndStillWithoutTasks) {

@@ -365,10 +365,16 @@ UserThread* Worker::Idle() {
   parking.BeginSpin(core_);
   Instant park_after = Clock::now() + engine_.options().spin;
   while (!engine_.stopping()) {
-    if (UserThread* const thread = Pass()) return Found(thread);
+    if (UserThread* const thread = Pass()) {
+      if (adaptive_ != nullptr) adaptive_->EndIdle(core_, last_pass_);
+      return Found(thread);
+    }
     // Help is progress too: where there was something, there may be more.
-    if (RunPump(last_pass_, /*idle=*/true) || std::exchange(helped_, false))
+    if (RunPump(last_pass_, /*idle=*/true) || std::exchange(helped_, false)) {
+      if (adaptive_ != nullptr) adaptive_->EndIdle(core_, last_pass_);
       continue;
+    }
+    if (adaptive_ != nullptr) adaptive_->BeginIdle(core_, last_pass_);
     if (last_pass_ < park_after) {
       base::Pause();
       continue;
