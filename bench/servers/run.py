@@ -34,6 +34,7 @@ WORKLOADS = {
     "exp": ("exp:10us", 10.0),
     "bimodal": ("bimodal:99.5%:5us,0.5%:500us", 0.995 * 5 + 0.005 * 500),
 }
+PEERS = ["polled_udp", "asio_udp", "go_udp"]
 LIMITS = [10, 50]
 # Run to completion: what the others are compared with in `highest`.
 AGAINST = ["ix", "zygos"]
@@ -46,7 +47,7 @@ HIGHEST_REPEAT = 4
 HIGHEST_SECONDS = 0.2
 
 
-def servers(build, cpus, presets, protocol="udp", peers=("polled_udp", "asio_udp", "go_udp")):
+def servers(build, cpus, presets, protocol="udp", peers=PEERS):
     """Returns {name: command line}; the peers speak UDP."""
     commands = {}
     for preset in presets:
@@ -93,7 +94,8 @@ def cells(name, ladders):
 def measure_ladders(arguments):
     """Experiment `ladder`; returns its record."""
     cpus, generator = measure.split_cpus()
-    commands = servers(arguments.build, cpus, arguments.presets.split(","))
+    commands = servers(arguments.build, cpus, arguments.presets.split(","),
+                       peers=[peer for peer in arguments.peers.split(",") if peer])
     commit = measure.revision(arguments)
     samples = {}
     for number in measure.rounds(arguments.rounds):
@@ -180,6 +182,7 @@ def main():
                         help="print the tables of these results; measure nothing")
     parser.add_argument("--seconds", type=float, help="length of one window")
     parser.add_argument("--presets", help="Yamanote's; a preset may be followed by flags")
+    parser.add_argument("--peers", default=",".join(PEERS), help="of `ladder`; '' for none")
     parser.add_argument("--workloads", default=",".join(WORKLOADS), help="of `ladder`")
     parser.add_argument("--limit", type=float, default=20, help="p99 slowdown, of `highest`")
     parser.add_argument("--protocol", choices=["udp", "tcp"], default="udp", help="of `highest`")

@@ -6,6 +6,7 @@
 
 #pragma once
 
+#include <chrono>
 #include <span>
 #include <string>
 #include <string_view>
@@ -13,6 +14,7 @@
 
 #include "yamanote/policy.h"
 #include "yamanote/result.h"
+#include "yamanote/time.h"
 
 namespace yamanote {
 
@@ -41,16 +43,36 @@ enum class ReplyPath : uint8_t {
   kHome,    // The connection's home core (ZygOS's remote system call).
 };
 
+// How long slices are: fixed, `scheduling.slice = 10us`, or adapting to what the tasks
+// are like, `scheduling.slice = kAdaptiveSlice` (docs/adr/0021-adaptive-slices.md).
+struct SliceRange {
+  Duration least = kNoPreemption;  // > 0.
+  Duration most{0};                // More than `least`; 0: it is fixed.
+
+  constexpr SliceRange() = default;
+  template <typename Rep, typename Period>
+  constexpr SliceRange(  // NOLINT(google-explicit-constructor): reads as a duration.
+      std::chrono::duration<Rep, Period> fixed)
+      : least(fixed) {}
+  constexpr SliceRange(Duration from, Duration to) : least(from), most(to) {}
+
+  constexpr bool Adapts() const { return most != Duration::zero(); }
+  friend constexpr bool operator==(const SliceRange&,
+                                   const SliceRange&) = default;
+};
+
+// As short as a task's switches allow, to as long as the longest task that others can
+// wait for without a client's noticing.
+inline constexpr SliceRange kAdaptiveSlice{std::chrono::microseconds(2),
+                                           std::chrono::microseconds(100)};
+
 // By itself: one queue for all cores, first come, first served, no slices. What a
 // runtime takes that is told nothing is DefaultScheduling().
 struct Scheduling {
   std::string preset = "custom";  // Where the rest came from; informative.
 
-  std::string order = "fifo";      // A name in Policies().
-  Duration slice = kNoPreemption;  // > 0.
-  // More than `slice`: the slice adapts to what the tasks are like, between the
-  // two (docs/adr/0021-adaptive-slices.md). 0: it is fixed.
-  Duration slice_max{0};
+  std::string order = "fifo";  // A name in Policies().
+  SliceRange slice;
   Rejoin rejoin = Rejoin::kTail;
 
   PlacementKind placement = PlacementKind::kCentral;

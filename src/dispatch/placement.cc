@@ -13,7 +13,7 @@ std::unique_ptr<Placement> MakePlacement(const Scheduling& scheduling,
   YAMANOTE_CHECK(order != nullptr,
                  "MakePlacement() requires Validate(): unknown order");
   YAMANOTE_CHECK(cores >= 1, "MakePlacement() requires a core");
-  PolicyOptions options{.slice = scheduling.slice,
+  PolicyOptions options{.slice = scheduling.slice.least,
                         .rejoin = scheduling.rejoin,
                         .cores = 1,
                         .classes = scheduling.classes};

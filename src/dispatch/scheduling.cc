@@ -88,11 +88,13 @@ std::vector<PresetInfo> MakePresets() {
         .slots = 1}},
       // The least-loaded core is the best guess when a task comes, stealing mends
       // it when it was wrong, and a slice bounds what a long task does to the
-      // short ones behind it. ADR 0014 has what is measured.
+      // short ones behind it; how long it should be depends on the tasks. ADR 0014
+      // has what is measured.
       {"yamanote",
-       "least-loaded core, idle cores steal, slices of 20us (the default)",
+       "least-loaded core, idle cores steal, slices adapt: 2us to 100us "
+       "(the default)",
        {.preset = "yamanote",
-        .slice = 20us,
+        .slice = kAdaptiveSlice,
         .placement = PlacementKind::kTwoLevel,
         .steal = true}},
   };
@@ -111,23 +113,24 @@ std::string Text(Duration slice) {
 }
 
 Result<void> ValidateSlices(const Scheduling& s) {
-  if (s.slice <= Duration::zero()) {
+  const auto& [least, most] = s.slice;
+  if (least <= Duration::zero()) {
     return Invalid(
         fmt::format("slice is {} ns; it must be more than 0: "
                     "leave it out for no preemption",
-                    ToNanos(s.slice)));
+                    ToNanos(least)));
   }
-  if (s.slice_max == Duration::zero() || s.slice_max > s.slice) return {};
-  if (s.slice == kNoPreemption) {
+  if (!s.slice.Adapts() || most > least) return {};
+  if (least == kNoPreemption) {
     return Invalid(fmt::format(
         "slice_max is {}, but slice is none, so there is nothing that adapts; "
         "set slice, for example to 5us, or leave slice_max out ('fixed')",
-        Text(s.slice_max)));
+        Text(most)));
   }
   return Invalid(fmt::format(
       "slice_max is {}, but slice is {}, from which on it adapts; slice_max "
       "must be more: raise it, or leave it out ('fixed') for a fixed slice",
-      Text(s.slice_max), Text(s.slice)));
+      Text(most), Text(least)));
 }
 
 Result<void> ValidateClasses(const std::vector<ClassOptions>& classes) {

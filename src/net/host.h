@@ -46,7 +46,9 @@ class Host final : public ConnectionHost, public worker::Pump {
   bool SpawnContinue(Connection& connection) override;
   bool NothingElseWaits() override;
   Duration TurnTime() const override {
-    return std::min(Connection::kTurnTime, engine_.options().scheduling.slice);
+    const SliceRange slice = engine_.options().scheduling.slice;
+    return std::min(Connection::kTurnTime,
+                    slice.Adapts() ? slice.most : slice.least);
   }
   void Handle(const Request& request, Reply& reply) override {
     service_.Handle(request, reply);

@@ -15,7 +15,7 @@ namespace {
 constexpr int64_t kFirstBinNs = 128;
 constexpr double kLeastServiceNs = 1000;
 constexpr double kFullyBusy = 0.98;
-constexpr double kNearlyBest = 1.03;
+constexpr double kGivenAway = 0.02;  // Of what slices gain.
 // Half octaves from 1 ns to 10 s are 67.
 constexpr size_t kMostCandidates = 80;
 
@@ -105,10 +105,12 @@ Duration BestSlice(const ServiceTimes& services, Usage usage, Duration cost,
     slowdowns[i] = MeanSlowdown(services, usage, candidates[i], cost);
     best = std::min(best, slowdowns[i]);
   }
-  for (size_t i = 0; i < candidates.size(); ++i) {
-    if (slowdowns[i] <= best * kNearlyBest) return candidates[i];
-  }
-  return candidates.back();
+  size_t chosen = candidates.size() - 1;
+  const double enough = best + kGivenAway * (slowdowns[chosen] - best);
+  while (slowdowns[chosen] > enough) --chosen;
+  // Exactly the same: neither cuts a task.
+  while (chosen > 0 && slowdowns[chosen - 1] == slowdowns[chosen]) --chosen;
+  return candidates[chosen];
 }
 
 AdaptiveSlice::AdaptiveSlice(Duration least, Duration most, unsigned cores)

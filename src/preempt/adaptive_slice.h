@@ -53,8 +53,8 @@ struct Usage {
 double MeanSlowdown(const ServiceTimes& services, Usage usage, Duration slice,
                     Duration cost);
 
-// The shortest of `candidates` (ascending, not empty) whose mean slowdown is at
-// most 3% above that of the best.
+// The longest of `candidates` (ascending, not empty) that keeps 98% of what the best one
+// gains over the longest of all; of those that cut no task, the shortest.
 Duration BestSlice(const ServiceTimes& services, Usage usage, Duration cost,
                    std::span<const Duration> candidates);
 

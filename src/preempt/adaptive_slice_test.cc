@@ -5,6 +5,7 @@
 
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <cmath>
 #include <vector>
 
@@ -79,7 +80,26 @@ const std::vector<Duration> kCandidates = {2us,  3us,  5us,  7us,  10us,
                                            14us, 20us, 28us, 50us, 100us};
 
 TEST(BestSliceTest, TasksThatAreAlikeAreNotCut) {
-  EXPECT_GT(BestSlice(Only(10us), {.tasks = 0.7}, kCost, kCandidates), 10us);
+  EXPECT_EQ(BestSlice(Only(10us), {.tasks = 0.7}, kCost, kCandidates), 14us);
+}
+
+TEST(BestSliceTest, AlmostAllIsGainedWithTheLongestSliceThatDoes) {
+  const ServiceTimes services = Exponential(10us);
+  constexpr Usage kUsage = {.tasks = 0.7};
+  const Duration chosen = BestSlice(services, kUsage, kCost, kCandidates);
+  double best = 1e9;
+  for (const Duration slice : kCandidates)
+    best = std::min(best, MeanSlowdown(services, kUsage, slice, kCost));
+  const double gain = MeanSlowdown(services, kUsage, 100us, kCost) - best;
+  for (const Duration slice : kCandidates) {
+    const double given_away =
+        MeanSlowdown(services, kUsage, slice, kCost) - best;
+    if (slice == chosen) {
+      EXPECT_LE(given_away, 0.02 * gain);
+    } else if (slice > chosen) {
+      EXPECT_GT(given_away, 0.02 * gain);
+    }
+  }
 }
 
 TEST(BestSliceTest, ShortTasksJustFitWhereLongOnesAreAmongThem) {
@@ -98,11 +118,11 @@ TEST(BestSliceTest, ExpensivePreemptionsMakeLongSlices) {
 }
 
 TEST(BestSliceTest, BusyCoresMakeLongSlices) {
-  const ServiceTimes services = Bimodal(500ns, 100us);
+  const ServiceTimes services = Bimodal(5us, 500us);
   const Duration alone =
-      BestSlice(services, {.tasks = 0.1}, kCost, kCandidates);
+      BestSlice(services, {.tasks = 0.3}, kCost, kCandidates);
   const Duration busy =
-      BestSlice(services, {.tasks = 0.1, .beside = 0.8}, kCost, kCandidates);
+      BestSlice(services, {.tasks = 0.3, .beside = 0.6}, kCost, kCandidates);
   EXPECT_LT(alone, busy);
 }
 

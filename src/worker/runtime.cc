@@ -56,9 +56,8 @@ Duration InterruptAfter(Mechanism mechanism) {
 std::unique_ptr<preempt::AdaptiveSlice> MakeAdaptive(const Scheduling& s,
                                                      Mechanism mechanism,
                                                      size_t cores) {
-  if (s.slice_max == Duration::zero() || mechanism == Mechanism::kNone)
-    return nullptr;
-  return std::make_unique<preempt::AdaptiveSlice>(s.slice, s.slice_max,
+  if (!s.slice.Adapts() || mechanism == Mechanism::kNone) return nullptr;
+  return std::make_unique<preempt::AdaptiveSlice>(s.slice.least, s.slice.most,
                                                   static_cast<unsigned>(cores));
 }
 

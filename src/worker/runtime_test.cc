@@ -525,7 +525,7 @@ TEST(RuntimeDefaultsTest, TheSchedulingIsTheDefaultPreset) {
   const auto runtime = Runtime::Create({.cores = 2, .pin = false}).value();
   const Scheduling& scheduling = runtime->options().scheduling;
   EXPECT_EQ(scheduling.preset, kDefaultPreset);
-  EXPECT_EQ(scheduling.slice, 20us);
+  EXPECT_EQ(scheduling.slice, kAdaptiveSlice);
   EXPECT_EQ(scheduling.placement, PlacementKind::kTwoLevel);
   EXPECT_TRUE(scheduling.steal);
   EXPECT_NE(runtime->mechanism(), Mechanism::kNone);

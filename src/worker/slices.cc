@@ -18,6 +18,14 @@ Duration Worker::SliceOf(const UserThread& thread) const {
   return slice;
 }
 
+// Between two looks at the clock of a core that asks itself.
+Duration Worker::OwnInterval() const {
+  const Duration slice = adaptive_ == nullptr
+                             ? quantum_
+                             : std::max(quantum_, adaptive_->current());
+  return slice / kReadsPerSlice;
+}
+
 bool Worker::Crowded() const {
   if (preempted_.load(std::memory_order_relaxed) < kCrowd) return false;
   // A thief counts down what its victim counted up.
@@ -127,7 +135,7 @@ void Worker::AtOwnProbe(Worker* worker) {
                            worker->passes_.load(std::memory_order_relaxed);
   // It began when the task did, about as many probes ago.
   if (worker->slice_end_ == kSliceNotStarted)
-    worker->StartSlice(now - worker->own_interval_);
+    worker->StartSlice(now - worker->OwnInterval());
   if (!CheckSlice(worker, now)) {
     worker->AskItself();
     return;
@@ -145,7 +153,7 @@ void Worker::AtOwnProbe(Worker* worker) {
 bool Worker::StillAsksItself(Instant now) {
   if (now > asks_until_.load(std::memory_order_relaxed)) return false;
   const bool kept =
-      engine_.timekeeper().AnotherHasLooked(now - own_interval_, *preempt_);
+      engine_.timekeeper().AnotherHasLooked(now - OwnInterval(), *preempt_);
   kept_for_us_ = kept ? kept_for_us_ + 1 : 0;
   return kept_for_us_ < kKeptForUs;
 }
@@ -154,11 +162,12 @@ bool Worker::StillAsksItself(Instant now) {
 void Worker::AdaptSkips(Instant now) {
   if (asked_itself_ != Instant{}) {
     const Duration elapsed = now - asked_itself_;
-    if (elapsed > 4 * own_interval_) {
+    const Duration interval = OwnInterval();
+    if (elapsed > 4 * interval) {
       skips_ = 0;
-    } else if (elapsed > own_interval_) {
+    } else if (elapsed > interval) {
       skips_ /= 2;
-    } else if (elapsed < own_interval_ / 2) {
+    } else if (elapsed < interval / 2) {
       skips_ = std::min(2 * skips_ + 1, kMostSkips);
     }
   }

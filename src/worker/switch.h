@@ -8,6 +8,8 @@
 
 #pragma once
 
+#include <utility>
+
 #include "worker/engine.h"
 #include "worker/sync/rcu_section.h"
 #include "worker/wait.h"
@@ -21,7 +23,9 @@ namespace yamanote::worker {
   if (!observes_stops_ && !wants_run_time_) return;
   Duration ran{0};
   if (wants_run_time_) {
-    ran = Clock::now() - run_start_;
+    // Once: the switch counts for who comes next, unless a pass comes in between.
+    const Instant now = Clock::now();
+    ran = now - std::exchange(run_start_, now);
     thread.attained += ran;
   }
   if (observes_stops_) placement_.OnStop(thread, core_, why, ran);
@@ -39,7 +43,6 @@ namespace yamanote::worker {
   // on a 4-vCPU Intel VM, 2026-11-21), and who checks does so every
   // microsecond.
   slice_end_ = kSliceNotStarted;
-  if (wants_run_time_) run_start_ = Clock::now();
   if (asks_itself_.load(std::memory_order_relaxed)) [[unlikely]] {
     asked_itself_ = Instant{};
     AskItself();

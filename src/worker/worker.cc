@@ -36,7 +36,6 @@ Worker::Worker(Engine& engine, CoreId core)
       pass_interval_(placement_.PassInterval(core)),
       look_interval_(std::min(pass_interval_, engine.timekeeper().pause())),
       keeps_time_(engine.timekeeper().needed() && placement_.KeepsTime(core)),
-      own_interval_(quantum_ / kReadsPerSlice),
       asks_itself_(keeps_time_),
       random_(0x9e3779b97f4a7c15ULL * (core + 1)),
       threads_(engine.threads()),
@@ -83,6 +82,7 @@ void Worker::RunFromBase(UserThread& to) {
     stackless_.Add(to);
     return;
   }
+  if (wants_run_time_) run_start_ = Clock::now();
   Entering(to);
   Stack& stack = *to.stack;
   sanitizer::StartSwitch(&base_saved_, nullptr, &stack.fiber, base_fiber_,

@@ -163,6 +163,7 @@ class alignas(base::kNoSharing) Worker {
     reschedules_.store(++own_reschedules_, std::memory_order_release);
   }
   Duration SliceOf(const UserThread& thread) const;
+  Duration OwnInterval() const;
   // Whether so many tasks are preempted and wait that another one does harm. Each
   // keeps a stack: where all of a backlog are begun, none of their stacks is in a
   // cache, and new ones are touched for the first time, which in a VM takes longer
@@ -236,7 +237,6 @@ class alignas(base::kNoSharing) Worker {
   const Duration pass_interval_;
   const Duration look_interval_;  // At the clock, if tasks stop so often.
   const bool keeps_time_;         // While it runs tasks, too.
-  const Duration own_interval_;   // Between two clock reads, if it asks itself.
 
   // This thread only, read and written at every switch.
   UserThread* current_ = nullptr;
@@ -251,7 +251,7 @@ class alignas(base::kNoSharing) Worker {
   uint32_t stops_until_look_ = 1;
   uint32_t stops_per_look_ = 1;
   Instant slice_end_ = kNever;
-  Instant run_start_{};
+  Instant run_start_{};  // Of the current task, or of the switch to it.
   // If it asks itself: until when, if nothing happens (within this thread: relaxed);
   // how many probes to let pass; when one was asked last in this turn of the task.
   std::atomic<Instant> asks_until_{Instant{}};

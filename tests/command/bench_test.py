@@ -49,7 +49,7 @@ class SchedTest(BenchTest):
                 (("--order", "fifi"), "--order", "'fifi'", "none of fifo, "),
                 (("--slice", "5"), "--slice", '"5"', "has no unit"),
                 (("--slice", "0us"), "slice is 0 ns", "more than 0"),
-                (("--slice-max", "1us"), "slice_max is 1us", "slice is 20us", "'fixed'"),
+                (("--slice-max", "1us"), "slice_max is 1us", "slice is 2us", "'fixed'"),
                 (("--cores", "0"), "--cores", "'0'", "1 .. 256"),
                 (("--cores", str(cpus + 1)), "--cores", f"{cpus + 1}", f"{cpus} CPU"),
                 (("--load", "0"), "--load", "'0'", "0.001 .. 4"),

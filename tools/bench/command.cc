@@ -68,10 +68,6 @@ std::string_view DispatcherText(const Scheduling& scheduling, unsigned cores) {
                       : DispatcherKind::kShared);
 }
 
-std::string SliceText(Duration slice) {
-  return slice == kNoPreemption ? "none" : FormatDuration(slice);
-}
-
 Json ToJson(const bench::SchedOptions& options,
             const bench::SchedResult& result) {
   Json classes = Json::array();
@@ -86,20 +82,20 @@ Json ToJson(const bench::SchedOptions& options,
          {"ideal_slowdown_undisturbed", ToJson(c.ideal_slowdown_undisturbed)},
          {"ideal_slowdown_with_stalls", ToJson(c.ideal_slowdown_with_stalls)}});
   }
+  const SliceRange slice = options.scheduling.slice;
   return {
       {"schema", "yamanote.bench.sched/1"},
       {"version", GetBuildInfo().version},
       {"preset", options.scheduling.preset},
       {"order", options.scheduling.order},
-      {"slice", SliceText(options.scheduling.slice)},
-      {"slice_max", options.scheduling.slice_max == Duration::zero()
-                        ? Json(nullptr)
-                        : Json(SliceText(options.scheduling.slice_max))},
+      {"slice", FormatSlice(SliceRange(slice.least))},
+      {"slice_max",
+       slice.Adapts() ? Json(FormatDuration(slice.most)) : Json(nullptr)},
       {"adaptive_slice_us",
-       options.scheduling.slice_max == Duration::zero()
-           ? Json(nullptr)
-           : Json(static_cast<double>(ToNanos(result.stats.adaptive_slice)) /
-                  1000)},
+       slice.Adapts()
+           ? Json(static_cast<double>(ToNanos(result.stats.adaptive_slice)) /
+                  1000)
+           : Json(nullptr)},
       {"mechanism", ToString(result.mechanism)},
       {"dispatcher", DispatcherText(options.scheduling, options.cores)},
       {"cores", options.cores},
@@ -140,8 +136,8 @@ void PrintText(const bench::SchedOptions& options,
                const bench::SchedResult& result) {
   fmt::print("{} on {} core(s), slice {}, {} at load {}: {:.0f} requests/s\n",
              options.scheduling.preset, options.cores,
-             SliceText(options.scheduling.slice), options.service, options.load,
-             result.offered_rps);
+             FormatSlice(options.scheduling.slice), options.service,
+             options.load, result.offered_rps);
   fmt::print("{:<12} {:>9} {:>10} {:>10} {:>10} {:>11} {:>11} {:>11}\n",
              "class", "requests", "p50 us", "p99 us", "p99.9 us", "slow p99",
              "untagged", "ideal p99");
@@ -193,8 +189,7 @@ void RunSchedCommand(const SchedFlags& flags) {
   options.scheduling = OrUsage(FindPreset(flags.preset));
   if (!flags.order.empty()) options.scheduling.order = flags.order;
   if (flags.slice == "adaptive") {
-    options.scheduling.slice = kLeastAdaptive;
-    options.scheduling.slice_max = kMostAdaptive;
+    options.scheduling.slice = kAdaptiveSlice;
   } else if (flags.slice == "none") {
     options.scheduling.slice = kNoPreemption;
   } else if (!flags.slice.empty()) {
@@ -203,11 +198,11 @@ void RunSchedCommand(const SchedFlags& flags) {
     options.scheduling.slice = *slice;
   }
   if (flags.slice_max == "fixed") {
-    options.scheduling.slice_max = Duration::zero();
+    options.scheduling.slice.most = Duration::zero();
   } else if (!flags.slice_max.empty()) {
     const Result<Duration> most = ParseDuration(flags.slice_max);
     if (!most) Fail("--slice-max: " + most.error().message, kUsage);
-    options.scheduling.slice_max = *most;
+    options.scheduling.slice.most = *most;
   }
   const size_t allowed = base::AllowedCpus().size();
   if (flags.cores > allowed) {

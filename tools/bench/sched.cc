@@ -204,7 +204,7 @@ std::vector<int64_t> Run::IdealWithStalls() const {
     }
   }
   std::vector<int64_t> sojourns = IdealSojourns(
-      arrivals, options_.cores, options_.scheduling.slice, outages);
+      arrivals, options_.cores, options_.scheduling.slice.least, outages);
   for (size_t i = 0; i < arrivals.size(); ++i)
     sojourns[i] += (arrivals[i].at - arrivals_[i].at).count();
   return sojourns;
@@ -289,7 +289,7 @@ void Run::TakeStints(const std::vector<Interval>& disturbances,
   for (const Trace::Core& core : shared_.trace.cores()) {
     const auto add = [&](const auto& left_out, StintFigures& figures) {
       AddStints(core.preempted, population, options_.cores,
-                options_.scheduling.slice, left_out, figures);
+                options_.scheduling.slice.least, left_out, figures);
     };
     add([&](Instant from,
             Instant to) { return Overlaps(disturbances, from, to); },
@@ -328,7 +328,7 @@ SchedResult Run::Evaluate(const load::Workload& workload) {
   SchedResult result;
   const std::vector<Interval> disturbances = Disturbances();
   const std::vector<int64_t> ideal =
-      IdealSojourns(arrivals_, options_.cores, options_.scheduling.slice);
+      IdealSojourns(arrivals_, options_.cores, options_.scheduling.slice.least);
   const std::vector<int64_t> ideal_with_stalls = IdealWithStalls();
   const size_t classes = workload.classes().size();
   std::vector<Group> groups(classes + 1);

@@ -67,7 +67,7 @@ TEST(ConfigTest, SliceSaysWhetherItAdapts) {
                          std::vector<std::string> flags) {
     const Scheduling s =
         Load(toml, std::move(flags)).value().runtime.scheduling;
-    return std::pair(s.slice, s.slice_max);
+    return std::pair(s.slice.least, s.slice.most);
   };
   const auto us = [](int count) -> Duration { return microseconds(count); };
   EXPECT_EQ(slices("", {"--slice", "adaptive"}), std::pair(us(2), us(100)));

@@ -47,19 +47,17 @@ Result<void> SetSlice(const OptionSpec& self, Config& config,
                       std::string_view text) {
   Scheduling& scheduling = config.runtime.scheduling;
   if (text == kAdaptive) {
-    scheduling.slice = kLeastAdaptive;
-    scheduling.slice_max = kMostAdaptive;
+    scheduling.slice = kAdaptiveSlice;
     return {};
   }
   const Result<uint64_t> value = ParseNumber(self, text);
   if (!value) return tl::unexpected(value.error());
   scheduling.slice = FromNumber<Duration>(*value);
-  scheduling.slice_max = Duration::zero();
   return {};
 }
 
 std::string GetSlice(const OptionSpec& self, const Config& config) {
-  return FormatNumber(self, ToNumber(config.runtime.scheduling.slice));
+  return FormatNumber(self, ToNumber(config.runtime.scheduling.slice.least));
 }
 
 Result<void> SetCpus(const OptionSpec&, Config& config, std::string_view text) {

@@ -51,7 +51,7 @@ std::vector<OptionSpec> SchedulingEntries() {
             {kMicrosecond, 10 * kSecond, "none", ToNumber(kNoPreemption)},
             "How long a task runs before it gives way, if something waits; "
             "\"adaptive\" is a `slice` of 2us with a `slice_max` of 100us"),
-      Number<FIELD(runtime.scheduling.slice_max)>(
+      Number<FIELD(runtime.scheduling.slice.most)>(
           "slice_max", kDuration, {kMicrosecond, 10 * kSecond, "fixed", 0},
           "Up to what the slice adapts to how long requests run, from `slice` "
           "on; "

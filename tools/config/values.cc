@@ -226,4 +226,10 @@ std::string_view ClosestName(std::string_view word,
   return best;
 }
 
+std::string FormatSlice(const SliceRange& slice) {
+  if (slice.least == kNoPreemption) return "none";
+  const std::string least = FormatDuration(slice.least);
+  return slice.Adapts() ? least + " to " + FormatDuration(slice.most) : least;
+}
+
 }  // namespace yamanote::tools

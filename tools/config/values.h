@@ -19,6 +19,7 @@
 #include <vector>
 
 #include "yamanote/result.h"
+#include "yamanote/scheduling.h"
 #include "yamanote/time.h"
 
 namespace yamanote::tools {
@@ -30,11 +31,6 @@ Result<uint64_t> ParseBytes(std::string_view text);
 Result<uint64_t> ParseCount(std::string_view text);
 Result<bool> ParseBool(std::string_view text);
 
-// What "adaptive" means as a slice: it adapts between these two, as it did where it
-// was measured (docs/adr/0021-adaptive-slices.md).
-inline constexpr Duration kLeastAdaptive = std::chrono::microseconds(2);
-inline constexpr Duration kMostAdaptive = std::chrono::microseconds(100);
-
 // CPUs in the order written. Refuses an empty list, a CPU twice, a descending
 // range and numbers above kMaxCpu.
 inline constexpr int kMaxCpu = 8191;
@@ -42,6 +38,8 @@ Result<std::vector<int>> ParseCpuList(std::string_view text);
 
 // The largest unit that needs no fraction: "1500us", "2ms", "64KiB".
 std::string FormatDuration(Duration duration);
+// "none", "20us" or "2us to 100us" (which no Parse function takes).
+std::string FormatSlice(const SliceRange& slice);
 std::string FormatBytes(uint64_t bytes);
 std::string FormatCpuList(std::span<const int> cpus);
 

@@ -22,9 +22,14 @@ std::string Replace(std::string text, std::string_view what,
   return text;
 }
 
-std::string FormatDuration(Duration duration) {
-  if (duration == kNoPreemption) return "none";
-  return fmt::format("{:g} µs", static_cast<double>(ToNanos(duration)) / 1e3);
+std::string Text(const SliceRange& slice) {
+  const auto us = [](Duration duration) {
+    return static_cast<double>(ToNanos(duration)) / 1e3;
+  };
+  if (slice.least == kNoPreemption) return "none";
+  if (!slice.Adapts()) return fmt::format("{:g} µs", us(slice.least));
+  return fmt::format("{:g} to {:g} µs, adapts", us(slice.least),
+                     us(slice.most));
 }
 
 }  // namespace
@@ -52,7 +57,7 @@ Result<Contender> PresetContender(const std::string& preset,
   }
   std::vector<report::Fact>& config = contender.facts.config;
   config.emplace_back("order", found->order);
-  config.emplace_back("slice", FormatDuration(found->slice));
+  config.emplace_back("slice", Text(found->slice));
   if (contender.has_slice)
     config.emplace_back("rejoin", ToString(found->rejoin));
   config.emplace_back("placement", ToString(found->placement));

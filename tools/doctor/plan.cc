@@ -24,10 +24,9 @@ std::string Measured(const Costs& costs, std::string_view key) {
 }
 
 std::string SchedulerText(const Scheduling& s) {
-  return fmt::format(
-      "{}: order {}, slice {}, placement {}{}", s.preset, s.order,
-      s.slice == kNoPreemption ? "none" : FormatDuration(s.slice),
-      ToString(s.placement), s.steal ? " with stealing" : "");
+  return fmt::format("{}: order {}, slice {}, placement {}{}", s.preset,
+                     s.order, FormatSlice(s.slice), ToString(s.placement),
+                     s.steal ? " with stealing" : "");
 }
 
 // The mechanism that would be used, and each that there is.

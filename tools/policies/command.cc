@@ -54,10 +54,6 @@ std::string_view ToString(ClockUse clock) {
   return "unknown";
 }
 
-std::string SliceText(Duration slice) {
-  return slice == kNoPreemption ? "none" : FormatDuration(slice);
-}
-
 Json OrdersJson() {
   Json orders = Json::array();
   for (const PolicyInfo* order : Policies()) {
@@ -76,17 +72,20 @@ Json PresetsJson() {
   Json presets = Json::array();
   for (const PresetInfo& preset : Presets()) {
     const Scheduling& s = preset.scheduling;
-    presets.push_back({{"name", preset.name},
-                       {"summary", preset.summary},
-                       {"default", preset.name == kDefaultPreset},
-                       {"order", s.order},
-                       {"slice", SliceText(s.slice)},
-                       {"rejoin", yamanote::ToString(s.rejoin)},
-                       {"placement", yamanote::ToString(s.placement)},
-                       {"dispatcher", yamanote::ToString(s.dispatcher)},
-                       {"slots", s.slots},
-                       {"steal", s.steal},
-                       {"replies", yamanote::ToString(s.replies)}});
+    presets.push_back(
+        {{"name", preset.name},
+         {"summary", preset.summary},
+         {"default", preset.name == kDefaultPreset},
+         {"order", s.order},
+         {"slice", FormatSlice(SliceRange(s.slice.least))},
+         {"slice_max", s.slice.Adapts() ? Json(FormatDuration(s.slice.most))
+                                        : Json(nullptr)},
+         {"rejoin", yamanote::ToString(s.rejoin)},
+         {"placement", yamanote::ToString(s.placement)},
+         {"dispatcher", yamanote::ToString(s.dispatcher)},
+         {"slots", s.slots},
+         {"steal", s.steal},
+         {"replies", yamanote::ToString(s.replies)}});
   }
   return presets;
 }
@@ -137,7 +136,7 @@ void PrintText() {
     fmt::print(
         "  {:<14}   order {}, slice {}, placement {}, dispatcher {}, slots {}, "
         "replies {}{}\n",
-        "", s.order, SliceText(s.slice), yamanote::ToString(s.placement),
+        "", s.order, FormatSlice(s.slice), yamanote::ToString(s.placement),
         yamanote::ToString(s.dispatcher), s.slots,
         yamanote::ToString(s.replies), s.steal ? ", steals" : "");
   }
