@@ -117,6 +117,7 @@ class RocksdbService final : public Service {
   void RunSession(Verb verb, std::string_view name, Words& words, Call& call);
   void Client(Words& words, Call& call);
   void Config(Words& words, Call& call);
+  void Echo(Words& words, Call& call);
   void Hello(Words& words, Call& call);
   void Info(Call& call);
 

@@ -211,6 +211,17 @@ TEST_F(RocksdbServiceTest, CommandsSayWhatTheyTake) {
   EXPECT_EQ(server_.Send("*0\r\n\r\nPING\r\n"), "+PONG\r\n");
 }
 
+TEST_F(RocksdbServiceTest, AWordTooLongToRepeatIsAnError) {
+  const std::string longest(4096, 'w');
+  EXPECT_EQ(Ask({"ECHO", longest}), "$4096\r\n" + longest + "\r\n");
+  for (const char* command : {"ECHO", "PING"}) {
+    EXPECT_EQ(
+        Ask({command, longest + "w"}),
+        "-ERR word of 4097 bytes is longer than rocksdb.max_value_bytes = "
+        "4096\r\n");
+  }
+}
+
 TEST_F(RocksdbServiceTest, ClientsCanConnect) {
   EXPECT_EQ(Ask({"PING"}), "+PONG\r\n");
   EXPECT_EQ(Ask({"ping", "x"}), "$1\r\nx\r\n");

@@ -149,6 +149,17 @@ TEST(RespFrameTest, RefusalsAreErrorsOfOneLine) {
             "-ERR max number of clients reached\r\n");
 }
 
+// What is served without an answer is refused without one.
+TEST(RespFrameTest, WhatHasNoAnswerHasNoRefusal) {
+  for (const Refusal why : {Refusal::kOverloaded, Refusal::kShutdown}) {
+    for (const char* frame : {"\r\n", "  \n", "*0\r\n", "*-1\r\n"})
+      EXPECT_EQ(Refused(frame, Transport::kTcp, why), "") << frame;
+    // A name over the limit is withheld; it has an answer.
+    EXPECT_THAT(Refused("*1\r\n$11\r\n", Transport::kTcp, why),
+                testing::StartsWith("-ERR"));
+  }
+}
+
 TEST(RespWordsTest, WordsAreWhatTheFrameHolds) {
   EXPECT_THAT(AllWords(Array({"SET", "a b", "", "c\r\nd"})),
               ElementsAre("SET", "a b", "", "c\r\nd"));
