@@ -230,12 +230,14 @@ ClassId RespProtocol::ClassOf(std::string_view frame) const {
   Words words(frame);
   switch (FindVerb(words.Next().value_or(""))) {
     case Verb::kSet:
-    case Verb::kDelete:
       return kPutClass;
+    case Verb::kDelete:
+      return words.left() > options_.long_get_keys ? kScanClass : kPutClass;
     case Verb::kRange:
     case Verb::kScan:
       return kScanClass;
     case Verb::kMget:
+    case Verb::kExists:
       return words.left() > options_.long_get_keys ? kScanClass : kGetClass;
     default:
       return kGetClass;

@@ -97,6 +97,11 @@ TEST(RespFrameTest, TheCommandSaysTheClass) {
   EXPECT_THAT(NextTcp("scan 0\r\n"), testing::EndsWith("/1"));
   EXPECT_THAT(NextTcp(Array({"MGET", "a", "b"})), testing::EndsWith("/0"));
   EXPECT_THAT(NextTcp(Array({"MGET", "a", "b", "c"})), testing::EndsWith("/1"));
+  EXPECT_THAT(NextTcp(Array({"EXISTS", "a", "b"})), testing::EndsWith("/0"));
+  EXPECT_THAT(NextTcp(Array({"EXISTS", "a", "b", "c"})),
+              testing::EndsWith("/1"));
+  EXPECT_THAT(NextTcp(Array({"DEL", "a", "b"})), testing::EndsWith("/2"));
+  EXPECT_THAT(NextTcp(Array({"DEL", "a", "b", "c"})), testing::EndsWith("/1"));
 }
 
 TEST(RespFrameTest, AValueOverTheLimitIsSkippedUnseen) {
