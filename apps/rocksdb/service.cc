@@ -235,16 +235,21 @@ void RocksdbService::SayStatus(const Status& status, Call& call) {
   call.SayError(fmt::format("rocksdb: {}", status.ToString()));
 }
 
-void RocksdbService::Get(std::string_view key, Call& call) {
+bool RocksdbService::Get(std::string_view key, Call& call) {
   PinnableSlice value;
   const Status status = database_->Get(key, value);
   if (status.ok()) {
     Count().hits.fetch_add(1, std::memory_order_relaxed);
-    return call.SayBulk(AsView(value));
+    call.SayBulk(AsView(value));
+    return true;
   }
-  if (!status.IsNotFound()) return SayStatus(status, call);
+  if (!status.IsNotFound()) {
+    SayStatus(status, call);
+    return false;
+  }
   Count().misses.fetch_add(1, std::memory_order_relaxed);
   call.SayNull();
+  return true;
 }
 
 void RocksdbService::Mget(Words& words, Call& call) {
@@ -252,8 +257,7 @@ void RocksdbService::Mget(Words& words, Call& call) {
   while (words.left() > 0) {
     const std::optional<std::string_view> key = words.Next();
     if (!CheckKey(key, call)) return;
-    Get(*key, call);
-    if (!call.fits) return;
+    if (!Get(*key, call) || !call.fits) return;
     CheckPreempt();
   }
 }

@@ -102,7 +102,9 @@ class RocksdbService final : public Service {
   void Run(std::string_view frame, Call& call);
   void RunStore(Verb verb, std::string_view name, Words& words, Call& call);
 
-  void Get(std::string_view key, Call& call);
+  // Whether a value or null was said; otherwise an error took the place of all
+  // that was said before.
+  bool Get(std::string_view key, Call& call);
   void Mget(Words& words, Call& call);
   void Exists(Words& words, Call& call);
   void Set(Words& words, Call& call);
@@ -115,6 +117,7 @@ class RocksdbService final : public Service {
   void RunSession(Verb verb, std::string_view name, Words& words, Call& call);
   void Client(Words& words, Call& call);
   void Config(Words& words, Call& call);
+  void Echo(Words& words, Call& call);
   void Hello(Words& words, Call& call);
   void Info(Call& call);
 

@@ -5,6 +5,8 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <filesystem>
+#include <fstream>
 #include <set>
 #include <thread>
 
@@ -54,6 +56,31 @@ TEST_F(RocksdbServiceTest, ReadsWhatWasWritten) {
   EXPECT_EQ(Ask({"DEL", "a", "c", "a"}), ":1\r\n");
   EXPECT_EQ(Ask({"DELETE", "b"}), ":1\r\n");
   EXPECT_EQ(Ask({"EXISTS", "a", "b"}), ":0\r\n");
+}
+
+// A second line would be taken for the answer to the next request.
+TEST(RocksdbCorruptTest, MgetOfAKeyThatCannotBeReadIsOneError) {
+  const auto root = PrivateDirectory::Create("/dev/shm");
+  ASSERT_TRUE(root) << root.error().message;
+  RocksdbOptions options = TestServer::Small(2000);
+  options.database.path = (*root)->path() + "/data";
+  TestServer server(options);
+  // The first block of the only table; the last keys are in another.
+  size_t tables = 0;
+  for (const auto& entry :
+       std::filesystem::directory_iterator(options.database.path)) {
+    if (entry.path().extension() != ".sst") continue;
+    ++tables;
+    std::fstream file(entry.path(),
+                      std::ios::in | std::ios::out | std::ios::binary);
+    file << std::string(64, 'x');
+  }
+  ASSERT_EQ(tables, 1u);
+  const std::string last = KeyName(1999);
+  ASSERT_EQ(server.Ask({"GET", last}), "$3\r\nvvv\r\n");
+  const std::string answer = server.Ask({"MGET", last, KeyName(0), last, last});
+  EXPECT_THAT(answer, StartsWith("-ERR rocksdb: Corruption"));
+  EXPECT_EQ(answer.find('\n'), answer.size() - 1) << answer;
 }
 
 TEST_F(RocksdbServiceTest, RangeReturnsPairsInOrder) {
@@ -182,6 +209,17 @@ TEST_F(RocksdbServiceTest, CommandsSayWhatTheyTake) {
   EXPECT_EQ(Ask({"FLUSHALL"}), "-ERR unknown command 'FLUSHALL'\r\n");
   EXPECT_EQ(Ask({"a\r\nb"}), "-ERR unknown command 'a  b'\r\n");
   EXPECT_EQ(server_.Send("*0\r\n\r\nPING\r\n"), "+PONG\r\n");
+}
+
+TEST_F(RocksdbServiceTest, AWordTooLongToRepeatIsAnError) {
+  const std::string longest(4096, 'w');
+  EXPECT_EQ(Ask({"ECHO", longest}), "$4096\r\n" + longest + "\r\n");
+  for (const char* command : {"ECHO", "PING"}) {
+    EXPECT_EQ(
+        Ask({command, longest + "w"}),
+        "-ERR word of 4097 bytes is longer than rocksdb.max_value_bytes = "
+        "4096\r\n");
+  }
 }
 
 TEST_F(RocksdbServiceTest, ClientsCanConnect) {

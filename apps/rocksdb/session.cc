@@ -38,11 +38,10 @@ void RocksdbService::RunSession(Verb verb, std::string_view name, Words& words,
   switch (verb) {
     case Verb::kPing:
       if (given > 1) return wrong();
-      return given == 0 ? call.Say("+PONG\r\n")
-                        : call.SayBulk(words.Next().value_or(""));
+      return given == 0 ? call.Say("+PONG\r\n") : Echo(words, call);
     case Verb::kEcho:
       if (given != 1) return wrong();
-      return call.SayBulk(words.Next().value_or(""));
+      return Echo(words, call);
     case Verb::kQuit:
       call.Say("+OK\r\n");
       return call.reply.CloseAfterSend();
@@ -68,6 +67,14 @@ void RocksdbService::RunSession(Verb verb, std::string_view name, Words& words,
     default:
       return call.SayError(fmt::format("unknown command '{}'", Shown(name)));
   }
+}
+
+void RocksdbService::Echo(Words& words, Call& call) {
+  const std::optional<std::string_view> word = words.Next();
+  if (word) return call.SayBulk(*word);
+  call.SayError(fmt::format(
+      "word of {} bytes is longer than rocksdb.max_value_bytes = {}",
+      words.withheld(), options_.max_value_bytes));
 }
 
 void RocksdbService::Hello(Words& words, Call& call) {

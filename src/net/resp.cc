@@ -156,6 +156,12 @@ std::string_view RefusalText(Refusal why) {
   return "-ERR Protocol error\r\n";
 }
 
+// Whether a whole command asks for anything.
+bool HasWord(std::string_view frame) {
+  Words words(frame);
+  return words.Next().has_value() || words.withheld() > 0;
+}
+
 // Of a request: what else has no answer.
 std::optional<UdpHeader> ReadRequestHeader(Bytes datagram) {
   const std::optional<UdpHeader> header = ReadUdpHeader(datagram);
@@ -224,12 +230,14 @@ ClassId RespProtocol::ClassOf(std::string_view frame) const {
   Words words(frame);
   switch (FindVerb(words.Next().value_or(""))) {
     case Verb::kSet:
-    case Verb::kDelete:
       return kPutClass;
+    case Verb::kDelete:
+      return words.left() > options_.long_get_keys ? kScanClass : kPutClass;
     case Verb::kRange:
     case Verb::kScan:
       return kScanClass;
     case Verb::kMget:
+    case Verb::kExists:
       return words.left() > options_.long_get_keys ? kScanClass : kGetClass;
     default:
       return kGetClass;
@@ -276,6 +284,11 @@ void RespProtocol::Refuse(Bytes frame, Transport transport, Refusal why,
   if (why == Refusal::kOverloaded && frame.empty()) {
     reply.Append("-ERR max number of clients reached\r\n");
     return;
+  }
+  // An empty line or array has no answer, so it gets no refusal either: clients
+  // count answers.
+  if (why == Refusal::kOverloaded || why == Refusal::kShutdown) {
+    if (!frame.empty() && !HasWord(AsText(frame))) return;
   }
   if (why == Refusal::kMalformed) {
     const Command command =

@@ -94,7 +94,7 @@ struct Options {
   // Longest word that is read. If the last one is longer it is thrown away
   // unseen, and the service answers; elsewhere that is an error of the protocol.
   size_t max_value_bytes = size_t{1} << 20;
-  // An MGET of more keys than this is of the class "scan".
+  // An MGET, EXISTS or DEL of more keys than this is of the class "scan".
   unsigned long_get_keys = 32;
 };
 

@@ -97,6 +97,11 @@ TEST(RespFrameTest, TheCommandSaysTheClass) {
   EXPECT_THAT(NextTcp("scan 0\r\n"), testing::EndsWith("/1"));
   EXPECT_THAT(NextTcp(Array({"MGET", "a", "b"})), testing::EndsWith("/0"));
   EXPECT_THAT(NextTcp(Array({"MGET", "a", "b", "c"})), testing::EndsWith("/1"));
+  EXPECT_THAT(NextTcp(Array({"EXISTS", "a", "b"})), testing::EndsWith("/0"));
+  EXPECT_THAT(NextTcp(Array({"EXISTS", "a", "b", "c"})),
+              testing::EndsWith("/1"));
+  EXPECT_THAT(NextTcp(Array({"DEL", "a", "b"})), testing::EndsWith("/2"));
+  EXPECT_THAT(NextTcp(Array({"DEL", "a", "b", "c"})), testing::EndsWith("/1"));
 }
 
 TEST(RespFrameTest, AValueOverTheLimitIsSkippedUnseen) {
@@ -147,6 +152,17 @@ TEST(RespFrameTest, RefusalsAreErrorsOfOneLine) {
   EXPECT_TRUE(closes);
   EXPECT_EQ(Refused("", Transport::kTcp, Refusal::kOverloaded),
             "-ERR max number of clients reached\r\n");
+}
+
+// What is served without an answer is refused without one.
+TEST(RespFrameTest, WhatHasNoAnswerHasNoRefusal) {
+  for (const Refusal why : {Refusal::kOverloaded, Refusal::kShutdown}) {
+    for (const char* frame : {"\r\n", "  \n", "*0\r\n", "*-1\r\n"})
+      EXPECT_EQ(Refused(frame, Transport::kTcp, why), "") << frame;
+    // A name over the limit is withheld; it has an answer.
+    EXPECT_THAT(Refused("*1\r\n$11\r\n", Transport::kTcp, why),
+                testing::StartsWith("-ERR"));
+  }
 }
 
 TEST(RespWordsTest, WordsAreWhatTheFrameHolds) {
