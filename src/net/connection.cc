@@ -75,7 +75,7 @@ Instant Connection::request_deadline() const {
 
 void Connection::Turn() {
   reads_ = 0;
-  written_bytes_ = 0;
+  read_bytes_ = written_bytes_ = 0;
   for (;;) {
     Absorb(signals_.exchange(0, std::memory_order_acquire));
     Step step;
@@ -142,20 +142,23 @@ Connection::Step Connection::StartRequest() {
   return Step::kAgain;
 }
 
-// Input that is all refused or thrown away could hold the core for ever.
-// Returns true if this turn is over: the next one was asked for.
+// Input that is all refused or thrown away could hold the core for ever, and a large
+// request's takes long. Returns true if this turn is over: the next one was asked for.
 bool Connection::GiveWay() {
-  if (++reads_ <= kReadsPerTurn) return false;
+  if (++reads_ <= kReadsPerTurn && read_bytes_ < kBytesPerTurn) return false;
   reads_ = 0;
+  read_bytes_ = 0;
   return host_.SpawnContinue(*this);
 }
 
 Connection::Step Connection::Read() {
   if (GiveWay()) return Step::kGone;
-  const std::span<std::byte> space = stream_.ReadSpace();
+  std::span<std::byte> space = stream_.ReadSpace();
+  space = space.first(std::min(space.size(), kBytesPerTurn - read_bytes_));
   const io::Transfer read = bytes_->Read(space);
   switch (read.status) {
     case io::Transfer::Status::kDone:
+      read_bytes_ += read.bytes;
       stream_.OnRead(read.bytes, host_.Now());
       host_.counters().Add(Counter::kBytesIn, read.bytes);
       if (read.bytes < space.size() && bytes_->ShortReadEmpties())

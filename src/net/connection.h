@@ -74,8 +74,8 @@ class Connection final : public io::EventHandler {
   static constexpr Duration kTurnTime = std::chrono::microseconds(10);
   // Reads in one turn before the connection gives way, lingering too.
   static constexpr int kReadsPerTurn = 8;
-  // Bytes sent in one turn: the kernel takes some 20 us for so many, and nobody
-  // preempts it. Others would wait for all of a reply of a megabyte.
+  // Bytes read, and sent, in one turn: the kernel takes some 20 us for so many, and nobody
+  // preempts it. Others would wait for all of a reply, or a value, of a megabyte.
   static constexpr size_t kBytesPerTurn = 64 << 10;
   // How long input of a connection that the server closes is thrown away, so
   // that the last reply is not lost to a reset, and how much of it.
@@ -170,6 +170,7 @@ class Connection final : public io::EventHandler {
   size_t lingered_bytes_ = 0;
   Instant linger_until_ = kNever;
   int reads_ = 0;             // In this turn.
+  size_t read_bytes_ = 0;     // The same.
   size_t written_bytes_ = 0;  // The same.
   bool may_read_ = false;
   bool may_write_ = false;

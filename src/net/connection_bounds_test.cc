@@ -216,6 +216,24 @@ TEST_F(BoundsTest, LingeringGivesWay) {
   EXPECT_EQ(host_->closed, 1);
 }
 
+TEST_F(BoundsTest, ReadingALargeRequestGivesWay) {
+  limits_.max_request_bytes = limits_.max_reply_bytes = 1 << 20;
+  Connect({.buffer_bytes = 1 << 20});
+  client_->Send(std::string(500'000, 'a') + "\n");
+  uint64_t before = 0;
+  int turns = 0;
+  RunNetwork();
+  while (host_->handled == 0) {
+    EXPECT_LE(BytesIn() - before, Connection::kBytesPerTurn);
+    before = BytesIn();
+    ASSERT_TRUE(host_->RunOne());
+    ++turns;
+  }
+  EXPECT_GE(turns, 500'000 / static_cast<int>(Connection::kBytesPerTurn));
+  Run();
+  EXPECT_EQ(client_->received.size(), 500'002u);
+}
+
 TEST_F(BoundsTest, SendingALargeReplyGivesWay) {
   limits_.max_reply_bytes = TestHost::kLarge;
   Connect({.buffer_bytes = 1 << 20});

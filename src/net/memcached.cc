@@ -88,12 +88,16 @@ bool IsNoreply(std::string_view line) {
 }
 
 // Whether a datagram holds an answer rather than a command. Commands begin with
-// a small letter, answers with a capital or a digit. Who answers an answer, and
-// be it with ERROR, may do so for ever: a sender's address is easily forged.
+// a small letter, answers with a capital, a digit or one of RESP's marks, and RESP's
+// have a last word in their header. Who answers an answer, and be it with ERROR, may
+// do so for ever: a sender's address is easily forged.
 bool IsReply(Bytes datagram) {
+  const std::optional<UdpHeader> header = ReadUdpHeader(datagram);
+  if (header && header->last != 0) return true;
   if (datagram.size() <= kUdpHeaderBytes) return false;
   const char first = static_cast<char>(datagram[kUdpHeaderBytes]);
-  return (first >= 'A' && first <= 'Z') || (first >= '0' && first <= '9');
+  return (first >= 'A' && first <= 'Z') || (first >= '0' && first <= '9') ||
+         std::string_view("+-:$*").find(first) != std::string_view::npos;
 }
 
 std::string_view RefusalText(Refusal why, Transport transport) {

@@ -279,8 +279,8 @@ TEST(MemcachedUdpTest, AnswersAreNotAnswered) {
   const std::string header({0, 7, 0, 0, 0, 1, 0, 0});
   for (const auto* answer :
        {"ERROR\r\n", "SERVER_ERROR out of capacity\r\n", "CLIENT_ERROR x\r\n",
-        "VALUE a 0 7\r\nget a\r\n\r\nEND\r\n", "STORED\r\n", "6\r\n",
-        "HD\r\n"}) {
+        "VALUE a 0 7\r\nget a\r\n\r\nEND\r\n", "STORED\r\n", "6\r\n", "HD\r\n",
+        "-ERR unknown command\r\n", "+OK\r\n", ":1\r\n", "$-1\r\n", "*0\r\n"}) {
     const std::string datagram = header + answer;
     EXPECT_EQ(protocol.Next(std::as_bytes(std::span(datagram)), Transport::kUdp)
                   .status,
@@ -291,6 +291,10 @@ TEST(MemcachedUdpTest, AnswersAreNotAnswered) {
       EXPECT_EQ(Refused(datagram, Transport::kUdp, why), "") << answer;
     }
   }
+  // A server of RESP marks its answers in the header.
+  const std::string marked({0, 7, 0, 0, 0, 1, 0, 1});
+  EXPECT_EQ(Refused(marked + "get a\r\n", Transport::kUdp, Refusal::kMalformed),
+            "");
   // A part of a longer answer, or of a request in several parts.
   const std::string part({0, 7, 0, 1, 0, 2, 0, 0});
   EXPECT_EQ(Refused(part + "END\r\n", Transport::kUdp, Refusal::kMalformed),

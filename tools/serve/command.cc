@@ -39,15 +39,29 @@ struct ServeFlags {
   bool as_json = false;
 };
 
+// To standard error. Left out where that would make the caller wait, for the thread
+// that waits for signals would be deaf to them, or where nobody takes it: its terminal
+// may be closed.
+void Tell(const std::string& text) {
+  if (!TakesOutput(STDERR_FILENO, Duration(0))) return;
+  const std::string line = fmt::format("yamanote: {}\n", text);
+  [[maybe_unused]] const ssize_t written =
+      write(STDERR_FILENO, line.data(), line.size());
+}
+
 // Makes room for the connections, as far as the hard limit lets us. A service
 // that can't open a file may not survive it, so clients never get its share.
 void RaiseFileLimit(Config& config, const Served& served) {
-  // Pollers, listeners, the log; connections that are being refused; files.
-  const rlim_t own_files =
-      64 +
-      4 * std::max<rlim_t>(base::AllowedCpus().size(), config.runtime.cores) +
-      kMostRefusing + served.files;
   ServerOptions& options = config.server.options;
+  const rlim_t cores =
+      std::max<rlim_t>(base::AllowedCpus().size(), config.runtime.cores);
+  // A listener and the one that it can spare; a socket for each core.
+  const rlim_t for_address =
+      (options.tcp ? 2 : 0) + (options.udp ? cores : rlim_t{0});
+  // Pollers, the log; addresses; connections that are being refused; files.
+  const rlim_t own_files = 64 + 4 * cores +
+                           options.listen.size() * for_address + kMostRefusing +
+                           served.files;
   rlimit limit{};
   getrlimit(RLIMIT_NOFILE, &limit);
   const rlim_t wanted = options.max_connections + own_files;
@@ -68,11 +82,10 @@ void RaiseFileLimit(Config& config, const Served& served) {
                      possible > 0 ? " or lower max_connections" : ""),
          kUsage);
   }
-  fmt::print(
-      stderr,
-      "yamanote: note: {} connections at most, because {} files may be open; "
-      "`ulimit -n` raises it\n",
-      possible, limit.rlim_cur);
+  Tell(
+      fmt::format("note: {} connections at most, because {} files may be open; "
+                  "`ulimit -n` raises it",
+                  possible, limit.rlim_cur));
   options.max_connections = static_cast<uint32_t>(possible);
 }
 
@@ -99,13 +112,12 @@ void TellOfUnusedSlots(const Config& config, unsigned cores) {
       HasDedicatedDispatcher(scheduling, cores))
     return;
   // Other placements than central refuse them.
-  fmt::print(
-      stderr,
-      "yamanote: note: {}: scheduling.slots = {} has no effect, because no "
-      "core of {} is a dispatcher's; {}\n",
+  Tell(fmt::format(
+      "note: {}: scheduling.slots = {} has no effect, because no core of {} is "
+      "a dispatcher's; {}",
       asked_for->second, scheduling.slots, cores,
       cores > 1 ? "scheduling.dispatcher = \"dedicated\" makes core 0 one"
-                : "name two cores or more");
+                : "name two cores or more"));
 }
 
 // Fills in the parts of ServerOptions that come from other keys.
@@ -136,13 +148,6 @@ std::string Addresses(const Server& server) {
 
 Statistics Read(const Server& server, const Runtime& runtime, Instant started) {
   return {Clock::now() - started, server.stats(), runtime.stats()};
-}
-
-// To standard error. Left out where that would make the caller wait: the thread
-// that waits for signals would be deaf to them.
-void Tell(const std::string& text) {
-  if (TakesOutput(STDERR_FILENO, Duration(0)))
-    fmt::print(stderr, "yamanote: {}\n", text);
 }
 
 // A server goes on if nobody takes what it prints: that is said, once. Returns
@@ -181,6 +186,15 @@ class Serving {
           server_.Stop();
           signals_.Wake();
         }) {}
+
+  // If an exception comes by.
+  ~Serving() {
+    if (!stopper_.joinable()) return;
+    stop_.release();
+    stopper_.join();
+  }
+  Serving(const Serving&) = delete;
+  Serving& operator=(const Serving&) = delete;
 
   void UntilSignalled() {
     for (;;) {
@@ -286,10 +300,10 @@ void Serve(const ServiceInfo& info, const ServeFlags& flags) {
   served->attach(**server);
   TellOfUnusedSlots(*config, (*runtime)->cores());
   if ((*runtime)->mechanism() != Mechanism::kNone && !served->has_probes) {
-    fmt::print(stderr,
-               "yamanote: note: {} was compiled without probes, so slices end "
-               "where it blocks, yields or calls CheckPreempt() only\n",
-               info.name);
+    Tell(
+        fmt::format("note: {} was compiled without probes, so slices end "
+                    "where it blocks, yields or calls CheckPreempt() only",
+                    info.name));
   }
   Serving serving(flags, *config, *served, **server, **runtime, signals);
   // Scripts wait for this line, so it waits for whoever reads it.

@@ -27,11 +27,11 @@ def spin_message(service_ns, sequence=0, request_class=0):
 class Serve:
     """A server process, from its ready line to its end."""
 
-    def __init__(self, *arguments):
+    def __init__(self, *arguments, stderr=None):
         self.errors = tempfile.TemporaryFile(mode="w+")
         self.process = subprocess.Popen(
-            [YAMANOTE, "serve", *arguments], stdout=subprocess.PIPE, stderr=self.errors,
-            text=True)
+            [YAMANOTE, "serve", *arguments], stdout=subprocess.PIPE,
+            stderr=self.errors if stderr is None else stderr, text=True)
         self.ready = self.process.stdout.readline()
         if not self.ready.startswith("ready "):
             self.process.kill()
@@ -209,6 +209,17 @@ class ServeTest(unittest.TestCase):
             self.assertEqual(server.process.wait(timeout=PATIENCE_S), 0)
             # What was printed is whole, and nothing is printed twice.
             self.assertEqual(server.process.stdout.read().count("statistics"), 1)
+
+    # As after its terminal was closed, or the `tee` behind it died.
+    def test_it_ends_cleanly_if_nobody_takes_its_errors(self):
+        reader, writer = os.pipe()
+        os.close(reader)
+        with open("/dev/full", "w") as full, open(writer, "w") as broken:
+            for stderr in (full, broken):
+                with self.subTest(stderr.name), Serve("kv", *LOCAL, stderr=stderr) as server:
+                    status, output = server.end(signal.SIGHUP)
+                    self.assertEqual(status, 0)
+                    self.assertIn("0 requests", output)
 
     def test_statistics_at_an_interval(self):
         with Serve("kv", *LOCAL, "--json", "--stats-interval", "100ms") as server:
