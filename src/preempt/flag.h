@@ -109,6 +109,15 @@ inline void AskOneself(ThreadState& state, uint32_t skips) {
   state.flag.store(1, std::memory_order_relaxed);
 }
 
+// Whether what has `frame` is below the guard, or was called from there. A guard that an
+// exception left behind is lifted. The kernel thread itself.
+inline bool IsGuarded(ThreadState& state, const void* frame) {
+  if (state.guard == 0) return false;
+  if (reinterpret_cast<uintptr_t>(frame) < state.guard) return true;
+  state.guard = 0;
+  return false;
+}
+
 // Lowers the flag; returns what it was raised for. The kernel thread itself.
 inline Request Answer(ThreadState& state) {
   // Acquire: pairs with Ask(). A store and not an exchange, which would wait until

@@ -47,11 +47,14 @@ Range Section() {
 }  // namespace
 
 void InjectProbe(uintptr_t& ip, uintptr_t& sp, const RunningTask& task) {
-  const ThreadState& state = yamanote_preempt_state;
+  ThreadState& state = yamanote_preempt_state;
   if (state.flag.load(std::memory_order_relaxed) == 0 || state.disabled != 0 ||
       (state.guard != 0 && sp < state.guard) || !IsInterruptible(ip))
     return;
   if (task.name == nullptr || sp < task.stack_bottom + kStackNeeded) return;
+  // It is to be answered, whatever others a core that asks itself lets pass. The thread
+  // does not stand in a probe, which has no range.
+  state.skips = 0;
   sp -= kRedZone + sizeof(uintptr_t);
   // NOLINTNEXTLINE(performance-no-int-to-ptr)
   *reinterpret_cast<uintptr_t*>(sp) = ip;

@@ -104,6 +104,27 @@ YAMANOTE_TAKES(pthread_spin_lock, (pthread_spinlock_t * lock), (lock))
 YAMANOTE_TAKES(pthread_spin_trylock, (pthread_spinlock_t * lock), (lock))
 YAMANOTE_GIVES(pthread_spin_unlock, volatile pthread_spinlock_t)
 
+// C's, which libc takes by functions of its own. As in <threads.h>, which says nothing of
+// exceptions; 0 is thrd_success.
+YAMANOTE_TAKES(mtx_lock, (void* lock), (lock))
+YAMANOTE_TAKES(mtx_trylock, (void* lock), (lock))
+YAMANOTE_TAKES(mtx_timedlock, (void* lock, const timespec* until),
+               (lock, until))
+YAMANOTE_GIVES(mtx_unlock, void)
+
+// Recursive by kernel thread, so that the core's next task would get it too.
+extern "C" void flockfile(FILE* file) noexcept {
+  static decltype(&::flockfile) next = nullptr;
+  Next(next, "flockfile")(file);
+  DisableForLock();
+}
+YAMANOTE_TAKES(ftrylockfile, (FILE * file), (file))
+extern "C" void funlockfile(FILE* file) noexcept {
+  static decltype(&::funlockfile) next = nullptr;
+  Next(next, "funlockfile")(file);
+  EnableAfterLock();
+}
+
 // The initialiser runs with the state of `once` taken. It may throw.
 extern "C" int pthread_once(pthread_once_t* once, void (*initialise)()) {
   static decltype(&::pthread_once) next = nullptr;

@@ -2,9 +2,12 @@
 
 #include <dlfcn.h>
 #include <gtest/gtest.h>
+#include <threads.h>
 
 #include <atomic>
 #include <chrono>
+#include <cstdio>
+#include <ctime>
 #include <mutex>
 #include <shared_mutex>
 #include <stdexcept>
@@ -64,6 +67,29 @@ TEST(LocksTest, ARecursiveMutexCountsEachTime) {
   const std::lock_guard a(mutex);
   const std::lock_guard b(mutex);
   EXPECT_EQ(Held(), 2U);
+}
+
+TEST(LocksTest, LocksThatLibcTakesCount) {
+  mtx_t mutex;
+  ASSERT_EQ(mtx_init(&mutex, mtx_timed), thrd_success);
+  ASSERT_EQ(mtx_lock(&mutex), thrd_success);
+  EXPECT_EQ(Held(), 1U);
+  EXPECT_EQ(mtx_trylock(&mutex), thrd_busy);
+  EXPECT_EQ(Held(), 1U);
+  ASSERT_EQ(mtx_unlock(&mutex), thrd_success);
+  EXPECT_EQ(Held(), 0U);
+  const timespec soon{.tv_sec = std::time(nullptr) + 10, .tv_nsec = 0};
+  ASSERT_EQ(mtx_timedlock(&mutex, &soon), thrd_success);
+  EXPECT_EQ(Held(), 1U);
+  ASSERT_EQ(mtx_unlock(&mutex), thrd_success);
+  mtx_destroy(&mutex);
+  flockfile(stdout);
+  EXPECT_EQ(Held(), 1U);
+  ASSERT_EQ(ftrylockfile(stdout), 0);
+  EXPECT_EQ(Held(), 2U);
+  funlockfile(stdout);
+  funlockfile(stdout);
+  EXPECT_EQ(Held(), 0U);
 }
 
 TEST(LocksTest, ALockThatIsNotTakenDoesNotCount) {

@@ -50,9 +50,27 @@ void YieldMeanwhile(void* argument) {
   ++turns.left;
 }
 
-std::unique_ptr<Runtime> Make(Scheduling scheduling, unsigned cores = 2) {
+// One of the turns is played by a task that keeps its own time.
+void PlayChecking(void* argument) {
+  auto& turns = *static_cast<Turns*>(argument);
+  const int seat = turns.seats++;
+  while (!turns.over()) {
+    if (turns.turn % turns.players == seat) ++turns.turn;
+    CheckPreempt();
+  }
+  ++turns.left;
+}
+
+// It has a voluntary point, and then none for long.
+void PlayAfterAVoluntaryPoint(void* argument) {
+  CheckPreempt();
+  Play(argument);
+}
+
+std::unique_ptr<Runtime> Make(Scheduling scheduling, unsigned cores = 2,
+                              SliceRange slice = 5us) {
   scheduling.order = "rr";
-  scheduling.slice = 5us;
+  scheduling.slice = slice;
   return Runtime::Create({.cores = cores,
                           .pin = false,
                           .scheduling = std::move(scheduling),
@@ -108,6 +126,32 @@ TEST(KeepersTest, ASingleCoreAsksItself) {
   const auto runtime = Make({}, 1);
   Turns turns{.players = 2};
   for (int i = 0; i < 2; ++i) Start(&Play, 0, turns);
+  WaitFor(*runtime, turns, 2);
+}
+
+// They begin at 16 us, eight times the least.
+TEST(KeepersTest, ASingleCoreAsksItselfWithAdaptiveSlicesToo) {
+  if (YAMANOTE_UNDER_TSAN) GTEST_SKIP() << "ThreadSanitizer delays signals";
+  const auto runtime = Make({}, 1, kAdaptiveSlice);
+  Turns turns{.players = 2};
+  for (int i = 0; i < 2; ++i) Start(&Play, 0, turns);
+  WaitFor(*runtime, turns, 2);
+}
+
+TEST(KeepersTest, ATaskThatKeepsItsOwnTimeTakesNobodyElsesAway) {
+  if (YAMANOTE_UNDER_TSAN) GTEST_SKIP() << "ThreadSanitizer delays signals";
+  const auto runtime = Make({}, 1);
+  Turns turns{.players = 3};
+  Start(&PlayChecking, 0, turns);
+  for (int i = 0; i < 2; ++i) Start(&Play, 0, turns);
+  WaitFor(*runtime, turns, 3);
+}
+
+TEST(KeepersTest, AVoluntaryPointIsNotTheLastWord) {
+  if (YAMANOTE_UNDER_TSAN) GTEST_SKIP() << "ThreadSanitizer delays signals";
+  const auto runtime = Make({}, 1);
+  Turns turns{.players = 2};
+  for (int i = 0; i < 2; ++i) Start(&PlayAfterAVoluntaryPoint, 0, turns);
   WaitFor(*runtime, turns, 2);
 }
 

@@ -107,6 +107,9 @@ Result<void> Engine::Start() {
   if (auto mapped = stacks_.Take(1, stack, taken); !mapped) return mapped;
   stacks_.Return(stack, taken);
   current_.store(this, std::memory_order_release);
+  static const int at_fork =
+      pthread_atfork(nullptr, nullptr, &Worker::LeaveInChild);
+  YAMANOTE_CHECK(at_fork == 0, "no memory for what fork() has to do");
   preempt::SetHandler(&Worker::AtProbe);
   if (timekeeper_.needed()) {
     preempt::InstallInterrupts(
@@ -186,6 +189,8 @@ UserThread* Engine::NewThread() {
   thread->deadline = kNever;
   thread->last_core = kNoCore;
   thread->attained = Duration::zero();
+  thread->checks_itself = false;
+  thread->skips = 0;
   thread->policy_words = {};
   thread->flow = 0;
   // Nobody else knows the block: ordered by its Enqueue().

@@ -59,13 +59,12 @@ void Worker::StartSlice(Instant now) {
 bool Worker::CheckPreempt() {
   Worker* const worker = This();
   if (worker == nullptr || worker->quantum_ == kNoPreemption ||
-      worker->current_ == nullptr || worker->preempt_->disabled != 0)
+      worker->current_ == nullptr || worker->preempt_->disabled != 0 ||
+      preempt::IsGuarded(*worker->preempt_, __builtin_frame_address(0)))
     return false;
   // A task with voluntary points keeps its own time: its probes need not, which cost
   // kv's gets of 500 keys 40% (2-vCPU AMD VM, 2026-11-26).
-  if (worker->asks_itself_.load(std::memory_order_relaxed) &&
-      !worker->keeps_time_)
-    worker->asks_itself_.store(false, std::memory_order_relaxed);
+  worker->current_->checks_itself = true;
   return CheckSlice(worker, Clock::now());
 }
 
@@ -97,7 +96,7 @@ void Worker::AtProbe() {
   if (worker->IsOver(request)) {
     Bump(worker->preemptions_);
     Preempt(worker);
-  } else if (worker->asks_itself_.load(std::memory_order_relaxed)) {
+  } else if (worker->AsksItself()) {
     AtOwnProbe(worker);
   }
 }
@@ -118,12 +117,15 @@ bool Worker::IsOver(const preempt::Request& request) {
 }
 
 // Nobody keeps time for a core that keeps it for the others, nor where all are busy with
-// long tasks, so a task's probes read the clock: one in skips_. Source: Iyer et al.,
+// long tasks, so a task's probes read the clock: one in its skips. Source: Iyer et al.,
 // "Achieving Microsecond-Scale Tail Latency Efficiently with Approximate Optimal
 // Scheduling" (Concord), SOSP 2023, section 3.3: the dispatcher runs requests that read
 // the time-stamp counter.
 void Worker::AtOwnProbe(Worker* worker) {
   const Instant now = Clock::now();
+  // It began when the task did, about as many probes ago.
+  if (worker->slice_end_ == kSliceNotStarted)
+    worker->StartSlice(now - worker->OwnInterval());
   if (worker->keeps_time_) {
     worker->engine_.timekeeper().Keep(now);
   } else if (!worker->StillAsksItself(now)) {
@@ -133,9 +135,6 @@ void Worker::AtOwnProbe(Worker* worker) {
   worker->AdaptSkips(now);
   const uint64_t entries = worker->own_reschedules_ -
                            worker->passes_.load(std::memory_order_relaxed);
-  // It began when the task did, about as many probes ago.
-  if (worker->slice_end_ == kSliceNotStarted)
-    worker->StartSlice(now - worker->OwnInterval());
   if (!CheckSlice(worker, now)) {
     worker->AskItself();
     return;
@@ -160,15 +159,16 @@ bool Worker::StillAsksItself(Instant now) {
 
 // By how long it took from the last probe that was asked to this one.
 void Worker::AdaptSkips(Instant now) {
+  uint32_t& skips = current_->skips;
   if (asked_itself_ != Instant{}) {
     const Duration elapsed = now - asked_itself_;
     const Duration interval = OwnInterval();
     if (elapsed > 4 * interval) {
-      skips_ = 0;
+      skips = 0;
     } else if (elapsed > interval) {
-      skips_ /= 2;
+      skips /= 2;
     } else if (elapsed < interval / 2) {
-      skips_ = std::min(2 * skips_ + 1, kMostSkips);
+      skips = std::min(2 * skips + 1, kMostSkips);
     }
   }
   asked_itself_ = now;
@@ -192,15 +192,21 @@ void Worker::AtTick() {
   preempt::Timekeeper& timekeeper = worker->engine_.timekeeper();
   const Instant now = Clock::now();
   // Nobody has looked for longer than a slice, nor has this core made a pass: it has run
-  // a task for so long, one without voluntary points. Its probes find out whether that
-  // pays.
-  if (worker->current_ != nullptr && worker->slice_end_ == kSliceNotStarted &&
-      worker->quantum_ != kNoPreemption &&
-      !worker->asks_itself_.load(std::memory_order_relaxed) &&
-      !timekeeper.HasLooked(now - worker->quantum_)) {
-    worker->asks_until_.store(now + 2 * worker->quantum_,
+  // a task for so long, one without voluntary points, or that has left them behind. Its
+  // probes find out whether that pays, until its slice can have ended, which may be a
+  // longer one than the least.
+  UserThread* const thread = worker->current_;
+  const Duration slice = worker->OwnInterval() * kReadsPerSlice;
+  if (thread != nullptr && worker->quantum_ != kNoPreemption &&
+      (worker->slice_end_ == kSliceNotStarted ||
+       now - slice > worker->slice_end_) &&
+      !worker->AsksItself() && !timekeeper.HasLooked(now - slice)) {
+    worker->asks_until_.store(now + kSlicesToFindOut * slice,
                               std::memory_order_relaxed);
     worker->asks_itself_.store(true, std::memory_order_relaxed);
+    thread->checks_itself = false;
+    // Not 0: the probe that was interrupted may be about to count one.
+    thread->skips = std::max(thread->skips, uint32_t{1});
     worker->AskItself();
   }
   timekeeper.Keep(now);

@@ -43,7 +43,7 @@ namespace yamanote::worker {
   // on a 4-vCPU Intel VM, 2026-11-21), and who checks does so every
   // microsecond.
   slice_end_ = kSliceNotStarted;
-  if (asks_itself_.load(std::memory_order_relaxed)) [[unlikely]] {
+  if (AsksItself()) [[unlikely]] {
     asked_itself_ = Instant{};
     AskItself();
   }

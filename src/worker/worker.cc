@@ -152,6 +152,9 @@ void Worker::StackMain(void* argument) {
   // Still a thread like any other: what it destroys may block.
   if (thread.task_locals != nullptr) DestroyTaskLocals(thread.task_locals);
   Worker* const worker = This();
+  YAMANOTE_CHECK(worker != nullptr,
+                 "a child that a task forked ends by exec or _exit, not by "
+                 "returning from the task");
   worker->Stopping(thread, Stop::kFinished);
   if (worker->adaptive_ != nullptr)
     worker->adaptive_->Record(worker->core_, thread.attained);
@@ -393,6 +396,13 @@ UserThread* Worker::Idle() {
   }
   parking.EndSpinWithWork(core_);
   return nullptr;
+}
+
+void Worker::LeaveInChild() {
+  yamanote_worker = nullptr;
+  preempt::ThreadState& state = preempt::OwnState();
+  state.skips = 0;
+  state.flag.store(0, std::memory_order_relaxed);
 }
 
 void Worker::Loop() {

@@ -79,6 +79,9 @@ class alignas(base::kNoSharing) Worker {
   static void Block(Worker* worker);
   // Yields if the slice is over and something waits; returns whether it did.
   static bool CheckPreempt();
+  // After fork() in a task: the child's only thread is the task, on no worker, so that it
+  // runs none of the parent's other tasks.
+  static void LeaveInChild();
   // What probes call (preempt/probe.h): gives way if that is still wanted.
   static void AtProbe();
   // What handlers call (preempt/interrupt.h), on whichever thread, anywhere.
@@ -135,6 +138,7 @@ class alignas(base::kNoSharing) Worker {
   // probes pass at most, and goes on so long after the last slice that ended.
   static constexpr int kReadsPerSlice = 10;
   static constexpr uint32_t kMostSkips = 64;
+  static constexpr int kSlicesToFindOut = 8;
   // So many times in a row another one had looked just before: it keeps time for us.
   static constexpr int kKeptForUs = 8;
   static constexpr Duration kAsksItselfFor = std::chrono::milliseconds(100);
@@ -189,8 +193,12 @@ class alignas(base::kNoSharing) Worker {
     last_pass_ = Instant{};
     stops_until_look_ = 1;
   }
-  // Of a core that asks itself: the task's next probe but skips_ is asked.
-  void AskItself() { preempt::AskOneself(*preempt_, skips_); }
+  // Of a core that asks itself: one of the current task's next probes is asked.
+  void AskItself() { preempt::AskOneself(*preempt_, current_->skips); }
+  bool AsksItself() const {
+    return asks_itself_.load(std::memory_order_relaxed) &&
+           (keeps_time_ || !current_->checks_itself);
+  }
   bool IsOver(const preempt::Request& request);
   static void AtOwnProbe(Worker* worker);
   bool StillAsksItself(Instant now);
@@ -253,9 +261,8 @@ class alignas(base::kNoSharing) Worker {
   Instant slice_end_ = kNever;
   Instant run_start_{};  // Of the current task, or of the switch to it.
   // If it asks itself: until when, if nothing happens (within this thread: relaxed);
-  // how many probes to let pass; when one was asked last in this turn of the task.
+  // when a probe was asked last in this turn of the task.
   std::atomic<Instant> asks_until_{Instant{}};
-  uint32_t skips_ = 0;
   Instant asked_itself_{};
   int kept_for_us_ = 0;
   Context base_;
