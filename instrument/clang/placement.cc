@@ -37,12 +37,12 @@ const llvm::CallBase* AsCall(const llvm::Instruction& instruction) {
   return isa<llvm::IntrinsicInst>(call) ? nullptr : call;
 }
 
-// libc's and libstdc++'s functions that return a thread-local's address, and
-// which compilers may take for constants.
+// libc's and libstdc++'s functions that return a thread-local's address, or which
+// kernel thread this is, and which compilers may take for constants.
 bool ReturnsThreadLocal(llvm::StringRef name) {
   static const llvm::StringSet<> kNames = {
-      "__errno_location", "__h_errno_location", "__tls_get_addr",
-      "__cxa_get_globals", "__cxa_get_globals_fast"};
+      "__errno_location",  "__h_errno_location",     "__tls_get_addr",
+      "__cxa_get_globals", "__cxa_get_globals_fast", "pthread_self"};
   return kNames.count(name) != 0;
 }
 

@@ -62,8 +62,9 @@ bool GivesThreadLocal(tree callee) {
   if (callee == NULL_TREE) return false;
   const std::string_view name = AssemblerName(callee);
   return name == "__errno_location" || name == "__h_errno_location" ||
-         name == "__tls_get_addr" || name.starts_with("_ZTW") ||
-         name.starts_with("_ZTH") || name.starts_with("__emutls");
+         name == "__tls_get_addr" || name == "pthread_self" ||
+         name.starts_with("_ZTW") || name.starts_with("_ZTH") ||
+         name.starts_with("__emutls");
 }
 
 bool IsLeafCall(const Unit& unit, tree callee) {
@@ -75,7 +76,7 @@ bool IsLeafCall(const Unit& unit, tree callee) {
   }
   const std::string_view name = AssemblerName(callee);
   if (name == "__errno_location" || name == "__h_errno_location" ||
-      name == "__tls_get_addr") {
+      name == "__tls_get_addr" || name == "pthread_self") {
     return true;
   }
   const auto known = unit.functions.find(DECL_UID(callee));

@@ -145,6 +145,12 @@ uint64_t guards_elsewhere() { return outside(variable_elsewhere) + 1; }
 // EXPECT: guards_errno: guarded (thread_local of a library)
 uint64_t guards_errno(uint64_t n) { return outside(n) + (errno == 0 ? 1 : 0); }
 
+// libstdc++'s std::stop_source keeps a lock of its own by it.
+// EXPECT: guards_self: guarded (thread_local of a library)
+uint64_t guards_self(uint64_t n) {
+  return outside(n) + (pthread_self() == 0 ? 1 : 0);
+}
+
 // EXPECT: annotated: guarded (annotated)
 [[clang::annotate("yamanote_no_preempt")]] uint64_t annotated(uint64_t n) {
   return outside(n) + 1;

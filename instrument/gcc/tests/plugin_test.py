@@ -438,7 +438,9 @@ class Code(unittest.TestCase):
                        "static int v; void g(); extern \"C\" "
                        "__attribute__((yamanote_no_preempt)) int f(int n) {",
                        "#include <cerrno>\n#define v errno\nvoid g(); "
-                       'extern "C" int f(int n) {'):
+                       'extern "C" int f(int n) {',
+                       "#include <pthread.h>\nvoid g(); "
+                       'extern "C" long f(int n) { long v = pthread_self();'):
             body = self.body(marked + "if (n < 0) return 1; do { g(); ++v; } "
                              "while (--n); return v; }")
             self.assertNotIn("yamanote_preempt_flag", body)
