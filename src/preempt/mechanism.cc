@@ -10,6 +10,7 @@
 #include <algorithm>
 #include <array>
 #include <atomic>
+#include <system_error>
 #include <thread>
 
 #include "base/cpu.h"
@@ -132,18 +133,21 @@ Duration MeasureSignal() {
   if (cpus.size() > 1) {
     const int here = sched_getcpu();
     const int there = cpus[0] == here ? cpus[1] : cpus[0];
-    other = std::thread([&, there] {
-      cpu_set_t set;
-      CPU_ZERO(&set);
-      CPU_SET(there, &set);
-      sched_setaffinity(0, sizeof(set), &set);
-      target = static_cast<pid_t>(syscall(SYS_gettid));
-      while (!stop) base::Pause();
-    });
-    while (target == 0) sched_yield();
-  } else {
-    target = static_cast<pid_t>(syscall(SYS_gettid));
+    try {
+      other = std::thread([&, there] {
+        cpu_set_t set;
+        CPU_ZERO(&set);
+        CPU_SET(there, &set);
+        sched_setaffinity(0, sizeof(set), &set);
+        target = static_cast<pid_t>(syscall(SYS_gettid));
+        while (!stop) base::Pause();
+      });
+      while (target == 0) sched_yield();
+    } catch (const std::system_error&) {
+      // No thread to be had: what it costs on this core is better than nothing.
+    }
   }
+  if (!other.joinable()) target = static_cast<pid_t>(syscall(SYS_gettid));
 
   std::array<int64_t, kRounds> times{};
   for (int64_t& time : times) {

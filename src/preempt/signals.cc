@@ -138,15 +138,33 @@ extern "C" int sigaction(int number, const struct sigaction* action,
   return 0;
 }
 
-// BSD's meaning, as glibc's: it stays installed and restarts system calls.
-extern "C" PlainHandler signal(int number, PlainHandler handler) noexcept {
+namespace {
+
+PlainHandler Install(int number, PlainHandler handler, int flags) {
   struct sigaction action{};
   struct sigaction old{};
   action.sa_handler = handler;
-  action.sa_flags = SA_RESTART;
+  action.sa_flags = flags;
   sigemptyset(&action.sa_mask);
   if (sigaction(number, &action, &old) != 0) return SIG_ERR;
   return old.sa_handler;
+}
+
+}  // namespace
+
+// BSD's meaning, as glibc's: it stays installed and restarts system calls.
+extern "C" PlainHandler signal(int number, PlainHandler handler) noexcept {
+  return Install(number, handler, SA_RESTART);
+}
+
+// System V's, which <signal.h> calls signal() for strict ISO C: once, and not blocked.
+// NOLINTNEXTLINE(bugprone-reserved-identifier)
+extern "C" PlainHandler __sysv_signal(int number,
+                                      PlainHandler handler) noexcept {
+  return Install(number, handler, static_cast<int>(SA_RESETHAND) | SA_NODEFER);
+}
+extern "C" PlainHandler sysv_signal(int number, PlainHandler handler) noexcept {
+  return __sysv_signal(number, handler);
 }
 
 #endif  // YAMANOTE_UNDER_TSAN

@@ -63,6 +63,18 @@ TEST_F(SignalsTest, AHandlerIsNotInterrupted) {
   EXPECT_EQ(g_hits, 1);
 }
 
+// What signal() is in strict ISO C.
+TEST_F(SignalsTest, AHandlerOfSystemVsIsNotInterruptedEither) {
+  ::sysv_signal(SIGUSR1, &OnSignal);
+  Ask(OwnState(), {});
+  raise(SIGUSR1);
+  EXPECT_EQ(g_calls, 1);
+  EXPECT_EQ(g_hits, 0);
+  struct sigaction seen{};
+  ASSERT_EQ(::sigaction(SIGUSR1, nullptr, &seen), 0);
+  EXPECT_EQ(seen.sa_handler, SIG_DFL);  // Once.
+}
+
 TEST_F(SignalsTest, AHandlerWithInformationGetsIt) {
   struct sigaction action{};
   action.sa_sigaction = &OnSignalInfo;

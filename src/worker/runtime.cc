@@ -388,6 +388,14 @@ constexpr size_t kPage = 4096;
 std::atomic<Runtime*> g_runtime{nullptr};
 std::atomic<bool> g_taken{false};
 
+// Lets another one begin, unless this one came to be.
+struct Claim {
+  bool kept = false;
+  ~Claim() {
+    if (!kept) g_taken.store(false);
+  }
+};
+
 }  // namespace
 
 Result<std::unique_ptr<Runtime>> Runtime::Create(RuntimeOptions options) {
@@ -403,22 +411,20 @@ Result<std::unique_ptr<Runtime>> Runtime::Create(RuntimeOptions options) {
     return MakeError(ErrorCode::kUnavailable,
                      "this process has a Runtime already; destroy it first");
   }
+  Claim claim;
   const Result<Mechanism> mechanism = preempt::Choose(options.preemption);
-  if (!mechanism) {
-    g_taken.store(false);
-    return tl::unexpected(mechanism.error());
-  }
+  if (!mechanism) return tl::unexpected(mechanism.error());
   options.preemption = *mechanism;
   options.cores = cores;
   options.stack_bytes = (options.stack_bytes + kPage - 1) / kPage * kPage;
   auto impl = std::make_unique<Impl>(std::move(options), std::move(*cpus));
   if (auto started = impl->Start(); !started) {
     impl.reset();
-    g_taken.store(false);
     return tl::unexpected(started.error());
   }
   std::unique_ptr<Runtime> runtime(new Runtime(std::move(impl)));
   g_runtime.store(runtime.get(), std::memory_order_release);
+  claim.kept = true;
   return runtime;
 }
 
