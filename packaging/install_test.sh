@@ -87,6 +87,28 @@ for folder in "$plugins"/*; do
   fi
 done
 
+echo "== the example, with CMake and with make"
+example=$source/../../examples/primes
+cmake -S "$example" -B "$work/example" -DCMAKE_PREFIX_PATH="$prefix" \
+  -DCMAKE_CXX_COMPILER="$cxx" >"$work/cmake.log" || { cat "$work/cmake.log"; exit 1; }
+cmake --build "$work/example"
+cp -r "$example" "$work/primes"
+make -C "$work/primes" CXX="$cxx" PACKAGE="yamanote-preemptible-${own%%.*}"
+for program in "$work/example/primes" "$work/primes/primes"; do
+  coproc SERVER { exec "$program" 127.0.0.1:0; }
+  server=$SERVER_PID
+  read -r -t 20 -u "${SERVER[0]}" _ address
+  exec 3<>"/dev/tcp/127.0.0.1/${address##*:}"
+  printf '1000\nnone\n' >&3
+  read -r -t 20 -u 3 primes
+  read -r -t 20 -u 3 refusal
+  exec 3>&-
+  kill -TERM "$server"
+  wait "$server" || { echo "the example ended with $?"; exit 1; }
+  [ "$primes" = 168 ] || { echo "168 primes are below 1000, not '$primes'"; exit 1; }
+  [[ $refusal = error:* ]] || { echo "'none' was answered with '$refusal'"; exit 1; }
+done
+
 echo "== probes: what cannot work"
 # refused TEXT - configuring again fails, and says so.
 refused() {

@@ -83,8 +83,9 @@ class Policy {
     return PickNext(thief, now);
   }
 
-  // Returns how long `task` may run before it is preempted. Called when the
-  // task is put on a core. Default: it runs until it stops by itself.
+  // Returns how long `task` may run before it is preempted. Called when its time is
+  // looked at while it runs, or where it is handed to a core: perhaps several times,
+  // perhaps never. Where slices adapt the longer of the two holds. Default: it runs until it stops by itself.
   virtual Duration Slice(const Task& /*task*/) const { return kNoPreemption; }
 
   // Reports that `task` left `core` after running for `ran`. Called before the

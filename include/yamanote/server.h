@@ -7,7 +7,8 @@
 //   auto server = yamanote::Server::Start(
 //       {.listen = {*yamanote::SocketAddress::Parse("127.0.0.1:7777")}}, lines, echo);
 //   if (!server) return tl::unexpected(server.error());
-//   WaitForSignal();  // The workers serve meanwhile.
+//   int signal = 0;    // The workers serve meanwhile. SIGTERM and SIGINT were blocked
+//   sigwait(&signals, &signal);  // before the runtime was made (examples/primes).
 //   (*server)->Stop();
 //
 // How requests are ordered and where they run is the runtime's scheduling

@@ -201,7 +201,8 @@ class JThread {
 // preemption point for long computations. Costs a clock read where slices are
 // configured, a few nanoseconds elsewhere. No effect on a plain kernel thread.
 // Returns whether it gave way; not within a NoPreempt, nor while the caller holds a lock
-// of the process (docs/preemption-safety.md).
+// of the process (docs/preemption-safety.md). Code with probes has no use for it: a task
+// that calls it keeps its own time, see docs/probes.md.
 bool CheckPreempt();
 
 namespace this_thread {

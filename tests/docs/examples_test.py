@@ -49,7 +49,7 @@ CONTEXT = {
     "result.h": ("using namespace yamanote;\n", "SocketAddress address"),
     "runtime.h": ("", ""),
     "semaphore.h": (WORK, ""),
-    "server.h": ("void WaitForSignal();\n", ""),  # And service.h's example.
+    "server.h": ("#include <csignal>\n", "const sigset_t& signals"),  # And service.h's example.
     "service.h": ("", None),
     "shared_mutex.h": ("void Read();\nvoid Write();\n", ""),
     "socket.h": ("using namespace yamanote;\nusing namespace std::literals;\n",
