@@ -3,7 +3,8 @@
 // A service is served under any scheduler. The protocol says where a request
 // ends and which class it is of; the dispatcher orders requests; a worker calls
 // Handle() on a user thread of its own, so a handler may block, take Yamanote's
-// mutexes, and call CheckPreempt() in long loops.
+// mutexes, and call CheckPreempt() in long loops (not needed where it has probes:
+// yamanote/thread.h).
 //
 //   class Echo final : public yamanote::Service {
 //     void Handle(const yamanote::Request& request, yamanote::Reply& reply) override {

@@ -202,6 +202,9 @@ class JThread {
 // configured, a few nanoseconds elsewhere. No effect on a plain kernel thread.
 // Returns whether it gave way; not within a NoPreempt, nor while the caller holds a lock
 // of the process (docs/preemption-safety.md).
+// In code with probes leave it out, or call it more often than a slice: a task that calls it
+// is taken to keep its own time. Where no core polls, its probes then no longer read the
+// clock, and it gives way at its next call or at the kernel's tick (4 to 8 ms).
 bool CheckPreempt();
 
 namespace this_thread {
