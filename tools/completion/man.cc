@@ -73,7 +73,7 @@ std::string ManPage(const CommandNode& root, const std::string& version) {
       "0: it worked. 1: it failed. "
       "2: the command line or the configuration is wrong.\n"
       ".SH SIGNALS\n"
-      "\\fByamanote serve\\fR ends cleanly on SIGINT and SIGTERM: "
+      "\\fByamanote serve\\fR ends cleanly on SIGINT, SIGTERM and SIGHUP: "
       "requests in flight are answered. A second signal ends it at once. "
       "SIGUSR1 prints statistics.\n"
       ".SH \"SEE ALSO\"\n"
