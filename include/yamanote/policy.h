@@ -83,8 +83,10 @@ class Policy {
     return PickNext(thief, now);
   }
 
-  // Returns how long `task` may run before it is preempted. Called when the
-  // task is put on a core. Default: it runs until it stops by itself.
+  // Returns how long `task`, which runs, may run before it is preempted. Under most
+  // placements it is asked late: when somebody first looks whether the slice is over, so
+  // several times in a stint, or never. At least PolicyInfo::least_slice. Under adaptive
+  // slices the longer of the two holds. Default: it runs until it stops by itself.
   virtual Duration Slice(const Task& /*task*/) const { return kNoPreemption; }
 
   // Reports that `task` left `core` after running for `ran`. Called before the
