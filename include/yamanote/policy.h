@@ -85,8 +85,8 @@ class Policy {
 
   // Returns how long `task`, which runs, may run before it is preempted. Under most
   // placements it is asked late: when somebody first looks whether the slice is over, so
-  // several times in a stint, or never. At least PolicyInfo::least_slice. Under adaptive
-  // slices the longer of the two holds. Default: it runs until it stops by itself.
+  // several times in a stint, or never. Under adaptive slices the longer of the two holds.
+  // Default: it runs until it stops by itself.
   virtual Duration Slice(const Task& /*task*/) const { return kNoPreemption; }
 
   // Reports that `task` left `core` after running for `ran`. Called before the
@@ -111,8 +111,9 @@ struct PolicyInfo {
   // True: OnStop() does something, so the engine must call it.
   bool observes_stops = false;
   std::unique_ptr<Policy> (*make)(const PolicyOptions&) = nullptr;
-  // The least that Slice() returns of a policy so made, if slices differ: whoever
-  // keeps time looks that early. nullptr: PolicyOptions::slice, 20 us without.
+  // The least that Slice() returns of a policy so made, or is worth a look, if slices
+  // differ: whoever keeps time looks that early, so a shorter slice ends late. nullptr:
+  // PolicyOptions::slice, 20 us without; Slice() is never less then.
   Duration (*least_slice)(const PolicyOptions&) = nullptr;
 };
 
