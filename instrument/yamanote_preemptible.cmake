@@ -16,6 +16,11 @@ function(yamanote_find_plugin out)
   if(NOT YAMANOTE_PROBES_BUILDER)
     string(APPEND remedy ", and install it to the same prefix")
   endif()
+  if(CMAKE_CXX_COMPILER_ID STREQUAL "Clang")
+    string(REGEX MATCH "^[0-9]+" major "${CMAKE_CXX_COMPILER_VERSION}")
+    string(APPEND remedy " (clang's plug-in needs LLVM's headers: "
+                         "apt-get install llvm-${major}-dev)")
+  endif()
   if(NOT YAMANOTE_PROBES_PLUGINS)
     message(FATAL_ERROR "yamanote_preemptible: no plug-in that inserts probes was built or "
                         "installed with Yamanote; ${remedy}")

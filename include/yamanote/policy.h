@@ -110,8 +110,9 @@ struct PolicyInfo {
   // True: OnStop() does something, so the engine must call it.
   bool observes_stops = false;
   std::unique_ptr<Policy> (*make)(const PolicyOptions&) = nullptr;
-  // The least that Slice() returns of a policy so made, if slices differ: whoever
-  // keeps time looks that early. nullptr: PolicyOptions::slice, 20 us without.
+  // The least that Slice() returns of a policy so made, or is worth a look, if slices
+  // differ: whoever keeps time looks that early, so a shorter slice ends late. nullptr:
+  // PolicyOptions::slice, 20 us without; Slice() is never less then.
   Duration (*least_slice)(const PolicyOptions&) = nullptr;
 };
 

@@ -20,6 +20,7 @@
 #include <gtest/gtest.h>
 
 #include <algorithm>
+#include <chrono>
 #include <cstdlib>
 #include <memory>
 #include <new>
@@ -120,6 +121,12 @@ class Machine {
     classes_ = std::max<size_t>(classes, 1);
     if (random_() % 2 == 0) options.slice = Duration(1 + random_() % 50'000);
     has_slice_ = options.slice != kNoPreemption;
+    // As dispatch::Placement::Quantum(). One that the policy gives need not be strict:
+    // eevdf's remainders of a request may be shorter than is worth a look.
+    if (info.least_slice == nullptr) {
+      least_slice_ =
+          has_slice_ ? options.slice : Duration(std::chrono::microseconds(20));
+    }
     if (random_() % 2 == 0) options.rejoin = Rejoin::kHead;
     for (auto& policy : policies_) policy = info.make(options);
     // Room in advance: what the machine itself allocates must not be counted.
@@ -243,6 +250,8 @@ class Machine {
       Duration slice{0};
       Counted([&] { slice = policies_[domain]->Slice(*task); });
       EXPECT_GT(slice, Duration::zero()) << "Slice() must be positive";
+      EXPECT_GE(slice, least_slice_)
+          << "whoever keeps time would look too late: give least_slice";
       if (!has_slice_ && !info_.sets_slices) {
         EXPECT_EQ(slice, kNoPreemption)
             << "none is configured: declare sets_slices";
@@ -297,6 +306,7 @@ class Machine {
   std::unique_ptr<Policy> policies_[2];
   size_t classes_ = 1;
   bool has_slice_ = false;
+  Duration least_slice_{0};  // What Slice() must not be below.
 
   Instant now_{1ms};
   uint64_t last_id_ = 0;
