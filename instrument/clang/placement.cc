@@ -129,7 +129,10 @@ uint64_t Cost(const llvm::Loop& loop, const llvm::LoopInfo& loops,
   for (const llvm::BasicBlock* block : loop.blocks()) {
     if (loops.getLoopFor(block) != &loop) continue;
     for (const llvm::Instruction& instruction : *block) {
-      if (AsCall(instruction) != nullptr) return UINT64_MAX;
+      if (AsCall(instruction) != nullptr ||
+          isa<llvm::AnyMemIntrinsic>(instruction)) {
+        return UINT64_MAX;
+      }
       if (!instruction.isDebugOrPseudoInst()) ++round;
     }
   }

@@ -308,9 +308,21 @@ struct ProbePass : llvm::PassInfoMixin<ProbePass> {
     llvm::FunctionAnalysisManager& manager =
         analyses.getResult<llvm::FunctionAnalysisManagerModuleProxy>(module)
             .getManager();
-    // All decisions come before the first change: a probe makes no call, but
-    // assembly that uses %fs.
     Placer placer(module);
+    // First: it moves what Note() looks at.
+    for (llvm::Function& function : module) {
+      if (!Placer::IsSkipped(function) &&
+          placer.WhyGuarded(function) == nullptr &&
+          PeelLoops(function,
+                    manager.getResult<llvm::DominatorTreeAnalysis>(function),
+                    manager.getResult<llvm::LoopAnalysis>(function),
+                    manager.getResult<llvm::ScalarEvolutionAnalysis>(function),
+                    manager.getResult<llvm::AssumptionAnalysis>(function))) {
+        manager.invalidate(function, llvm::PreservedAnalyses::none());
+      }
+    }
+    // All other decisions come before the first change: a probe makes no call, but
+    // assembly that uses %fs.
     for (llvm::Function& function : module) {
       if (Placer::IsSkipped(function)) continue;
       placer.Note(function,
@@ -322,14 +334,6 @@ struct ProbePass : llvm::PassInfoMixin<ProbePass> {
     bool changed = false;
     for (llvm::Function& function : module) {
       if (Placer::IsSkipped(function)) continue;
-      if (placer.WhyGuarded(function) == nullptr &&
-          PeelLoops(function,
-                    manager.getResult<llvm::DominatorTreeAnalysis>(function),
-                    manager.getResult<llvm::LoopAnalysis>(function),
-                    manager.getResult<llvm::ScalarEvolutionAnalysis>(function),
-                    manager.getResult<llvm::AssumptionAnalysis>(function))) {
-        manager.invalidate(function, llvm::PreservedAnalyses::none());
-      }
       const Placement placement = placer.Place(
           function, manager.getResult<llvm::DominatorTreeAnalysis>(function),
           manager.getResult<llvm::LoopAnalysis>(function),

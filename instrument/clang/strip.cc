@@ -126,9 +126,18 @@ llvm::Instruction* Cut(const Strip& strip) {
   }
   llvm::Value* distance = strip.step > 0 ? builder.CreateSub(to, from)
                                          : builder.CreateSub(from, to);
-  llvm::Value* is_far = builder.CreateICmpUGT(
-      distance,
-      llvm::ConstantInt::getSigned(distance->getType(), std::llabs(length)));
+  // A distance of 0 is once round all numbers, and one that is no multiple of the step
+  // is met after that, if ever.
+  llvm::Type* word = distance->getType();
+  llvm::Value* is_far = builder.CreateICmpUGE(
+      builder.CreateSub(distance, llvm::ConstantInt::get(word, 1)),
+      llvm::ConstantInt::getSigned(word, std::llabs(length)));
+  if (std::llabs(strip.step) != 1) {
+    llvm::Value* beside = builder.CreateURem(
+        distance, llvm::ConstantInt::getSigned(word, std::llabs(strip.step)));
+    is_far = builder.CreateOr(
+        is_far, builder.CreateICmpNE(beside, llvm::ConstantInt::get(word, 0)));
+  }
   llvm::Value* limit = builder.CreateSelect(is_far, end, strip.bound);
   builder.CreateBr(strip.body);
 

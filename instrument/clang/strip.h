@@ -8,7 +8,7 @@
 // becomes
 //
 //   do {
-//     limit = |bound - i| > |step| * rounds ? i + step * rounds : bound;
+//     limit = bound is `rounds` or fewer steps away ? bound : i + step * rounds;
 //     do { body } while ((i += step) != limit);
 //     probe
 //   } while (i != bound);

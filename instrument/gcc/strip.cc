@@ -63,7 +63,10 @@ class Cutter {
   //             ^----- again_ <------'
   void MakeBlocks() {
     class loop* loop = strip_.loop;
+    // A preheader that is made now takes the header's old PHIs; new ones have the names.
+    tree counter = gimple_phi_result(strip_.counter);
     edge entry = Entry(loop);
+    strip_.counter = as_a<gphi*>(SSA_NAME_DEF_STMT(counter));
     entries_ = entry->count();
     rounds_run_ = loop->header->count;
     leaving_ = strip_.leave->count();
