@@ -65,6 +65,7 @@ bool Worker::CheckPreempt() {
   // A task with voluntary points keeps its own time: its probes need not, which cost
   // kv's gets of 500 keys 40% (2-vCPU AMD VM, 2026-11-26).
   worker->current_->checks_itself = true;
+  worker->tick_asks_.store(false, std::memory_order_relaxed);
   return CheckSlice(worker, Clock::now());
 }
 
@@ -195,7 +196,7 @@ void Worker::AtTick() {
   // a task for so long, one without voluntary points, or that has left them behind. Its
   // probes find out whether that pays, until its slice can have ended, which may be a
   // longer one than the least.
-  UserThread* const thread = worker->current_;
+  const UserThread* const thread = worker->current_;
   const Duration slice = worker->OwnInterval() * kReadsPerSlice;
   if (thread != nullptr && worker->quantum_ != kNoPreemption &&
       (worker->slice_end_ == kSliceNotStarted ||
@@ -204,10 +205,10 @@ void Worker::AtTick() {
     worker->asks_until_.store(now + kSlicesToFindOut * slice,
                               std::memory_order_relaxed);
     worker->asks_itself_.store(true, std::memory_order_relaxed);
-    thread->checks_itself = false;
+    worker->tick_asks_.store(true, std::memory_order_relaxed);
     // Not 0: the probe that was interrupted may be about to count one.
-    thread->skips = std::max(thread->skips, uint32_t{1});
-    worker->AskItself();
+    preempt::AskOneself(*worker->preempt_,
+                        std::max(thread->skips, uint32_t{1}));
   }
   timekeeper.Keep(now);
   // All others sleep: one of them keeps time from now on.

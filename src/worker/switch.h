@@ -43,6 +43,7 @@ namespace yamanote::worker {
   // on a 4-vCPU Intel VM, 2026-11-21), and who checks does so every
   // microsecond.
   slice_end_ = kSliceNotStarted;
+  tick_asks_.store(false, std::memory_order_relaxed);
   if (AsksItself()) [[unlikely]] {
     asked_itself_ = Instant{};
     AskItself();

@@ -160,6 +160,8 @@ void Worker::StackMain(void* argument) {
     worker->adaptive_->Record(worker->core_, thread.attained);
   thread.stack = nullptr;
   worker->TakeCarried();  // E.g. a guard that an exception left behind.
+  // A tick that comes from here on would write to a thread that is another's by then.
+  worker->current_ = nullptr;
   worker->engine_.Complete(thread);
   UserThread* const next = worker->PickSuccessor();
   if (next != nullptr && next->stack == nullptr) {

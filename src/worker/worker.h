@@ -197,7 +197,8 @@ class alignas(base::kNoSharing) Worker {
   void AskItself() { preempt::AskOneself(*preempt_, current_->skips); }
   bool AsksItself() const {
     return asks_itself_.load(std::memory_order_relaxed) &&
-           (keeps_time_ || !current_->checks_itself);
+           (keeps_time_ || !current_->checks_itself ||
+            tick_asks_.load(std::memory_order_relaxed));
   }
   bool IsOver(const preempt::Request& request);
   static void AtOwnProbe(Worker* worker);
@@ -251,6 +252,9 @@ class alignas(base::kNoSharing) Worker {
   // This core's tasks are asked at their probes, for nobody else keeps time, or may not
   // for this core. The kernel's tick sets it, within this thread: relaxed.
   std::atomic<bool> asks_itself_;
+  // The tick found this turn of a task that checks itself too long. As asks_itself_: the
+  // tick may come when the task is another's to write to.
+  std::atomic<bool> tick_asks_{false};
   // What reschedules_ is. Whoever keeps time reads that one all the time, and may take
   // its line away by that (AMD): waiting for it was a sixth of a preemption's samples.
   uint64_t own_reschedules_ = 0;
