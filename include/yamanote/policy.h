@@ -85,7 +85,8 @@ class Policy {
 
   // Returns how long `task` may run before it is preempted. Called when its time is
   // looked at while it runs, or where it is handed to a core: perhaps several times,
-  // perhaps never. Where slices adapt the longer of the two holds. Default: it runs until it stops by itself.
+  // perhaps never. Where slices adapt the longer of the two holds. Default: it runs
+  // until it stops by itself.
   virtual Duration Slice(const Task& /*task*/) const { return kNoPreemption; }
 
   // Reports that `task` left `core` after running for `ran`. Called before the

@@ -61,8 +61,7 @@ struct SliceRange {
                                    const SliceRange&) = default;
 };
 
-// As short as a task's switches allow, to as long as the longest task that others can
-// wait for without a client's noticing.
+// Where it was measured (docs/adr/0024-the-default-adapts.md).
 inline constexpr SliceRange kAdaptiveSlice{std::chrono::microseconds(2),
                                            std::chrono::microseconds(100)};
 

@@ -89,7 +89,7 @@ std::vector<PresetInfo> MakePresets() {
       // The least-loaded core is the best guess when a task comes, stealing mends
       // it when it was wrong, and a slice bounds what a long task does to the
       // short ones behind it; how long it should be depends on the tasks. ADR 0014
-      // has what is measured.
+      // and 0024 have what is measured.
       {"yamanote",
        "least-loaded core, idle cores steal, slices adapt: 2us to 100us "
        "(the default)",

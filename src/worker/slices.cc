@@ -124,8 +124,8 @@ bool Worker::IsOver(const preempt::Request& request) {
 // the time-stamp counter.
 void Worker::AtOwnProbe(Worker* worker) {
   const Instant now = Clock::now();
-  worker->current_->checks_itself =
-      false;  // If it did, the tick found it too long.
+  // If it did, the tick found it too long.
+  worker->current_->checks_itself = false;
   // It began when the task did, about as many probes ago.
   if (worker->slice_end_ == kSliceNotStarted)
     worker->StartSlice(now - worker->OwnInterval());

@@ -61,8 +61,8 @@ class alignas(base::kCacheLine) UserThread final : public Task {
   // Enqueue() comes after it. Used only where the order asks for that. Release
   // in Worker::Stopping() pairs with acquire in Engine::Resume().
   std::atomic<bool> stop_reported{false};
-  // It calls CheckPreempt(), so that its probes need not look at the clock where its
-  // core asks itself; else how many of them it lets pass there. Its core's.
+  // Where its core asks itself: it calls CheckPreempt(), so that its probes need not look
+  // at the clock; else how many of them it lets pass. Written by the task alone.
   bool checks_itself = false;
   uint32_t skips = 0;
   [[no_unique_address]] sanitizer::Saved saved;
