@@ -190,9 +190,13 @@ class PerCore final : public Placement {
     return shared_ ? Steal(victim, core, now) : nullptr;
   }
 
-  bool HasWork(CoreId core) const override {
+  bool HasOwnWork(CoreId core) const override {
     const Lane& lane = *lanes_[core];
-    if (lane.domain.Waiting() != 0 || !lane.inbox.Empty()) return true;
+    return lane.domain.Waiting() != 0 || !lane.inbox.Empty();
+  }
+
+  bool HasWork(CoreId core) const override {
+    if (HasOwnWork(core)) return true;
     if (!shared_) return false;
     for (CoreId other = 0; other < cores_; ++other) {
       if (lanes_[other]->domain.Waiting() != 0) return true;
@@ -252,6 +256,8 @@ class PerCore final : public Placement {
 
   // The least loaded core; `first` among equals, then those after it.
   CoreId LeastLoaded(CoreId first) const {
+    // No other has less, and each costs four lines that it writes all the time.
+    if (lanes_[first]->InFlight() == 0) return first;
     CoreId best = first;
     uint32_t least = UINT32_MAX;
     int64_t most_quanta = 0;

@@ -91,6 +91,10 @@ class Placement {
   // core about to park (after a full fence) and by whoever keeps slices.
   virtual bool HasWork(CoreId core) const = 0;
 
+  // The same without what would have to be taken from other cores. Default: there is
+  // nothing such.
+  virtual bool HasOwnWork(CoreId core) const { return HasWork(core); }
+
   // True if what waits for one core may be taken by another. Constant. Default:
   // every task has its core, or somebody who sends it there.
   virtual bool SharesWork() const { return false; }

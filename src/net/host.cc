@@ -142,7 +142,7 @@ bool Host::SpawnContinue(Connection& connection) {
 
 bool Host::NothingElseWaits() {
   const CoreId core = worker::CurrentCore();
-  return core < cores_ && !engine_.placement().HasWork(core);
+  return core < cores_ && !engine_.placement().HasOwnWork(core);
 }
 
 bool Host::SendHome(Connection& connection) {

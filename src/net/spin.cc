@@ -2,26 +2,29 @@
 
 #include "net/spin.h"
 
+#include <bit>
 #include <concepts>
+#include <cstring>
 
 #include "base/check.h"
 
 namespace yamanote::net {
 namespace {
 
+// Copied, not shifted together from bytes: of that GCC 12 makes vectors by way of
+// memory, and a message took 0.1 us.
+static_assert(std::endian::native == std::endian::little);
+
 template <std::unsigned_integral T>
 T LoadLittle(const std::byte* from) {
-  T value = 0;
-  for (size_t i = 0; i < sizeof(T); ++i) {
-    value |= static_cast<T>(std::to_integer<T>(from[i]) << (8 * i));
-  }
+  T value;
+  std::memcpy(&value, from, sizeof(value));
   return value;
 }
 
 template <std::unsigned_integral T>
 void StoreLittle(T value, std::byte* to) {
-  for (size_t i = 0; i < sizeof(T); ++i)
-    to[i] = static_cast<std::byte>(value >> (8 * i));
+  std::memcpy(to, &value, sizeof(value));
 }
 
 }  // namespace

@@ -31,11 +31,7 @@ Timekeeper::Timekeeper(const Cores& cores, const TimekeeperOptions& options)
     if (slice == kNoPreemption) continue;
     interval_ = std::min(interval_, slice / kLooksPerSlice);
   }
-  if (interval_ == kNoPreemption) {
-    next_look_ = INT64_MAX;  // Nobody looks.
-  } else if (count_ > 1) {
-    pause_ = (kLooksPerSlice / 4 - 1) * interval_;
-  }
+  if (!needed()) next_look_ = INT64_MAX;  // Nobody looks.
 }
 
 void Timekeeper::Enter(CoreId core) {
@@ -50,13 +46,8 @@ void Timekeeper::Exit(CoreId core) {
   OwnState().flag.store(0, std::memory_order_relaxed);
 }
 
-void Timekeeper::Begin(Watched& watched, uint64_t progress, Instant now) const {
-  watched.progress = progress;
-  watched.since = watched.asked = now;
-  Answered(watched, now);
-}
-
-// It may run on: its slice is longer than the core's least.
+// It is asked for the first time, or it was and may run on: its slice is longer than
+// the core's least.
 void Timekeeper::Answered(Watched& watched, Instant now) const {
   const Duration ran = now - watched.since;
   watched.interrupt_at = Sum(ran + SliceOf(watched), interrupt_after_);
@@ -102,10 +93,11 @@ void Timekeeper::Look(Instant now) {
     if (watched.state == nullptr || watched.slice == kNoPreemption) continue;
     const uint64_t progress = cores_.Progress(core);
     if (progress != watched.progress) {
-      Begin(watched, progress, now);
+      watched.progress = progress;
+      watched.since = watched.asked = now;
     } else if (now - watched.asked >= SliceOf(watched) && cores_.Waits(core)) {
       const bool answered =
-          watched.asked != watched.since &&
+          watched.asked == watched.since ||
           watched.state->flag.load(std::memory_order_relaxed) == 0;
       Ask(*watched.state, {.progress = progress, .ran = now - watched.since});
       watched.asked = now;
@@ -117,7 +109,7 @@ void Timekeeper::Look(Instant now) {
     }
   }
   looker_.store(&OwnState(), std::memory_order_relaxed);
-  next_look_.store((now + interval_).time_since_epoch().count(),
+  next_look_.store((now + Interval()).time_since_epoch().count(),
                    std::memory_order_relaxed);
   lock_.unlock();
 }

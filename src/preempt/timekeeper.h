@@ -84,15 +84,16 @@ class Timekeeper {
   // The same for a busy core between two tasks: only if nobody has looked for a quarter
   // of a slice, for the lines that it reads are others'.
   void KeepInPassing(Instant now) {
-    if (pause_ != kNoPreemption &&
+    const Duration pause = this->pause();
+    if (pause != kNoPreemption &&
         now.time_since_epoch().count() >=
-            next_look_.load(std::memory_order_relaxed) + ToNanos(pause_))
+            next_look_.load(std::memory_order_relaxed) + ToNanos(pause))
       Look(now);
   }
 
   // Whether somebody has looked since `when`. Any thread; async-signal-safe.
   bool HasLooked(Instant when) const {
-    return next_look_.load(std::memory_order_relaxed) - ToNanos(interval_) >=
+    return next_look_.load(std::memory_order_relaxed) - ToNanos(Interval()) >=
            when.time_since_epoch().count();
   }
 
@@ -101,9 +102,12 @@ class Timekeeper {
     return HasLooked(when) && looker_.load(std::memory_order_relaxed) != &own;
   }
 
-  // How long a busy core may leave that to others: about a quarter of the shortest slice.
-  // kNoPreemption: there is nobody else, or nobody has slices.
-  Duration pause() const { return pause_; }
+  // How long a busy core may leave that to others: about a quarter of the shortest slice
+  // that is given now. kNoPreemption: there is nobody else, or nobody has slices.
+  Duration pause() const {
+    return count_ > 1 && needed() ? (kLooksPerSlice / 4 - 1) * Interval()
+                                  : kNoPreemption;
+  }
 
   // False: no core has slices, so nobody needs to keep time.
   bool needed() const { return interval_ != kNoPreemption; }
@@ -122,14 +126,16 @@ class Timekeeper {
   // like to be interrupted.
   static constexpr Duration kLongestPause = std::chrono::milliseconds(10);
 
-  struct Watched {
+  // Each look is another core's, so lines count: the first is all that most need.
+  struct alignas(64) Watched {
     ThreadState* state = nullptr;  // nullptr: nobody runs tasks here.
-    pid_t tid = 0;
     Duration slice = kNoPreemption;
     uint64_t progress = 0;
     Instant since{};  // When that was first seen.
     Instant asked{};  // When it was asked last; `since` if it was not.
-    // How long after `since` it is interrupted next, and reported.
+    pid_t tid = 0;
+    // Of a core that was asked. How long after `since` it is interrupted next, and
+    // reported.
     Duration interrupt_at = kNoPreemption;
     Duration report_at = kNoPreemption;
     Duration pause{0};  // Until the interrupt after that.
@@ -138,7 +144,12 @@ class Timekeeper {
   };
 
   void Look(Instant now);
-  void Begin(Watched& watched, uint64_t progress, Instant now) const;
+  // Between two looks. Follows the slices: what looks read is others' lines.
+  Duration Interval() const {
+    return adaptive_ == nullptr
+               ? interval_
+               : std::max(interval_, adaptive_->current() / kLooksPerSlice);
+  }
   Duration SliceOf(const Watched& watched) const {
     return adaptive_ == nullptr ? watched.slice
                                 : std::max(watched.slice, adaptive_->current());
@@ -152,8 +163,7 @@ class Timekeeper {
   AdaptiveSlice* const adaptive_;
   const Duration interrupt_after_;
   const Duration watchdog_;
-  Duration interval_ = kNoPreemption;  // Between looks. Constant.
-  Duration pause_ = kNoPreemption;     // Constant.
+  Duration interval_ = kNoPreemption;  // The least between looks. Constant.
 
   alignas(base::kNoSharing) std::atomic<int64_t> next_look_{0};
   // Whose look that was. Relaxed: as next_look_, and never followed.

@@ -75,8 +75,8 @@ bool Worker::CheckSlice(Worker* worker, Instant now) {
     worker->StartSlice(now);
     return false;
   }
-  if (!worker->placement_.HasWork(worker->core_)) {
-    // Nothing waits. What has arrived meanwhile is seen by a pass; the slice
+  if (!worker->placement_.HasOwnWork(worker->core_)) {
+    // Nothing waits here. What has arrived meanwhile is seen by a pass; the slice
     // starts anew so that this costs a look per slice, not one per check.
     worker->StartSlice(now);
     if (now - worker->last_pass_ < kLookInterval) return false;
@@ -109,8 +109,9 @@ bool Worker::IsOver(const preempt::Request& request) {
   // Longer than the least: whoever keeps time asks again after as long.
   const Duration slice = SliceOf(*current_);
   if (slice != quantum_ && request.ran < slice) return false;
-  // Nothing waits that is known of: what arrived meanwhile is seen by a pass.
-  if (!placement_.HasWork(core_)) {
+  // Nothing waits here that is known of: what arrived meanwhile is seen by a pass, and
+  // what waits for a core that is stuck.
+  if (!placement_.HasOwnWork(core_)) {
     if (Clock::now() - last_pass_ < kLookInterval) return false;
     WantPass();
   }

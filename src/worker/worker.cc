@@ -34,7 +34,6 @@ Worker::Worker(Engine& engine, CoreId core)
       observes_stops_(placement_.ObservesStops()),
       quantum_(placement_.Quantum(core)),
       pass_interval_(placement_.PassInterval(core)),
-      look_interval_(std::min(pass_interval_, engine.timekeeper().pause())),
       keeps_time_(engine.timekeeper().needed() && placement_.KeepsTime(core)),
       asks_itself_(keeps_time_),
       random_(0x9e3779b97f4a7c15ULL * (core + 1)),
@@ -189,14 +188,19 @@ void Worker::StackMain(void* argument) {
 
 // ---- The pass ---------------------------------------------------------------
 
+Duration Worker::LookInterval() const {
+  return std::min(pass_interval_, engine_.timekeeper().pause());
+}
+
 void Worker::AdaptLookCount(Instant now) {
   const Duration elapsed = now - last_look_;
+  const Duration interval = LookInterval();
   last_look_ = now;
-  if (elapsed > 2 * look_interval_) {
+  if (elapsed > 2 * interval) {
     // At once: at 256 stops of tasks that have become long it is late already.
     stops_per_look_ = std::max<uint32_t>(
-        static_cast<uint32_t>(stops_per_look_ * look_interval_ / elapsed), 1);
-  } else if (elapsed < look_interval_ / 2 && stops_until_look_ == 0) {
+        static_cast<uint32_t>(stops_per_look_ * interval / elapsed), 1);
+  } else if (elapsed < interval / 2 && stops_until_look_ == 0) {
     // Only if the count ran out: a pass because the queue was empty says
     // nothing about how fast tasks stop.
     stops_per_look_ = stops_per_look_ < kMostStopsPerLook ? stops_per_look_ * 2
@@ -209,7 +213,7 @@ void Worker::AdaptLookCount(Instant now) {
   const Instant now = Clock::now();
   AdaptLookCount(now);
   engine_.timekeeper().KeepInPassing(now);
-  return now - last_pass_ >= pass_interval_ - look_interval_ / 2 ||
+  return now - last_pass_ >= pass_interval_ - LookInterval() / 2 ||
          pump_asked_.load(std::memory_order_relaxed);
 }
 

@@ -188,6 +188,8 @@ class alignas(base::kNoSharing) Worker {
     return pump_asked_.load(std::memory_order_relaxed);
   }
   bool LookAtClock();
+  // Between two looks at the clock, if tasks stop so often.
+  Duration LookInterval() const;
   // The next stop makes a pass.
   void WantPass() {
     last_pass_ = Instant{};
@@ -244,7 +246,6 @@ class alignas(base::kNoSharing) Worker {
   const bool observes_stops_;
   const Duration quantum_;  // kNoPreemption: no slices.
   const Duration pass_interval_;
-  const Duration look_interval_;  // At the clock, if tasks stop so often.
   const bool keeps_time_;         // While it runs tasks, too.
 
   // This thread only, read and written at every switch.
