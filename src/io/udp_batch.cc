@@ -2,6 +2,7 @@
 
 #include "io/udp_batch.h"
 
+#include <linux/sock_diag.h>
 #include <netinet/in.h>
 #include <netinet/udp.h>
 #include <sys/socket.h>
@@ -43,7 +44,6 @@ UdpReceiver::UdpReceiver() {
   for (unsigned i = 0; i < kUdpBatch; ++i) {
     messages_[i].msg_hdr.msg_iov = &parts_[i];
     messages_[i].msg_hdr.msg_iovlen = 1;
-    messages_[i].msg_hdr.msg_control = control_[i].data();
   }
 }
 
@@ -56,7 +56,6 @@ unsigned UdpReceiver::Receive(int fd, std::span<Datagram* const> slots) {
     msghdr& header = messages_[i].msg_hdr;
     header.msg_name = &slots[i]->peer;
     header.msg_namelen = sizeof(slots[i]->peer);
-    header.msg_controllen = kControlBytes;
   }
   const int count =
       recvmmsg(fd, messages_.data(), static_cast<unsigned>(slots.size()),
@@ -71,15 +70,6 @@ unsigned UdpReceiver::Receive(int fd, std::span<Datagram* const> slots) {
     slot.size = message.msg_len;
     slot.truncated = (message.msg_hdr.msg_flags & MSG_TRUNC) != 0;
     slot.peer_size = message.msg_hdr.msg_namelen;
-  }
-  kernel_drops_ = 0;
-  // The count grows: the last datagram has the newest.
-  msghdr& last = messages_[static_cast<size_t>(count) - 1].msg_hdr;
-  for (cmsghdr* c = CMSG_FIRSTHDR(&last); c != nullptr;
-       c = CMSG_NXTHDR(&last, c)) {
-    if (c->cmsg_level == SOL_SOCKET && c->cmsg_type == SO_RXQ_OVFL) {
-      std::memcpy(&kernel_drops_, CMSG_DATA(c), sizeof(kernel_drops_));
-    }
   }
   return static_cast<unsigned>(count);
 }
@@ -222,11 +212,10 @@ Result<int> OpenUdp(const SocketAddress& address, PortSharing sharing,
   const int fd = socket(KernelFamily(address.family()),
                         SOCK_DGRAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
   if (fd < 0) return SystemError(errno, what);
-  const int one = 1;
   if (sharing == PortSharing::kShared) {
+    const int one = 1;
     setsockopt(fd, SOL_SOCKET, SO_REUSEPORT, &one, sizeof(one));
   }
-  setsockopt(fd, SOL_SOCKET, SO_RXQ_OVFL, &one, sizeof(one));
   const int bytes =
       static_cast<int>(std::min<size_t>(buffer_bytes, INT32_MAX / 2));
   // Beyond net.core.rmem_max only with CAP_NET_ADMIN; else as much as allowed.
@@ -252,6 +241,14 @@ size_t ReceiveBufferBytes(int fd) {
   if (getsockopt(fd, SOL_SOCKET, SO_RCVBUF, &bytes, &size) != 0 || bytes < 0)
     return 0;
   return static_cast<size_t>(bytes) / 2;  // The kernel doubles what is asked.
+}
+
+uint32_t KernelDrops(int fd) {
+  std::array<uint32_t, SK_MEMINFO_VARS> figures{};
+  socklen_t size = sizeof(figures);
+  if (getsockopt(fd, SOL_SOCKET, SO_MEMINFO, figures.data(), &size) != 0)
+    return 0;
+  return figures[SK_MEMINFO_DROPS];
 }
 
 }  // namespace yamanote::io

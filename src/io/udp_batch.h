@@ -1,7 +1,6 @@
 // udp_batch.h - many datagrams in one system call, both ways.
 //
-// Receiving: recvmmsg into the caller's buffers, with the kernel's count of what
-// it had to drop. Sending: sendmmsg; consecutive datagrams of one size to one
+// Receiving: recvmmsg into the caller's buffers. Sending: sendmmsg; consecutive datagrams of one size to one
 // peer go down as one message that the kernel cuts (UDP_SEGMENT), where it can.
 //
 // One batch object per core; not thread-safe. The socket may be shared.
@@ -43,21 +42,11 @@ class UdpReceiver {
   // buffer as long as it is handed in again.
   unsigned Receive(int fd, std::span<Datagram* const> slots);
 
-  // Datagrams that the socket's queue had no room for since it was opened, as of
-  // the last one that Receive() returned (SO_RXQ_OVFL); wraps. 0: none, or the
-  // kernel did not say.
-  uint32_t kernel_drops() const { return kernel_drops_; }
-
  private:
-  static constexpr size_t kControlBytes = CMSG_SPACE(sizeof(uint32_t));
-
   std::array<mmsghdr, kUdpBatch> messages_{};
   std::array<iovec, kUdpBatch> parts_{};
-  alignas(cmsghdr)
-      std::array<std::array<std::byte, kControlBytes>, kUdpBatch> control_{};
   // Whose buffer each message names: an idle core receives nothing most times.
   std::array<const Datagram*, kUdpBatch> prepared_{};
-  uint32_t kernel_drops_ = 0;
 };
 
 // What to send to whom.
@@ -115,12 +104,17 @@ class UdpSender {
 // peer's hash.
 enum class PortSharing : uint8_t { kExclusive, kShared };
 
-// Opens a bound, non-blocking UDP socket that reports its drops. `buffer_bytes`
+// Opens a bound, non-blocking UDP socket. `buffer_bytes`
 // is asked for in both directions; the kernel may grant less (net.core.rmem_max).
 Result<int> OpenUdp(const SocketAddress& address, PortSharing sharing,
                     size_t buffer_bytes);
 
 // Returns the bytes of receive buffer that the kernel granted `fd`.
 size_t ReceiveBufferBytes(int fd);
+
+// Returns how many datagrams `fd`'s queue had no room for since it was opened; wraps. A
+// system call, for statistics: the count beside each datagram (SO_RXQ_OVFL) costs 0.1 us
+// of each.
+uint32_t KernelDrops(int fd);
 
 }  // namespace yamanote::io

@@ -103,9 +103,6 @@ unsigned UdpEndpoint::ReceiveBatch() {
   if (count == 0) return 0;
   const Instant now = host_.Now();
   host_.counters().Add(Counter::kReceiveBatches);
-  if (const uint32_t drops = core.receiver.kernel_drops(); drops != 0) {
-    kernel_drops_.store(drops, std::memory_order_relaxed);
-  }
   size_t bytes = 0;
   for (unsigned i = 0; i < count; ++i) {
     UdpRequest& request = *core.requests[i];

@@ -31,9 +31,8 @@ class UdpEndpoint final : public io::EventHandler {
   void OnEvents(uint32_t events) override;
   bool Try() override;
 
-  uint32_t kernel_drops() const {
-    return kernel_drops_.load(std::memory_order_relaxed);
-  }
+  // What the kernel had no room for; wraps.
+  uint32_t kernel_drops() const { return io::KernelDrops(fd_); }
 
  private:
   // Batches in one call, so that one socket does not hold the core.
@@ -52,8 +51,6 @@ class UdpEndpoint final : public io::EventHandler {
   const int fd_;
   const CoreId home_;
   io::Poller* poller_ = nullptr;
-  // The newest count seen by any core. Relaxed: a statistic.
-  std::atomic<uint32_t> kernel_drops_{0};
 };
 
 }  // namespace yamanote::net

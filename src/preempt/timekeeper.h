@@ -74,10 +74,15 @@ class Timekeeper {
   // Looks after every core, unless somebody did just now. Any thread;
   // async-signal-safe; cheap enough for every turn of a polling loop. `now` is
   // exact.
+  //
+  // Who did it last goes on; the others leave it to him, and see the tasks that they
+  // poll for the sooner. One takes over when he is late by a quarter of a slice.
   void Keep(Instant now) {
     // Relaxed, here and in Look(): a stale value costs one look.
-    if (now.time_since_epoch().count() >=
-        next_look_.load(std::memory_order_relaxed))
+    const int64_t late = now.time_since_epoch().count() -
+                         next_look_.load(std::memory_order_relaxed);
+    if (late >= 0 && (looker_.load(std::memory_order_relaxed) == &OwnState() ||
+                      late >= ToNanos(Grace())))
       Look(now);
   }
 
@@ -105,8 +110,7 @@ class Timekeeper {
   // How long a busy core may leave that to others: about a quarter of the shortest slice
   // that is given now. kNoPreemption: there is nobody else, or nobody has slices.
   Duration pause() const {
-    return count_ > 1 && needed() ? (kLooksPerSlice / 4 - 1) * Interval()
-                                  : kNoPreemption;
+    return count_ > 1 && needed() ? Grace() : kNoPreemption;
   }
 
   // False: no core has slices, so nobody needs to keep time.
@@ -154,6 +158,8 @@ class Timekeeper {
     return adaptive_ == nullptr ? watched.slice
                                 : std::max(watched.slice, adaptive_->current());
   }
+  // How late who keeps time may be before somebody else does.
+  Duration Grace() const { return (kLooksPerSlice / 4 - 1) * Interval(); }
   void Answered(Watched& watched, Instant now) const;
   void Insist(Watched& watched, Instant now);
   void Watch(Watched& watched, Duration ran, Instant now);

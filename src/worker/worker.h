@@ -246,7 +246,7 @@ class alignas(base::kNoSharing) Worker {
   const bool observes_stops_;
   const Duration quantum_;  // kNoPreemption: no slices.
   const Duration pass_interval_;
-  const bool keeps_time_;         // While it runs tasks, too.
+  const bool keeps_time_;  // While it runs tasks, too.
 
   // This thread only, read and written at every switch.
   UserThread* current_ = nullptr;

@@ -29,17 +29,30 @@ constexpr Duration kLate = 10us;
 constexpr Duration kWatch = 100ms;
 
 struct Shared {
+  // One core's: a count of all cores' would cost a request a line.
+  struct alignas(base::kNoSharing) Core {
+    std::atomic<uint64_t> finished{0};
+  };
+
+  uint64_t Finished() const {
+    uint64_t all = 0;
+    // Acquire: pairs with RunJob(), for who reads what the jobs wrote.
+    for (const Core& core : cores)
+      all += core.finished.load(std::memory_order_acquire);
+    return all;
+  }
+
   Trace trace;
   Body body;
   uint64_t steps_per_us;
-  std::atomic<uint64_t> finished{0};
+  std::vector<Core> cores;
 };
 
 struct Job {
   Shared* shared = nullptr;
   Instant due{};
   Duration late{0};    // The generator's fault.
-  Instant finished{};  // Guarded by Shared::finished.
+  Instant finished{};  // Guarded by Shared::Core::finished.
   uint32_t service_ns = 0;
   uint8_t request_class = 0;
   bool refused = false;
@@ -58,8 +71,10 @@ void RunJob(void* argument) {
     finished = Clock::now();
   }
   if (!shared.trace.abandoned()) job.finished = finished;
-  // Release: pairs with Generate(), which reads what the jobs wrote.
-  shared.finished.fetch_add(1, std::memory_order_release);
+  // The core's alone. Release: pairs with Finished().
+  std::atomic<uint64_t>& count = shared.cores[worker::CurrentCore()].finished;
+  count.store(count.load(std::memory_order_relaxed) + 1,
+              std::memory_order_release);
 }
 
 // The CPUs that the workers get, and the generator's; -1 if none is left.
@@ -101,7 +116,8 @@ class Run {
         own_core_(own_core),
         shared_{.trace = Trace(options.cores),
                 .body = options.body,
-                .steps_per_us = options.steps_per_us},
+                .steps_per_us = options.steps_per_us,
+                .cores = std::vector<Shared::Core>(options.cores)},
         jobs_(arrivals_.size()) {
     for (size_t i = 0; i < jobs_.size(); ++i) {
       jobs_[i].shared = &shared_;
@@ -127,20 +143,17 @@ class Run {
       timekeeper.Keep(now);
       job.late = now - job.due;
       lateness_.Record(static_cast<uint64_t>(job.late.count()));
-      // Relaxed: only how many.
-      job.refused =
-          (options_.limit > 0 &&
-           spawned - shared_.finished.load(std::memory_order_relaxed) >=
-               options_.limit) ||
-          !worker::Spawn({.name = "request",
-                          .request_class = job.request_class,
-                          .flow = i + 1,
-                          .arrival = job.due},
-                         &RunJob, &job);
+      job.refused = (options_.limit > 0 &&
+                     spawned - shared_.Finished() >= options_.limit) ||
+                    !worker::Spawn({.name = "request",
+                                    .request_class = job.request_class,
+                                    .flow = i + 1,
+                                    .arrival = job.due},
+                                   &RunJob, &job);
       spawned += job.refused ? 0 : 1;
     }
     const Instant last = Clock::now();
-    while (shared_.finished.load(std::memory_order_acquire) < spawned) {
+    while (shared_.Finished() < spawned) {
       const Instant now = Clock::now();
       timekeeper.Keep(now);
       if (now - last > options_.drain) shared_.trace.Abandon();
