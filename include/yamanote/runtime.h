@@ -46,6 +46,8 @@ struct RuntimeOptions {
   Duration spin = std::chrono::microseconds(20);
   // What makes a task give way when its slice is over. Resolved in
   // Runtime::options(); kInvalidArgument if this machine or program has no such.
+  // kAuto may come to kProbe in a program without probes: Server::Start() says so
+  // on standard error. kNone, or kProbe for calls of Probe() alone, keeps it quiet.
   Mechanism preemption = Mechanism::kAuto;
   // A task that holds preemption off for longer while others wait is reported to
   // standard error, with its stack. 0: none is.

@@ -4,11 +4,13 @@
 
 #include <algorithm>
 #include <atomic>
+#include <cstdio>
 #include <string>
 
 #include "net/host.h"
 #include "net/tcp_listener.h"
 #include "net/udp_endpoint.h"
+#include "preempt/mechanism.h"
 #include "yamanote/thread.h"
 
 namespace yamanote {
@@ -38,6 +40,21 @@ Result<void> CheckPositive(const char* name, Duration value) {
       ErrorCode::kInvalidArgument,
       std::string(name) + " = " + std::to_string(ToNanos(value)) +
           " ns must be > 0; for no timeout use the largest Duration");
+}
+
+// Who wrote a mechanism down knows what it is for. Programs without a server are
+// left alone: not every few user threads need slices that end in time.
+void TellOfMissingProbes(const worker::Engine& engine) {
+  if (engine.mechanism() != Mechanism::kProbe ||
+      engine.asked_mechanism() != Mechanism::kAuto ||
+      preempt::ProgramHasProbes())
+    return;
+  std::fputs(
+      "yamanote: note: this program was compiled without probes, so slices end "
+      "where a handler blocks, yields or calls CheckPreempt() only. Compile it "
+      "with yamanote_preemptible() (docs/probes.md), or set "
+      "RuntimeOptions::preemption to kNone.\n",
+      stderr);
 }
 
 Result<void> Validate(const ServerOptions& o) {
@@ -305,6 +322,7 @@ Result<std::unique_ptr<Server>> Server::Start(ServerOptions options,
       std::make_unique<Impl>(*engine, std::move(options), protocol, service);
   if (auto started = impl->Start(); !started)
     return tl::unexpected(started.error());
+  TellOfMissingProbes(*engine);
   return std::unique_ptr<Server>(new Server(std::move(impl)));
 }
 

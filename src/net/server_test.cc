@@ -10,6 +10,7 @@
 #include <thread>
 
 #include "net/server_test_host.h"
+#include "preempt/mechanism.h"
 
 namespace yamanote::net {
 namespace {
@@ -149,7 +150,8 @@ TEST_F(ServerTest, InitialisesTheServiceOnceAndOnEachCore) {
 }
 
 TEST_F(ServerTest, AServiceThatCannotStartIsAnError) {
-  runtime_ = *Runtime::Create({.cores = 1, .pin = false});
+  runtime_ = *Runtime::Create(
+      {.cores = 1, .pin = false, .preemption = Mechanism::kNone});
   service_.init_result = MakeError(ErrorCode::kInternal, "no data");
   const auto server = Server::Start(
       {.listen = {SocketAddress::Loopback(AddressFamily::kIpv4, 0)}}, protocol_,
@@ -159,7 +161,8 @@ TEST_F(ServerTest, AServiceThatCannotStartIsAnError) {
 }
 
 TEST_F(ServerTest, WrongOptionsNameTheOption) {
-  runtime_ = *Runtime::Create({.cores = 1, .pin = false});
+  runtime_ = *Runtime::Create(
+      {.cores = 1, .pin = false, .preemption = Mechanism::kNone});
   const auto message = [&](ServerOptions options) {
     const auto server = Server::Start(std::move(options), protocol_, service_);
     return server ? std::string() : server.error().message;
@@ -386,6 +389,33 @@ TEST_F(ServerTest, AServiceMayCloseTheConnection) {
   TestClient client = Tcp();
   ASSERT_TRUE(client.Send("a\nQuit\nb\n"));
   EXPECT_EQ(client.ReceiveAll(), "<a\n<Quit\n");
+}
+
+// As this one is compiled. Who has no slices, or says what ends them, is not told.
+TEST_F(ServerTest, AProgramWithoutProbesIsToldThatItsSlicesDoNotEnd) {
+  ASSERT_FALSE(preempt::ProgramHasProbes());
+  const auto said = [&](const std::string& preset, Mechanism preemption) {
+    RuntimeOptions options{.cores = 1, .pin = false, .preemption = preemption};
+    options.scheduling = *FindPreset(preset);
+    runtime_ = Runtime::Create(options).value();
+    testing::internal::CaptureStderr();
+    server_ =
+        Server::Start(
+            {.listen = {SocketAddress::Loopback(AddressFamily::kIpv4, 0)}},
+            protocol_, service_)
+            .value();
+    std::string text = testing::internal::GetCapturedStderr();
+    server_.reset();
+    runtime_.reset();
+    return text;
+  };
+  EXPECT_THAT(said("yamanote", Mechanism::kAuto),
+              testing::AllOf(testing::HasSubstr("compiled without probes"),
+                             testing::HasSubstr("yamanote_preemptible()"),
+                             testing::HasSubstr("kNone")));
+  EXPECT_EQ(said("yamanote", Mechanism::kProbe), "");
+  EXPECT_EQ(said("yamanote", Mechanism::kNone), "");
+  EXPECT_EQ(said("zygos", Mechanism::kAuto), "");
 }
 
 }  // namespace

@@ -73,7 +73,9 @@ bool Eventually(F condition) {
 class ServerTest : public testing::Test {
  protected:
   void StartWith(const std::string& preset, ServerOptions options = {}) {
-    RuntimeOptions runtime{.cores = 2, .pin = false};
+    // kProbe: as kAuto here, without a note that nothing has probes.
+    RuntimeOptions runtime{
+        .cores = 2, .pin = false, .preemption = Mechanism::kProbe};
     runtime.scheduling = *FindPreset(preset);
     auto created = Runtime::Create(runtime);
     ASSERT_TRUE(created) << created.error().message;

@@ -39,8 +39,9 @@ class Pump {
 
 class Engine {
  public:
-  // Requires: options are valid, `cpus` has one entry per worker.
-  Engine(RuntimeOptions options, std::vector<int> cpus);
+  // Requires: options are valid, `cpus` has one entry per worker. `asked`: what
+  // options.preemption was before kAuto was resolved.
+  Engine(RuntimeOptions options, std::vector<int> cpus, Mechanism asked);
   // Maps the first memory and starts the workers; once. kResourceExhausted: the
   // system refuses memory or a kernel thread; then there are no workers.
   Result<void> Start();
@@ -81,6 +82,7 @@ class Engine {
   ThreadPool& threads() { return threads_; }
   preempt::Timekeeper& timekeeper() { return timekeeper_; }
   Mechanism mechanism() const { return mechanism_; }
+  Mechanism asked_mechanism() const { return asked_mechanism_; }
   // nullptr: slices are fixed.
   preempt::AdaptiveSlice* adaptive() const { return adaptive_.get(); }
   RuntimeStats stats() const;
@@ -119,6 +121,7 @@ class Engine {
   const RuntimeOptions options_;
   const std::unique_ptr<dispatch::Placement> placement_;
   const Mechanism mechanism_;  // In use: never kAuto.
+  const Mechanism asked_mechanism_;
   StackPool stacks_;
   ThreadPool threads_;
   Parking parking_;

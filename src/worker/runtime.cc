@@ -8,6 +8,7 @@
 #include <cerrno>
 #include <cstring>
 #include <system_error>
+#include <utility>
 
 #include "base/check.h"
 #include "preempt/interrupt.h"
@@ -80,11 +81,12 @@ preempt::TimekeeperOptions Timekeeping(const RuntimeOptions& options,
 
 }  // namespace
 
-Engine::Engine(RuntimeOptions options, std::vector<int> cpus)
+Engine::Engine(RuntimeOptions options, std::vector<int> cpus, Mechanism asked)
     : options_(std::move(options)),
       placement_(dispatch::MakePlacement(options_.scheduling,
                                          static_cast<unsigned>(cpus.size()))),
       mechanism_(InUse(options_.preemption, *placement_, cpus.size())),
+      asked_mechanism_(asked),
       stacks_(options_.stack_bytes,
               options_.max_threads + cpus.size() * StackStock::kMost),
       threads_(options_.max_threads + cpus.size() * ThreadStock::kMost),
@@ -414,10 +416,11 @@ Result<std::unique_ptr<Runtime>> Runtime::Create(RuntimeOptions options) {
   Claim claim;
   const Result<Mechanism> mechanism = preempt::Choose(options.preemption);
   if (!mechanism) return tl::unexpected(mechanism.error());
-  options.preemption = *mechanism;
+  const Mechanism asked = std::exchange(options.preemption, *mechanism);
   options.cores = cores;
   options.stack_bytes = (options.stack_bytes + kPage - 1) / kPage * kPage;
-  auto impl = std::make_unique<Impl>(std::move(options), std::move(*cpus));
+  auto impl =
+      std::make_unique<Impl>(std::move(options), std::move(*cpus), asked);
   if (auto started = impl->Start(); !started) {
     impl.reset();
     return tl::unexpected(started.error());

@@ -20,6 +20,7 @@
 #include <utility>
 
 #include "base/topology.h"
+#include "preempt/mechanism.h"
 #include "tools/command.h"
 #include "tools/config/flags.h"
 #include "tools/config/values.h"
@@ -279,6 +280,11 @@ void Serve(const ServiceInfo& info, const ServeFlags& flags) {
   CompleteServerOptions(*config);
   RaiseFileLimit(*config, *served);
   CheckCpus(*config);
+
+  // Chosen here: the note about missing probes is ours, below. What cannot be is
+  // told by Create().
+  if (const auto chosen = preempt::Choose(config->runtime.preemption))
+    config->runtime.preemption = *chosen;
 
   Signals signals;
   Result<std::unique_ptr<Runtime>> runtime = Runtime::Create(config->runtime);
