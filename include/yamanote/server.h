@@ -34,7 +34,9 @@ inline constexpr uint32_t kMostRefusing = 64;
 
 struct ServerOptions {
   // Where to listen. Port 0: the kernel picks one (Server::tcp_addresses()); with
-  // TCP and UDP both, the same for both. 1 .. 64 addresses.
+  // TCP and UDP both, the same for both. 1 .. 64 addresses. UDP replies from a wildcard
+  // address leave by whatever address the route has, and clients that wait for the one
+  // they asked miss them: on a host with several, list each.
   std::vector<SocketAddress> listen = {};
   bool tcp = true;
   bool udp = false;

@@ -2,6 +2,8 @@
 
 #include "yamanote/server.h"
 
+#include <unistd.h>
+
 #include <algorithm>
 #include <atomic>
 #include <cstdio>
@@ -162,6 +164,13 @@ Result<void> Server::Impl::AddUdp(const SocketAddress& address) {
   const bool per_core =
       host_.cores() > 1 && (placement == PlacementKind::kPartitioned ||
                             placement == PlacementKind::kStealing);
+  if (per_core && address.port() != 0) {
+    // Sockets that share a port would share another server's, too.
+    auto alone = io::OpenUdp(address, io::PortSharing::kExclusive,
+                             options_.socket_buffer_bytes);
+    if (!alone) return tl::unexpected(alone.error());
+    close(*alone);
+  }
   SocketAddress bound = address;
   for (CoreId core = 0; core < (per_core ? host_.cores() : 1); ++core) {
     auto fd = io::OpenUdp(

@@ -9,7 +9,9 @@
 #include <atomic>
 #include <thread>
 
+#include "io/udp_batch.h"
 #include "net/server_test_host.h"
+#include "net/tcp_listener.h"
 #include "preempt/mechanism.h"
 
 namespace yamanote::net {
@@ -382,6 +384,24 @@ TEST_F(ServerTest, RepliesOverUdpHaveALimitOfTheirOwn) {
   TestClient stream = Tcp();
   ASSERT_TRUE(stream.Send("B\n"));
   EXPECT_EQ(stream.Receive(100'000), std::string(100'000, 'b'));
+}
+
+// With a socket for each core the kernel would give each server half of the peers.
+TEST_F(ServerTest, AnotherServersUdpPortIsRefusedWhereCoresHaveTheirOwnSocket) {
+  const auto others =
+      io::OpenUdp(SocketAddress::Loopback(AddressFamily::kIpv4, 0),
+                  io::PortSharing::kShared, 1 << 16);
+  ASSERT_TRUE(others);
+  RuntimeOptions runtime{
+      .cores = 2, .pin = false, .preemption = Mechanism::kNone};
+  runtime.scheduling = *FindPreset("zygos");
+  runtime_ = Runtime::Create(runtime).value();
+  const auto server = Server::Start(
+      {.listen = {BoundAddress(*others)}, .tcp = false, .udp = true}, protocol_,
+      service_);
+  close(*others);
+  ASSERT_FALSE(server);
+  EXPECT_THAT(server.error().message, testing::HasSubstr("listen on udp"));
 }
 
 TEST_F(ServerTest, AServiceMayCloseTheConnection) {
