@@ -24,11 +24,18 @@ size_t Population::At(Instant time) const {
   return CountUpTo(arrivals_, time) - CountUpTo(ends_, time);
 }
 
-Instant Population::FirstWith(size_t least, Instant from, Instant until) const {
-  if (At(from) >= least) return from;
-  for (size_t i = CountUpTo(arrivals_, from);
-       i < arrivals_.size() && arrivals_[i] <= until; ++i) {
-    if (At(arrivals_[i]) >= least) return arrivals_[i];
+Instant Population::SinceWith(size_t least, Instant until, Instant from) const {
+  size_t arrived = CountUpTo(arrivals_, until);
+  size_t ended = CountUpTo(ends_, until);
+  while (arrived >= ended + least) {
+    const Instant arrival = arrivals_[arrived - 1];
+    const Instant end = ended > 0 ? ends_[ended - 1] : Instant::min();
+    if (std::max(arrival, end) <= from) return from;
+    if (end >= arrival) {
+      --ended;
+    } else if (--arrived < ended + least) {
+      return arrival;
+    }
   }
   return kNever;
 }
@@ -41,7 +48,7 @@ void AddStints(std::span<const Preempted> preemptions,
   for (const Preempted& one : preemptions) {
     if (left_out(one.begun, one.stopped)) continue;
     const Instant over = std::min(one.begun + slice, one.stopped);
-    const Instant waits = population.FirstWith(cores + 1, over, one.stopped);
+    const Instant waits = population.SinceWith(cores + 1, one.stopped, over);
     if (waits == over) {
       figures.ran.Record(static_cast<uint64_t>(one.ran.count()));
     } else if (waits != kNever) {

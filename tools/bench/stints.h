@@ -1,10 +1,11 @@
 // stints.h - how exactly slices end, judged after the run.
 //
 // A request may run on for as long as nobody waits. So a preemption says one of
-// two things: if somebody waited when the slice was over, how much longer than
-// the slice the request ran; if not, how long after the first one came that
-// waits the request gave way. Who was in the system when is known from arrivals
-// and ends, so nothing of this costs anything during the run.
+// two things: if somebody had waited since the slice was over, how much longer than
+// the slice the request ran; if not, how long after somebody came the request gave
+// way. Who came and went meanwhile, on another core, does not count: there was nobody
+// to give way to. Who was in the system when is known from arrivals and ends, so
+// nothing of this costs anything during the run.
 
 #pragma once
 
@@ -26,9 +27,9 @@ class Population {
   Population(std::vector<Instant> arrivals, std::vector<Instant> ends);
 
   size_t At(Instant time) const;
-  // The first time from `from` to `until` at which there are `least` or more,
-  // kNever if there is none.
-  Instant FirstWith(size_t least, Instant from, Instant until) const;
+  // Since when there have been `least` or more without a break at `until`, `from` if
+  // since before that; kNever if there are fewer.
+  Instant SinceWith(size_t least, Instant until, Instant from) const;
 
  private:
   std::vector<Instant> arrivals_;  // In order.
@@ -36,7 +37,7 @@ class Population {
 };
 
 struct StintFigures {
-  base::Histogram ran;    // Somebody waited when the slice was over. ns.
+  base::Histogram ran;    // Somebody has waited since the slice was over. ns.
   base::Histogram asked;  // Nobody did: from when somebody came. ns.
 };
 

@@ -33,8 +33,10 @@ TEST_F(StintsTest, CountsThoseInTheSystem) {
   EXPECT_EQ(population_.At(At(2us)), 1);
   EXPECT_EQ(population_.At(At(3us)), 2);
   EXPECT_EQ(population_.At(At(20us)), 1);
-  EXPECT_EQ(population_.FirstWith(2, At(21us), At(99us)), At(50us));
-  EXPECT_EQ(population_.FirstWith(2, At(21us), At(49us)), kNever);
+  EXPECT_EQ(population_.SinceWith(2, At(99us), At(21us)), At(50us));
+  EXPECT_EQ(population_.SinceWith(2, At(99us), At(60us)), At(60us));
+  EXPECT_EQ(population_.SinceWith(2, At(49us), At(21us)), kNever);
+  EXPECT_EQ(population_.SinceWith(2, At(19us), At(0us)), At(3us));
 }
 
 // Somebody waited at 5 us, when the slice was over: it ran for 6.
@@ -50,6 +52,13 @@ TEST_F(StintsTest, AloneTheTimeSinceAnotherCameCounts) {
   const StintFigures figures = Judge(20us, 51'500ns);
   EXPECT_EQ(figures.ran.count(), 0);
   EXPECT_NEAR(figures.asked.Quantile(0.5), 1500, 6);
+}
+
+// Who waited at 5 us was another core's from 20 us on.
+TEST_F(StintsTest, WhoCameAndWentDoesNotCount) {
+  const StintFigures figures = Judge(0us, 51us);
+  EXPECT_EQ(figures.ran.count(), 0);
+  EXPECT_NEAR(figures.asked.Quantile(0.5), 1000, 4);
 }
 
 TEST_F(StintsTest, ATooEarlyPreemptionCounts) {
