@@ -16,11 +16,26 @@ constexpr int64_t kFirstBinNs = 128;
 constexpr double kLeastServiceNs = 1000;
 constexpr double kFullyBusy = 0.98;
 constexpr double kGivenAway = 0.02;  // Of what slices gain.
+// Of the work, where there is no time left: what preemptions take is not answered.
+constexpr double kMostLost = 0.02;
 // Half octaves from 1 ns to 10 s are 67.
 constexpr size_t kMostCandidates = 80;
 
 double Nanos(Duration duration) {
   return static_cast<double>(duration.count());
+}
+
+// What preemptions of `cost` add to the work, as a share of it, if something always
+// waits.
+double Lost(const ServiceTimes& services, Duration slice, Duration cost) {
+  double work = 0;
+  double extra = 0;
+  for (size_t bin = 0; bin < ServiceTimes::kBins; ++bin) {
+    const double s = Nanos(ServiceTimes::EndOf(bin));
+    work += services.counts[bin] * s;
+    extra += services.counts[bin] * (std::ceil(s / Nanos(slice)) - 1);
+  }
+  return work == 0 ? 0 : extra * Nanos(cost) / work;
 }
 
 }  // namespace
@@ -101,8 +116,12 @@ Duration BestSlice(const ServiceTimes& services, Usage usage, Duration cost,
   YAMANOTE_CHECK(candidates.size() <= kMostCandidates, "too many candidates");
   std::array<double, kMostCandidates> slowdowns;
   double best = std::numeric_limits<double>::infinity();
+  const bool full = usage.tasks + usage.beside >= kFullyBusy;
   for (size_t i = 0; i < candidates.size(); ++i) {
-    slowdowns[i] = MeanSlowdown(services, usage, candidates[i], cost);
+    const bool allowed = !full || i + 1 == candidates.size() ||
+                         Lost(services, candidates[i], cost) <= kMostLost;
+    slowdowns[i] = allowed ? MeanSlowdown(services, usage, candidates[i], cost)
+                           : std::numeric_limits<double>::infinity();
     best = std::min(best, slowdowns[i]);
   }
   size_t chosen = candidates.size() - 1;

@@ -126,6 +126,17 @@ TEST(BestSliceTest, BusyCoresMakeLongSlices) {
   EXPECT_LT(alone, busy);
 }
 
+TEST(BestSliceTest, FullCoresLoseLittleToPreemptions) {
+  const ServiceTimes services = Exponential(10us);
+  const Usage kBusy{.tasks = 0.8, .beside = 0.1};
+  const Usage kFull{.tasks = 0.8, .beside = 0.2};
+  // Of 20 us and 10: exp(-2) + exp(-4) + .. = 0.157 us of 10, 0.58 of 10.
+  EXPECT_LT(BestSlice(services, kBusy, kCost, kCandidates), 20us);
+  EXPECT_GE(BestSlice(services, kFull, kCost, kCandidates), 20us);
+  // All cut: the longest, which is not asked.
+  EXPECT_EQ(BestSlice(Only(10ms), kFull, 100us, kCandidates), 100us);
+}
+
 // A stream of tasks as cores would report it.
 class Stream {
  public:
