@@ -285,6 +285,50 @@ TEST(TimekeeperTest, WhoAnswersIsNeitherInterruptedNorReported) {
   }
 }
 
+// Counts the looks after its core.
+class LookedAtCore final : public Cores {
+ public:
+  uint64_t Progress(CoreId) const override { return ++looks_; }
+  bool Waits(CoreId) const override { return false; }
+  int looks() const { return static_cast<int>(looks_); }
+
+ private:
+  mutable uint64_t looks_ = 0;
+};
+
+TEST(TimekeeperTest, WhoKeepsTimeGoesOnUntilItIsLate) {
+  const LookedAtCore core;
+  Timekeeper timekeeper(core, {.slices = {32us}});  // A look each 1 us.
+  timekeeper.Enter(0);
+  const auto another_keeps = [&](Instant now) {
+    std::thread([&] { timekeeper.Keep(now); }).join();
+  };
+  const Instant begin = Clock::now();
+  timekeeper.Keep(begin);
+  EXPECT_EQ(core.looks(), 1);
+  another_keeps(begin + 1us);
+  EXPECT_EQ(core.looks(), 1);
+  timekeeper.Keep(begin + 1us);
+  EXPECT_EQ(core.looks(), 2);
+  another_keeps(begin + 9us);  // Late by a quarter of a slice.
+  EXPECT_EQ(core.looks(), 3);
+  timekeeper.Keep(begin + 11us);
+  EXPECT_EQ(core.looks(), 3);
+  timekeeper.Exit(0);
+}
+
+TEST(TimekeeperTest, LooksAreAsRareAsSlicesAreLong) {
+  const LookedAtCore core;
+  AdaptiveSlice slice(2us, 200us, 1);
+  ASSERT_EQ(slice.current(), 22'627ns);
+  Timekeeper timekeeper(core, {.slices = {2us}, .adaptive = &slice});
+  timekeeper.Enter(0);
+  const Instant begin = Clock::now();
+  for (int i = 0; i < 200; ++i) timekeeper.Keep(begin + i * 100ns);
+  EXPECT_NEAR(core.looks(), 28, 4);  // 20 us in steps of 22.6 / 32.
+  timekeeper.Exit(0);
+}
+
 // As the first of Intel's patches: closing a descriptor frees its index for whoever is next.
 class FakeKernel {
  public:
