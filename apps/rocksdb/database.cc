@@ -142,6 +142,7 @@ Result<void> Database::OpenFiles() {
   options.avoid_flush_during_shutdown = write_.disableWAL;
   write_.no_slowdown = true;
   read_.verify_checksums = !options_.path.empty();  // Memory needs none.
+  read_.max_skippable_internal_keys = Walk::kMostSkipped;
 
   ::rocksdb::DB* db = nullptr;
   const Status opened = ::rocksdb::DB::Open(options, path_, &db);
@@ -152,11 +153,11 @@ Result<void> Database::OpenFiles() {
 
 Result<void> Database::Fill() {
   {
-    const auto first = NewIterator();
-    first->SeekToFirst();
-    if (first->Valid()) return {};  // It has data.
-    if (!first->status().ok())
-      return Refused(options_, path_, "reading it", first->status());
+    Walk first = NewWalk(nullptr);
+    first.Seek("");
+    if (first.Valid()) return {};  // It has data.
+    if (!first.status().ok())
+      return Refused(options_, path_, "reading it", first.status());
   }
   if (options_.keys == 0) return {};
   // Tables take a little more: an index, and a few bytes with each key.
@@ -215,8 +216,9 @@ Status Database::Delete(std::string_view key) {
   return db_->Delete(write_, AsSlice(key));
 }
 
-std::unique_ptr<::rocksdb::Iterator> Database::NewIterator() const {
-  return std::unique_ptr<::rocksdb::Iterator>(db_->NewIterator(read_));
+Walk Database::NewWalk(void (*give_way)()) const {
+  return {std::unique_ptr<::rocksdb::Iterator>(db_->NewIterator(read_)),
+          give_way};
 }
 
 uint64_t Database::EstimatedKeys() const {

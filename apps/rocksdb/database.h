@@ -21,6 +21,7 @@
 #include <string_view>
 
 #include "apps/rocksdb/private_directory.h"
+#include "apps/rocksdb/walk.h"
 #include "yamanote/result.h"
 
 namespace yamanote::rocks {
@@ -66,8 +67,9 @@ class Database {
                         ::rocksdb::PinnableSlice& value) const;
   ::rocksdb::Status Put(std::string_view key, std::string_view value);
   ::rocksdb::Status Delete(std::string_view key);
-  // A view of all keys as they are now. Must go before the database does.
-  std::unique_ptr<::rocksdb::Iterator> NewIterator() const;
+  // All keys as they are now, in order. `give_way`, if not null, is called where
+  // a step would take too long.
+  Walk NewWalk(void (*give_way)()) const;
 
   // An estimate: an exact count would read every key.
   uint64_t EstimatedKeys() const;

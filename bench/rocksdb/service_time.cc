@@ -5,7 +5,8 @@
 // Fills a store as `yamanote serve rocksdb` does by default (100,000 keys of 100
 // bytes), then handles requests one at a time on a user thread: reading the
 // request's words, RocksDB and writing the answer are in the time, framing and
-// sockets are not. Prints JSON.
+// sockets are not. Then deletes all keys and says how long scans over them go on
+// without a voluntary point ("longest_us"). Prints JSON.
 
 #include <algorithm>
 #include <cstdint>
@@ -35,7 +36,7 @@ std::string Command(const std::vector<std::string>& words) {
 }
 
 void Measure(const char* name, rocks::RocksdbService& service, int requests,
-             const std::function<std::string()>& next, bool last = false) {
+             const std::function<std::string()>& next) {
   Reply reply(size_t{64} << 20);
   std::vector<double> us;
   for (int i = 0; i < requests; ++i) {
@@ -55,8 +56,48 @@ void Measure(const char* name, rocks::RocksdbService& service, int requests,
   };
   std::printf(
       "  {\"request\": \"%s\", \"requests\": %d, \"p50_us\": %.2f, "
-      "\"p90_us\": %.2f, \"p99_us\": %.2f}%s\n",
-      name, requests, at(0.5), at(0.9), at(0.99), last ? "" : ",");
+      "\"p90_us\": %.2f, \"p99_us\": %.2f},\n",
+      name, requests, at(0.5), at(0.9), at(0.99));
+}
+
+// The time since the last voluntary point, and the longest so far.
+struct {
+  Instant last;
+  Duration longest;
+
+  void Begin() {
+    longest = {};
+    last = Clock::now();
+  }
+  void End() { longest = std::max(longest, Clock::now() - last); }
+} unasked;
+bool watched = false;
+
+// A scan over keys that are all deleted.
+void MeasureDeleted(const char* name, rocks::RocksdbService& service) {
+  constexpr int kScans = 200;
+  Reply reply(size_t{64} << 20);
+  const std::string request = Command({"RANGE", "", "10"});
+  std::vector<double> total;
+  std::vector<double> longest;
+  const auto us = [](Duration time) {
+    return static_cast<double>(ToNanos(time)) / 1e3;
+  };
+  for (int i = 0; i < kScans; ++i) {
+    reply.Clear();
+    const Instant begin = Clock::now();
+    unasked.Begin();
+    service.Handle({.bytes = std::as_bytes(std::span(request))}, reply);
+    unasked.End();
+    total.push_back(us(Clock::now() - begin));
+    longest.push_back(us(unasked.longest));
+  }
+  std::sort(total.begin(), total.end());
+  std::sort(longest.begin(), longest.end());
+  std::printf(
+      "  {\"request\": \"%s\", \"requests\": %d, \"p50_us\": %.2f, "
+      "\"longest_us_p50\": %.2f, \"longest_us_max\": %.2f}\n",
+      name, kScans, total[kScans / 2], longest[kScans / 2], longest.back());
 }
 
 }  // namespace
@@ -65,7 +106,13 @@ int main(int count, char** arguments) {
   const uint64_t seed =
       count > 1 ? std::strtoull(arguments[1], nullptr, 10) : 1;
   rocks::RocksdbOptions options;
-  options.check_preempt = [] { CheckPreempt(); };
+  options.check_preempt = [] {
+    if (watched) {
+      unasked.End();
+      unasked.last = Clock::now();
+    }
+    CheckPreempt();
+  };
   const uint64_t keys = options.database.keys;
   const std::string value(options.database.value_bytes, 'w');
   rocks::RocksdbService service(std::move(options));
@@ -105,7 +152,14 @@ int main(int count, char** arguments) {
     Measure("PUT", service, 100'000, put);
     // Two thirds of the keys now lie in a memtable as well.
     Measure("GET after PUTs", service, 200'000, get);
-    Measure("SCAN(1000) after PUTs", service, 2'000, scan(1000), true);
+    Measure("SCAN(1000) after PUTs", service, 2'000, scan(1000));
+    for (uint64_t key = 0; key < keys; ++key) {
+      Reply reply(1 << 10);
+      const std::string request = Command({"DEL", rocks::KeyName(key)});
+      service.Handle({.bytes = std::as_bytes(std::span(request))}, reply);
+    }
+    watched = true;
+    MeasureDeleted("SCAN over 100,000 deleted", service);
     std::printf("]}\n");
   });
   return opened ? 0 : 1;
