@@ -38,7 +38,11 @@ struct DatabaseOptions {
   // Beyond, Put() refuses, and Open() more `keys` than fit. Tables only: write
   // buffers come on top.
   uint64_t max_bytes = uint64_t{1} << 30;
-  // One of up to four memtables.
+  // What Open() does where the file system has no room for so many, and for what
+  // compactions and write buffers take on top (room.h).
+  enum class WithoutRoom { kRefuse, kLower };
+  WithoutRoom without_room = WithoutRoom::kLower;
+  // One of up to four memtables; less where there is little room.
   uint64_t write_buffer_bytes = uint64_t{64} << 20;
   // Asked now and then while keys are stored: whether to give up.
   std::function<bool()> cancelled = [] { return false; };
@@ -76,6 +80,8 @@ class Database {
   // Of tables.
   uint64_t TableBytes() const;
   const std::string& path() const { return path_; }
+  // The option's, or as many as there was room for when it was opened.
+  uint64_t max_bytes() const { return max_bytes_; }
   const DatabaseOptions& options() const { return options_; }
 
   // Removes what is temporary at once, although requests run: for a process
@@ -84,10 +90,13 @@ class Database {
 
  private:
   explicit Database(DatabaseOptions options) : options_(std::move(options)) {}
+  Result<void> FindRoom();
   Result<void> OpenFiles();
   Result<void> Fill();
 
   const DatabaseOptions options_;
+  uint64_t max_bytes_ = options_.max_bytes;
+  uint64_t write_buffer_bytes_ = options_.write_buffer_bytes;
   std::unique_ptr<PrivateDirectory> private_directory_;
   std::string path_;
   std::shared_ptr<::rocksdb::SstFileManager> files_;
