@@ -9,6 +9,10 @@
 #include <rocksdb/write_batch.h>
 
 #include <algorithm>
+#include <filesystem>
+#include <system_error>
+
+#include "apps/rocksdb/room.h"
 
 namespace yamanote::rocks {
 namespace {
@@ -61,7 +65,7 @@ void SetThreads(::rocksdb::Options& options) {
 void SetFiles(::rocksdb::Options& options, uint64_t write_buffer_bytes) {
   options.create_if_missing = true;
   options.write_buffer_size = write_buffer_bytes;
-  options.max_write_buffer_number = 4;
+  options.max_write_buffer_number = kWriteBuffers;
   options.min_write_buffer_number_to_merge = 1;
   // In tmpfs what is allocated beforehand is memory that nobody uses.
   options.allow_fallocate = false;
@@ -123,17 +127,41 @@ Result<std::unique_ptr<Database>> Database::Open(DatabaseOptions options) {
     out->private_directory_ = std::move(*made);
     out->path_ = out->private_directory_->path();
   }
+  if (auto room = out->FindRoom(); !room) return tl::unexpected(room.error());
   if (auto opened = out->OpenFiles(); !opened)
     return tl::unexpected(opened.error());
   if (auto filled = out->Fill(); !filled) return tl::unexpected(filled.error());
   return out;
 }
 
+Result<void> Database::FindRoom() {
+  std::error_code error;
+  std::filesystem::create_directory(path_, error);
+  const Result<uint64_t> room = RoomIn(path_);
+  if (!room) return {};  // RocksDB can't open it either, and says why.
+  write_buffer_bytes_ = WriteBufferFor(*room, options_.write_buffer_bytes);
+  const uint64_t most = MostBytesFor(*room, write_buffer_bytes_);
+  if (options_.max_bytes <= most) return {};
+  if (options_.without_room == DatabaseOptions::WithoutRoom::kLower) {
+    max_bytes_ = most;
+    return {};
+  }
+  return MakeError(
+      ErrorCode::kInvalidArgument,
+      fmt::format(
+          "rocksdb.max_bytes = {}, but of the {} bytes that are free in "
+          "{} compactions and write buffers leave room for {}; lower "
+          "rocksdb.max_bytes, make room there, or {} (--rocksdb-path) to "
+          "a directory elsewhere",
+          options_.max_bytes, *room, path_, most,
+          options_.path.empty() ? "set rocksdb.path" : "change rocksdb.path"));
+}
+
 Result<void> Database::OpenFiles() {
   ::rocksdb::Options options;
   SetReading(options);
   SetThreads(options);
-  SetFiles(options, options_.write_buffer_bytes);
+  SetFiles(options, write_buffer_bytes_);
   files_.reset(::rocksdb::NewSstFileManager(options.env));
   options.sst_file_manager = files_;
   // What is gone at the end needs no log. What stays has one, so that a killed
@@ -142,6 +170,7 @@ Result<void> Database::OpenFiles() {
   options.avoid_flush_during_shutdown = write_.disableWAL;
   write_.no_slowdown = true;
   read_.verify_checksums = !options_.path.empty();  // Memory needs none.
+  read_.max_skippable_internal_keys = Walk::kMostSkipped;
 
   ::rocksdb::DB* db = nullptr;
   const Status opened = ::rocksdb::DB::Open(options, path_, &db);
@@ -152,23 +181,26 @@ Result<void> Database::OpenFiles() {
 
 Result<void> Database::Fill() {
   {
-    const auto first = NewIterator();
-    first->SeekToFirst();
-    if (first->Valid()) return {};  // It has data.
-    if (!first->status().ok())
-      return Refused(options_, path_, "reading it", first->status());
+    Walk first = NewWalk(nullptr);
+    first.Seek("");
+    if (first.Valid()) return {};  // It has data.
+    if (!first.status().ok())
+      return Refused(options_, path_, "reading it", first.status());
   }
   if (options_.keys == 0) return {};
   // Tables take a little more: an index, and a few bytes with each key.
   const uint64_t each = options_.value_bytes + KeyName(0).size();
-  if (options_.keys > options_.max_bytes / each) {
+  if (options_.keys > max_bytes_ / each) {
+    const bool lowered = max_bytes_ < options_.max_bytes;
     return MakeError(
         ErrorCode::kInvalidArgument,
-        fmt::format("rocksdb.keys = {} of rocksdb.value_bytes = {} and {} of "
-                    "key do not fit into rocksdb.max_bytes = {}; ask for {} "
-                    "keys at most, or raise rocksdb.max_bytes",
-                    options_.keys, options_.value_bytes, KeyName(0).size(),
-                    options_.max_bytes, options_.max_bytes / each));
+        fmt::format(
+            "rocksdb.keys = {} of rocksdb.value_bytes = {} and {} of "
+            "key do not fit into {} = {}; ask for {} keys at most, or {}",
+            options_.keys, options_.value_bytes, KeyName(0).size(),
+            lowered ? "what " + path_ + " has room for" : "rocksdb.max_bytes",
+            max_bytes_, max_bytes_ / each,
+            lowered ? "make room there" : "raise rocksdb.max_bytes"));
   }
   const std::string value(options_.value_bytes, 'v');
   ::rocksdb::WriteOptions write;
@@ -207,7 +239,7 @@ Status Database::Get(std::string_view key,
 }
 
 Status Database::Put(std::string_view key, std::string_view value) {
-  if (TableBytes() >= options_.max_bytes) return Status::MemoryLimit();
+  if (TableBytes() >= max_bytes_) return Status::MemoryLimit();
   return db_->Put(write_, AsSlice(key), AsSlice(value));
 }
 
@@ -215,8 +247,9 @@ Status Database::Delete(std::string_view key) {
   return db_->Delete(write_, AsSlice(key));
 }
 
-std::unique_ptr<::rocksdb::Iterator> Database::NewIterator() const {
-  return std::unique_ptr<::rocksdb::Iterator>(db_->NewIterator(read_));
+Walk Database::NewWalk(void (*give_way)()) const {
+  return {std::unique_ptr<::rocksdb::Iterator>(db_->NewIterator(read_)),
+          give_way};
 }
 
 uint64_t Database::EstimatedKeys() const {

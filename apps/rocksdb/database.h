@@ -21,6 +21,7 @@
 #include <string_view>
 
 #include "apps/rocksdb/private_directory.h"
+#include "apps/rocksdb/walk.h"
 #include "yamanote/result.h"
 
 namespace yamanote::rocks {
@@ -37,7 +38,11 @@ struct DatabaseOptions {
   // Beyond, Put() refuses, and Open() more `keys` than fit. Tables only: write
   // buffers come on top.
   uint64_t max_bytes = uint64_t{1} << 30;
-  // One of up to four memtables.
+  // What Open() does where the file system has no room for so many, and for what
+  // compactions and write buffers take on top (room.h).
+  enum class WithoutRoom { kRefuse, kLower };
+  WithoutRoom without_room = WithoutRoom::kLower;
+  // One of up to four memtables; less where there is little room.
   uint64_t write_buffer_bytes = uint64_t{64} << 20;
   // Asked now and then while keys are stored: whether to give up.
   std::function<bool()> cancelled = [] { return false; };
@@ -66,14 +71,17 @@ class Database {
                         ::rocksdb::PinnableSlice& value) const;
   ::rocksdb::Status Put(std::string_view key, std::string_view value);
   ::rocksdb::Status Delete(std::string_view key);
-  // A view of all keys as they are now. Must go before the database does.
-  std::unique_ptr<::rocksdb::Iterator> NewIterator() const;
+  // All keys as they are now, in order. `give_way`, if not null, is called where
+  // a step would take too long.
+  Walk NewWalk(void (*give_way)()) const;
 
   // An estimate: an exact count would read every key.
   uint64_t EstimatedKeys() const;
   // Of tables.
   uint64_t TableBytes() const;
   const std::string& path() const { return path_; }
+  // The option's, or as many as there was room for when it was opened.
+  uint64_t max_bytes() const { return max_bytes_; }
   const DatabaseOptions& options() const { return options_; }
 
   // Removes what is temporary at once, although requests run: for a process
@@ -82,10 +90,13 @@ class Database {
 
  private:
   explicit Database(DatabaseOptions options) : options_(std::move(options)) {}
+  Result<void> FindRoom();
   Result<void> OpenFiles();
   Result<void> Fill();
 
   const DatabaseOptions options_;
+  uint64_t max_bytes_ = options_.max_bytes;
+  uint64_t write_buffer_bytes_ = options_.write_buffer_bytes;
   std::unique_ptr<PrivateDirectory> private_directory_;
   std::string path_;
   std::shared_ptr<::rocksdb::SstFileManager> files_;

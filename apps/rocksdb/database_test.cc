@@ -165,5 +165,47 @@ TEST_F(DatabaseTest, WritesEndAtTheLimitAndReadsGoOn) {
   EXPECT_TRUE((*database)->Delete(KeyName(7)).ok());
 }
 
+// Found at the start, not by a write that fails and ends all others.
+TEST_F(DatabaseTest, MoreThanThereIsRoomForIsRefusedOrLowered) {
+  DatabaseOptions options = Options(10);
+  options.max_bytes = uint64_t{1} << 62;
+  options.without_room = DatabaseOptions::WithoutRoom::kRefuse;
+  for (const std::string& path : {std::string(), root_ + "/data"}) {
+    options.path = path;
+    const auto refused = Database::Open(options);
+    ASSERT_FALSE(refused);
+    EXPECT_EQ(refused.error().code, ErrorCode::kInvalidArgument);
+    EXPECT_THAT(
+        refused.error().message,
+        testing::AllOf(HasSubstr("rocksdb.max_bytes = 4611686018427387904"),
+                       HasSubstr("free in " + root_),
+                       HasSubstr("lower rocksdb.max_bytes"),
+                       HasSubstr("--rocksdb-path")));
+  }
+  options.without_room = DatabaseOptions::WithoutRoom::kLower;
+  const auto lowered = Database::Open(options);
+  ASSERT_TRUE(lowered) << lowered.error().message;
+  EXPECT_LT((*lowered)->max_bytes(), fs::space(root_).capacity);
+  EXPECT_GT((*lowered)->max_bytes(), 0u);
+
+  options = Options(uint64_t{1} << 55);
+  options.max_bytes = uint64_t{1} << 62;
+  const auto keys = Database::Open(options);
+  ASSERT_FALSE(keys);
+  EXPECT_THAT(
+      keys.error().message,
+      testing::AllOf(HasSubstr("rocksdb.keys = 36028797018963968"),
+                     HasSubstr("has room for"), HasSubstr("make room there")));
+}
+
+TEST_F(DatabaseTest, WhatFitsIsLeftAlone) {
+  DatabaseOptions options = Options(10);
+  options.max_bytes = 1 << 20;
+  options.without_room = DatabaseOptions::WithoutRoom::kRefuse;
+  const auto database = Database::Open(options);
+  ASSERT_TRUE(database) << database.error().message;
+  EXPECT_EQ((*database)->max_bytes(), 1u << 20);
+}
+
 }  // namespace
 }  // namespace yamanote::rocks

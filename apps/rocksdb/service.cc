@@ -15,7 +15,6 @@ namespace yamanote::rocks {
 namespace {
 
 using net::memcached::AsText;
-using ::rocksdb::Iterator;
 using ::rocksdb::PinnableSlice;
 using ::rocksdb::Slice;
 using ::rocksdb::Status;
@@ -334,18 +333,18 @@ void RocksdbService::Range(Words& words, Call& call) {
   if (!ReadCount(words.Next().value_or(""), count, call)) return;
   call.SayLength('*', static_cast<int64_t>(2 * count));
   const size_t header = call.reply.bytes().size();
-  const std::unique_ptr<Iterator> it = database_->NewIterator();
+  Walk walk = database_->NewWalk(options_.check_preempt);
   uint64_t found = 0;
-  it->Seek(Slice(start->data(), start->size()));
-  while (it->Valid()) {
-    call.SayBulk(AsView(it->key()));
-    call.SayBulk(AsView(it->value()));
+  walk.Seek(*start);
+  while (walk.Valid()) {
+    call.SayBulk(walk.key());
+    call.SayBulk(walk.value());
     if (!call.fits) return;
     if (++found == count) break;
     CheckPreempt();
-    it->Next();
+    walk.Next();
   }
-  if (!it->status().ok()) return SayStatus(it->status(), call);
+  if (!walk.status().ok()) return SayStatus(walk.status(), call);
   Counters& counters = Count();
   counters.scans.fetch_add(1, std::memory_order_relaxed);
   counters.scanned_keys.fetch_add(found, std::memory_order_relaxed);
@@ -374,16 +373,16 @@ void RocksdbService::Scan(Words& words, Call& call) {
     start = std::move(*place);
   }
   uint64_t found = 0;
-  const std::unique_ptr<Iterator> it = database_->NewIterator();
-  for (it->Seek(start); it->Valid() && found < count; it->Next()) {
-    call.SayBulk(AsView(it->key()));
+  Walk walk = database_->NewWalk(options_.check_preempt);
+  for (walk.Seek(start); walk.Valid() && found < count; walk.Next()) {
+    call.SayBulk(walk.key());
     if (!call.fits) return;
     ++found;
     CheckPreempt();
   }
-  if (!it->status().ok()) return SayStatus(it->status(), call);
+  if (!walk.status().ok()) return SayStatus(walk.status(), call);
   const std::string next = fmt::format(
-      "{}", it->Valid() ? cursors_.Remember(it->key().ToString()) : 0);
+      "{}", walk.Valid() ? cursors_.Remember(std::string(walk.key())) : 0);
   Counters& counters = Count();
   counters.scans.fetch_add(1, std::memory_order_relaxed);
   counters.scanned_keys.fetch_add(found, std::memory_order_relaxed);

@@ -140,7 +140,7 @@ void RocksdbService::Info(Call& call) {
       "\r\n# Store\r\npath:{}\r\ntable_bytes:{}\r\nmax_bytes:{}\r\n"
       "max_value_bytes:{}\r\nmax_scan_keys:{}\r\n"
       "\r\n# Keyspace\r\ndb0:keys={},expires=0,avg_ttl=0\r\n",
-      database_->path(), database_->TableBytes(), options_.database.max_bytes,
+      database_->path(), database_->TableBytes(), database_->max_bytes(),
       options_.max_value_bytes, options_.max_scan_keys,
       database_->EstimatedKeys());
   call.SayBulk(text);

@@ -140,6 +140,10 @@ def check_refused(yamanote, folder):
           words=("rocksdb.max_value_bytes = 1MiB", "server.max_reply_bytes"))
     fails(yamanote, 2, "--rocksdb-keys", "10M",
           words=("rocksdb.keys = 10000000", "rocksdb.max_bytes = 1073741824"))
+    memory = os.statvfs("/dev/shm")
+    free = max(memory.f_bavail * memory.f_frsize, 1 << 20)  # All for tables: too much.
+    fails(yamanote, 2, "--rocksdb-max-bytes", f"{free}B", "--max-connections", "16",
+          words=(f"rocksdb.max_bytes = {free}", "lower rocksdb.max_bytes", "--rocksdb-path"))
     fails(yamanote, 2, "--rocksdb-keys", "many", words=("rocksdb.keys", "many"))
     fails(yamanote, 2, "--class", "long:slo=1ms", words=("its classes are get, scan, put",))
 

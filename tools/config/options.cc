@@ -222,8 +222,9 @@ std::vector<OptionSpec> RocksdbEntries() {
           "Keys that one RANGE or SCAN may ask for"),
       Number<FIELD(rocksdb.max_bytes)>(
           "max_bytes", kBytes, {kMiB, kTiB},
-          "Tables beyond which writes, and more `keys`, are refused; "
-          "up to 256MiB of write buffers come on top"),
+          "Tables beyond which writes, and more `keys`, are refused; up to "
+          "256MiB of write buffers and the results of compactions come on top; "
+          "the default is less where there is less room"),
   };
 }
 

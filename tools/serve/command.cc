@@ -304,6 +304,8 @@ void Serve(const ServiceInfo& info, const ServeFlags& flags) {
     Fail(error.message, wrong_value ? kUsage : kFailed);
   }
   served->attach(**server);
+  const std::string note = served->note ? served->note() : "";
+  if (!note.empty()) Tell("note: " + note);
   TellOfUnusedSlots(*config, (*runtime)->cores());
   if ((*runtime)->mechanism() != Mechanism::kNone && !served->has_probes) {
     Tell(

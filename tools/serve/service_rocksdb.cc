@@ -28,6 +28,16 @@ Lines ServerLines(const Server* server) {
       {"total_commands_processed", fmt::format("{}", stats.requests)}};
 }
 
+std::string NoteOf(const rocks::Database& database) {
+  const uint64_t wanted = database.options().max_bytes;
+  if (database.max_bytes() >= wanted) return {};
+  return fmt::format(
+      "rocksdb.max_bytes = {} instead of {}, because {} has no more room; make "
+      "room there, or set rocksdb.path (--rocksdb-path) to a directory "
+      "elsewhere",
+      database.max_bytes(), wanted, database.path());
+}
+
 }  // namespace
 
 Result<Served> MakeRocksdb(const Config& config) {
@@ -43,13 +53,18 @@ Result<Served> MakeRocksdb(const Config& config) {
   options.database.keys = settings.keys;
   options.database.value_bytes = settings.value_bytes;
   options.database.max_bytes = settings.max_bytes;
+  // Who asked for so many must know; the default is as many as there can be.
+  if (config.origins.contains("rocksdb.max_bytes")) {
+    options.database.without_room =
+        rocks::DatabaseOptions::WithoutRoom::kRefuse;
+  }
   options.database.cancelled = &Signals::IsEndPending;
   options.max_value_bytes = settings.max_value_bytes;
   options.max_scan_keys = settings.max_scan_keys;
   options.check_preempt = [] { CheckPreempt(); };
   options.server_info = [server] { return ServerLines(server->load()); };
   auto service = std::make_unique<rocks::RocksdbService>(std::move(options));
-  rocks::RocksdbService* const discarded = service.get();
+  rocks::RocksdbService* const made = service.get();
 
   Served served;
   served.protocol = std::make_unique<net::resp::RespProtocol>(
@@ -58,7 +73,8 @@ Result<Served> MakeRocksdb(const Config& config) {
   served.attach = [server](const Server& started) { server->store(&started); };
   served.has_probes = rocks::RocksdbService::HasProbes();
   served.files = rocks::MostFiles(settings.max_bytes);
-  served.discard = [discarded] { discarded->Discard(); };
+  served.discard = [made] { made->Discard(); };
+  served.note = [made] { return NoteOf(made->database()); };
   return served;
 }
 

@@ -21,6 +21,8 @@ struct Served {
   // Tells the service about its server, for what it reports to clients. Called
   // after the start; the server outlives the last request.
   std::function<void(const Server&)> attach;
+  // What whoever started it should know, after the start. Empty: nothing.
+  std::function<std::string()> note = {};
   // Its code was compiled with probes: slices end anywhere in it.
   bool has_probes = false;
   // Files that the service itself may have open at a time.
