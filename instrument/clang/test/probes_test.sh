@@ -25,7 +25,7 @@ fail() {
   exit 1
 }
 
-cc() { "$cxx" -I. -Wall -Wextra -Werror -Wno-unused-command-line-argument "$@"; }
+cc() { "$cxx" -I. -Iinclude -Wall -Wextra -Werror -Wno-unused-command-line-argument "$@"; }
 
 if [ -z "$plugin" ]; then
   plugin=$work/yamanote_clang.so
@@ -108,6 +108,11 @@ grep -v '_ZTW' "$work/report" | sort | diff "$work/expected" - >&2 ||
 reported=$(awk '/entry/ {gsub(",", ""); n += $4 + $6 + $8} END {print n}' "$work/report")
 inserted=$(grep -c 'call.*yamanote_preempt_probe' "$work/shapes.s")
 [ "$reported" = "$inserted" ] || fail "$reported probes are reported, $inserted are there"
+# A probe by hand finds the flag by %fs, and makes no guard.
+printf '%s\n' '#include "yamanote/preempt.h"' 'void g(); void f() { g(); yamanote::Probe(); }' |
+  cc -std=c++20 -O2 "${load[@]}" -mllvm -yamanote-report -x c++ -c - -o /dev/null 2>"$work/by_hand"
+grep -qx 'yamanote: _Z1fv: entry 1, loops 0' "$work/by_hand" ||
+  fail "with a probe by hand: $(<"$work/by_hand")"
 # What may be alive: less if the function can't name AVX-512's registers or x87's, and
 # stays itself.
 loop='T f(T* a, int n) { T s = 1; for (int i = 0; i < n; ++i) { s = s * 3 + a[i]; ASM; } return s; }'

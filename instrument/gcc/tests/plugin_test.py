@@ -448,6 +448,45 @@ class Code(unittest.TestCase):
             self.assertGreaterEqual(
                 body.count("%fs:yamanote_preempt_guard@tpoff"), 3)
 
+    def test_what_finds_memory_by_the_thread_has_a_guard_only(self):
+        loop = "do { g(); v += %s; } while (--n); return v; }"
+        head = 'void g(); extern "C" long f(long n) { long v = 0; '
+        cases = {
+            "pointer": head + loop % "(long)__builtin_thread_pointer()",
+            "base": "#include <immintrin.h>\n" + head + loop % "(long)_readfsbase_u64()",
+            "globals": 'extern "C" void* __cxa_get_globals(); ' + head +
+                       loop % "(long)__cxa_get_globals()",
+            "globals, fast": 'extern "C" void* __cxa_get_globals_fast(); ' + head +
+                             loop % "(long)__cxa_get_globals_fast()",
+            "assembly": head + 'long w; asm("movq %%fs:0, %0" : "=r"(w)); ' + loop % "w",
+            "assembly, in capitals": head + 'long w; asm("MOVQ %%FS:0, %0" : "=r"(w)); ' +
+                                     loop % "w",
+            "assembly, base": head + 'long w; asm("rdfsbase %0" : "=r"(w)); ' + loop % "w"}
+        for name, text in cases.items():
+            for flags in (["-O2", "-mfsgsbase"], ["-O0", "-mfsgsbase"]):
+                with self.subTest(name, flags=flags):
+                    self.guard_only(self.body(text, *flags))
+        # No language of C++'s.
+        for name, at in (("constant", "*(long __seg_fs*)0x28"), ("argument", "p->b"),
+                         ("array", "p->c[n]"), ("variable", "w"), ("pointer", "(long)&p->b")):
+            with self.subTest(name):
+                self.guard_only(self.body(
+                    "struct S { long a, b, c[9]; }; extern long __seg_fs w; void g(); "
+                    "long f(long n, struct S __seg_fs* p) { long v = 0; " + loop % at,
+                    "-O2", "-x", "c", "-std=gnu11"))
+
+    def guard_only(self, body):
+        self.assertNotIn("yamanote_preempt_flag", body)
+        self.assertGreaterEqual(body.count("%fs:yamanote_preempt_guard@tpoff"), 3)
+
+    def test_a_probe_by_hand_makes_no_guard(self):
+        body = self.body('#include "yamanote/preempt.h"\nvoid g(); extern "C" '
+                         "void f(long n) { do { g(); yamanote::Probe(); } while (--n); }",
+                         "-O2", f"-I{ROOT}/include")
+        self.assertNotIn("yamanote_preempt_guard", body)
+        # That by hand, and the plug-in's.
+        self.assertGreaterEqual(body.count("yamanote_preempt_flag"), 2)
+
     def test_a_guarded_leaf_has_nothing(self):
         self.assertNotIn("yamanote", self.body(
             'thread_local int v; extern "C" int f(int n) '
