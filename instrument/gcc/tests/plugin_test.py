@@ -499,12 +499,13 @@ class Code(unittest.TestCase):
         self.assertRegex(
             body, r"cmpb\t\$0, %fs:yamanote_preempt_flag@tpoff\s+jne\t1f\s+2:"
             r"\s+\.subsection 1\s+1:\s+leaq\t-128\(%rsp\), %rsp"
-            r"\s+call\tyamanote_preempt_probe\s+testb\t\$0, %al\s+subq\t\$-128, %rsp"
-            r"\s+jmp\t2b\s+\.previous")
+            r"\s+call\tyamanote_preempt_probe"
+            r"\s+\.byte\t0xa8, 0, 0x48, 0x83, 0xec, 0x80, 0xe9\s+\.long\t2b - \. - 4"
+            r"\s+\.previous")
 
     def alive(self, text, *flags):
         return [int(number) for number in re.findall(
-            r"testb\t\$(\d+), %al\s+subq\t\$-128", self.body(text, *flags))]
+            r"\.byte\t0xa8, (\d+), 0x48, 0x83, 0xec, 0x80", self.body(text, *flags))]
 
     def test_what_may_be_alive(self):
         numbers = ('extern "C" int f(int* a, int n) { int s = 1; '
@@ -535,6 +536,31 @@ class Code(unittest.TestCase):
         for text, number in ((many, 0xc6), (masked, 0x66)):
             found = self.alive(text, "-O2", "-mavx512f")
             self.assertEqual(set(found), {number})
+
+    def test_an_assembler_that_pads_leaves_what_the_runtime_reads(self):
+        # Gaps between the cold parts, for all distances from a boundary.
+        text = "".join(
+            'void g(int); extern "C" double f%d(double* a, int n) { double s = 1; '
+            'asm(".subsection 1; .fill %d, 1, 0x90; .previous"); '
+            'for (int i = 0; i < n; ++i) s = s * 3 + a[i]; return s; } '
+            'extern "C" void h%d(int n) { do g(n); while (--n); }' % (n, n * 7 % 32, n)
+            for n in range(64))
+        within = "-mbranches-within-32B-boundaries"
+        for pads in ([within], [within, "-malign-branch-prefix-size=0"],
+                     [within, "-malign-branch-prefix-size=1"],
+                     [within, "-malign-branch=jcc+fused+jmp+call+ret+indirect"]):
+            for model in (["-fno-pic", "local-exec"], ["-fPIC", "initial-exec"]):
+                with self.subTest(pads=pads, model=model):
+                    self.check_bytes(text, ["-Wa," + pad for pad in pads], *model)
+
+    def check_bytes(self, text, pads, pic, model):
+        with tempfile.TemporaryDirectory() as folder:
+            source = pathlib.Path(folder) / "input.cc"
+            output = pathlib.Path(folder) / "output.o"
+            source.write_text(text)
+            must(COMPILER, "-O2", pic, *pads, *plugged(tls=model), "-c", source, "-o", output)
+            checked = must(sys.executable, TESTS / "cold_parts.py", output)
+        self.assertEqual(checked, "00 64 times, 46 64 times\n")
 
     def test_a_caller_knows_what_a_probe_loses(self):
         # Without the clobbers, -fipa-ra keeps v in a register around the call.
