@@ -620,6 +620,26 @@ class Options(unittest.TestCase):
         self.assertIn(f"was built for GCC {other}", message)
         self.assertIn(f"cannot work in GCC {version}", message)
 
+    def test_link_time_optimisation(self):
+        for flags in (["-flto"], ["-flto=2", "-ffat-lto-objects"]):
+            message = self.refusal(*plugged(), *flags)
+            self.assertIn("-fno-lto", message)
+            self.assertIn("clang", message)
+            must(COMPILER, "-x", "c++", "-c", "/dev/null", "-o", "/dev/null", *plugged(),
+                 *flags, "-fno-lto")
+
+    def test_a_plugin_for_the_linkers_compiler(self):
+        with tempfile.TemporaryDirectory() as folder:
+            plain = pathlib.Path(folder) / "plain.o"
+            program = pathlib.Path(folder) / "program"
+            source = pathlib.Path(folder) / "input.cc"
+            source.write_text("int main() {}")
+            must(COMPILER, "-flto", "-c", source, "-o", plain)
+            must(COMPILER, "-flto", plain, "-o", program)
+            done = command(COMPILER, "-flto", *plugged(), plain, "-o", program)
+        self.assertNotEqual(done.returncode, 0)
+        self.assertIn("cannot insert probes while linking", done.stderr)
+
     def test_report(self):
         with tempfile.TemporaryDirectory() as folder:
             source = pathlib.Path(folder) / "input.cc"
