@@ -551,16 +551,28 @@ class Code(unittest.TestCase):
                      [within, "-malign-branch=jcc+fused+jmp+call+ret+indirect"]):
             for model in (["-fno-pic", "local-exec"], ["-fPIC", "initial-exec"]):
                 with self.subTest(pads=pads, model=model):
-                    self.check_bytes(text, ["-Wa," + pad for pad in pads], *model)
+                    self.check_bytes(
+                        text, "00 64 times, 46 64 times\n", model[0],
+                        *["-Wa," + pad for pad in pads], *plugged(tls=model[1]))
+        by_hand = '#include "yamanote/preempt.h"\nvoid g(int);' + "".join(
+            "void f%d(int n) { "
+            'asm volatile(".subsection 1; .fill %d, 1, 0x90; .previous"); '
+            "do g(n), yamanote::Probe(); while (--n); }" % (n, n * 7 % 32)
+            for n in range(64))
+        for pic in ("-fno-pic", "-fPIC"):
+            with self.subTest("by hand", pic=pic):
+                self.check_bytes(by_hand, "e7 64 times\n", pic, f"-I{ROOT}/include",
+                                 "-Wa,-mbranches-within-32B-boundaries",
+                                 "-Wa,-malign-branch-prefix-size=1")
 
-    def check_bytes(self, text, pads, pic, model):
+    def check_bytes(self, text, expected, *flags):
         with tempfile.TemporaryDirectory() as folder:
             source = pathlib.Path(folder) / "input.cc"
             output = pathlib.Path(folder) / "output.o"
             source.write_text(text)
-            must(COMPILER, "-O2", pic, *pads, *plugged(tls=model), "-c", source, "-o", output)
+            must(COMPILER, "-std=c++20", "-O2", *flags, "-c", source, "-o", output)
             checked = must(sys.executable, TESTS / "cold_parts.py", output)
-        self.assertEqual(checked, "00 64 times, 46 64 times\n")
+        self.assertEqual(checked, expected)
 
     def test_a_caller_knows_what_a_probe_loses(self):
         # Without the clobbers, -fipa-ra keeps v in a register around the call.
