@@ -72,6 +72,19 @@ configure "$work/build" "${probes[@]}" "-DTARGETS=program;archive;shared" ||
 build
 "$work/build/program" || fail "the executable computes something else"
 "$work/build/plain" || fail "the shared library computes something else"
+if [[ $fits == gcc-* ]]; then
+  # The linker's compiler would insert none.
+  configure "$work/ipo" "${probes[@]}" "-DTARGETS=program;shared" \
+    -DCMAKE_INTERPROCEDURAL_OPTIMIZATION=ON ||
+    { cat "$work/log" >&2; fail "does not configure with link-time optimisation"; }
+  cmake --build "$work/ipo" -t program plain >"$work/log" 2>&1 ||
+    { cat "$work/log" >&2; fail "does not build with link-time optimisation"; }
+  "$work/ipo/program" || fail "with link-time optimisation the program computes something else"
+  nm "$work/ipo/CMakeFiles/program.dir/code.cc.o" | grep -q 'U yamanote_preempt_probe' ||
+    fail "no probes with link-time optimisation"
+  readelf -SW "$work/ipo/CMakeFiles/plain.dir/main.cc.o" | grep -q gnu.lto ||
+    fail "no link-time optimisation of what has no probes"
+fi
 for object in program archive; do
   readelf -rW "$work/build/CMakeFiles/$object.dir/code.cc.o" | grep -q 'R_X86_64_TPOFF32.*yamanote_preempt_flag' ||
     fail "$object does not find the flag as executables do"

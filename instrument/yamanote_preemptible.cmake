@@ -4,6 +4,8 @@
 # -DYAMANOTE_PREEMPTIBLE=1, and links what holds preemption off while a lock is held.
 # Executables, static and object libraries are meant for executables; shared libraries
 # and modules find the flag another way. Call it after the target's last source.
+# With GCC the target's own sources are compiled without link-time optimisation, whatever
+# INTERPROCEDURAL_OPTIMIZATION says.
 #
 # Two variables say which plug-ins there are; the build sets them, and so does the package:
 #   YAMANOTE_PROBES_PLUGINS  a list of FITS=FILE: the compiler and its version, or the
@@ -75,7 +77,8 @@ function(yamanote_preemptible target)
   endif()
   yamanote_find_plugin(plugin)
   if(CMAKE_CXX_COMPILER_ID STREQUAL "GNU")
-    set(flags "-fplugin=${plugin} -fplugin-arg-yamanote_gcc-tls=${tls}")
+    # What INTERPROCEDURAL_OPTIMIZATION compiles while linking would have no probes.
+    set(flags "-fplugin=${plugin} -fplugin-arg-yamanote_gcc-tls=${tls} -fno-lto")
   else()
     # -fplugin before -mllvm is parsed: it declares the option.
     set(flags "-fplugin=${plugin} -fpass-plugin=${plugin} -mllvm -yamanote-tls=${tls}")

@@ -64,6 +64,8 @@ void EnablePreemption() noexcept;
 // that is compiled for other processors.
 inline void Probe() noexcept {
 #if defined(__x86_64__)
+  // The bytes: testb $0xe7, %al; subq $-128, %rsp; jmp 2b. The runtime reads them, so
+  // no assembler may put anything between.
 #if defined(__PIC__) && !defined(__PIE__)
   unsigned long offset;
   asm volatile(
@@ -75,9 +77,8 @@ inline void Probe() noexcept {
       "1:\n\t"
       "leaq -128(%%rsp), %%rsp\n\t"
       "call *yamanote_preempt_probe@gotpcrel(%%rip)\n\t"
-      "testb $0xe7, %%al\n\t"
-      "subq $-128, %%rsp\n\t"
-      "jmp 2b\n\t"
+      ".byte 0xa8, 0xe7, 0x48, 0x83, 0xec, 0x80, 0xe9\n\t"
+      ".long 2b - . - 4\n\t"
       ".previous"
       : "=&r"(offset)
       :
@@ -91,9 +92,8 @@ inline void Probe() noexcept {
       "1:\n\t"
       "leaq -128(%%rsp), %%rsp\n\t"
       "call yamanote_preempt_probe\n\t"
-      "testb $0xe7, %%al\n\t"
-      "subq $-128, %%rsp\n\t"
-      "jmp 2b\n\t"
+      ".byte 0xa8, 0xe7, 0x48, 0x83, 0xec, 0x80, 0xe9\n\t"
+      ".long 2b - . - 4\n\t"
       ".previous" ::
           : "cc");
 #endif

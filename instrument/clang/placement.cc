@@ -12,8 +12,10 @@
 #include <llvm/IR/InstIterator.h>
 #include <llvm/IR/Instructions.h>
 #include <llvm/IR/IntrinsicInst.h>
+#include <llvm/IR/IntrinsicsX86.h>
 
 #include <cstdint>
+#include <string>
 
 using llvm::dyn_cast;
 using llvm::isa;
@@ -79,25 +81,48 @@ class ThreadLocalFinder {
   llvm::DenseMap<const llvm::Constant*, bool> found_;
 };
 
+// Whether `value` is the address of memory that %fs finds (__seg_fs).
+bool IsInThreadsSegment(const llvm::Value& value) {
+  constexpr unsigned kAddressSpace = 257;
+  const auto* pointer = dyn_cast<llvm::PointerType>(value.getType());
+  return pointer != nullptr && pointer->getAddressSpace() == kAddressSpace;
+}
+
+// Whether assembly uses %fs: a segment override in either syntax, or the register
+// itself. A probe by hand finds the flag so, and keeps nothing of the thread's.
+bool UsesThreadsSegment(llvm::StringRef assembly) {
+  const std::string text = assembly.lower();
+  return (text.find("fs:") != std::string::npos ||
+          text.find("fsbase") != std::string::npos) &&
+         text.find("yamanote_preempt_probe") == std::string::npos;
+}
+
+bool ReadsThreadPointer(llvm::Intrinsic::ID intrinsic) {
+  return intrinsic == llvm::Intrinsic::thread_pointer ||
+         intrinsic == llvm::Intrinsic::x86_rdfsbase_32 ||
+         intrinsic == llvm::Intrinsic::x86_rdfsbase_64;
+}
+
 // Says what in `function`'s code must be guarded, or nullptr.
 const char* Guarded(const llvm::Function& function) {
   ThreadLocalFinder thread_locals;
   for (const llvm::Instruction& instruction : llvm::instructions(function)) {
     for (const llvm::Use& operand : instruction.operands()) {
       if (thread_locals.IsIn(operand.get())) return "thread_local";
+      if (IsInThreadsSegment(*operand)) return "memory that %fs finds";
     }
     const auto* call = dyn_cast<llvm::CallBase>(&instruction);
     if (call == nullptr) continue;
     if (call->isInlineAsm()) {
       const auto* text = llvm::cast<llvm::InlineAsm>(call->getCalledOperand());
-      if (llvm::StringRef(text->getAsmString()).contains("fs:")) {
+      if (UsesThreadsSegment(text->getAsmString())) {
         return "assembly that uses %fs";
       }
       continue;
     }
     const llvm::Function* callee = Callee(*call);
     if (callee == nullptr) continue;
-    if (callee->getIntrinsicID() == llvm::Intrinsic::thread_pointer) {
+    if (ReadsThreadPointer(callee->getIntrinsicID())) {
       return "thread pointer";
     }
     const llvm::StringRef name = callee->getName();

@@ -225,8 +225,11 @@ class Inserter {
             "1:\tleaq -128(%rsp), %rsp\n\t") +
         (shared ? "call *yamanote_preempt_probe@GOTPCREL(%rip)"
                 : "call yamanote_preempt_probe") +
-        "\n\ttestb $$" + std::to_string(alive) +
-        ", %al\n\tsubq $$-128, %rsp\n\tjmp 2b\n\t.subsection 0";
+        // testb $alive, %al; subq $-128, %rsp; jmp 2b. As data: the runtime reads
+        // them, and an assembler may put prefixes or NOPs before instructions
+        // (-mbranches-within-32B-boundaries).
+        "\n\t.byte 0xa8, " + std::to_string(alive) +
+        ", 0x48, 0x83, 0xec, 0x80, 0xe9\n\t.long 2b - . - 4\n\t.subsection 0";
     llvm::Type* result = shared ? llvm::Type::getInt64Ty(context_)
                                 : llvm::Type::getVoidTy(context_);
     return llvm::InlineAsm::get(

@@ -15,6 +15,14 @@ std::string_view AssemblerName(tree function) {
   return name;
 }
 
+// The C and C++ libraries' functions that return the address of a thread-local, or
+// which kernel thread this is, and that compilers may take for constants.
+bool IsLibrarysThreadLocal(std::string_view name) {
+  return name == "__errno_location" || name == "__h_errno_location" ||
+         name == "__tls_get_addr" || name == "pthread_self" ||
+         name == "__cxa_get_globals" || name == "__cxa_get_globals_fast";
+}
+
 // A program may bring its own allocator, and instrument it.
 bool MayBeReplaced(tree builtin) {
   switch (DECL_FUNCTION_CODE(builtin)) {
@@ -61,10 +69,10 @@ bool IsUnlock(const rtx_insn* call) {
 bool GivesThreadLocal(tree callee) {
   if (callee == NULL_TREE) return false;
   const std::string_view name = AssemblerName(callee);
-  return name == "__errno_location" || name == "__h_errno_location" ||
-         name == "__tls_get_addr" || name == "pthread_self" ||
-         name.starts_with("_ZTW") || name.starts_with("_ZTH") ||
-         name.starts_with("__emutls");
+  return IsLibrarysThreadLocal(name) || name == "__builtin_thread_pointer" ||
+         name == "__builtin_ia32_rdfsbase32" ||
+         name == "__builtin_ia32_rdfsbase64" || name.starts_with("_ZTW") ||
+         name.starts_with("_ZTH") || name.starts_with("__emutls");
 }
 
 bool IsLeafCall(const Unit& unit, tree callee) {
@@ -74,11 +82,7 @@ bool IsLeafCall(const Unit& unit, tree callee) {
     if (!fndecl_built_in_p(callee, BUILT_IN_NORMAL)) return true;
     return (flags & ECF_LEAF) != 0 && !MayBeReplaced(callee);
   }
-  const std::string_view name = AssemblerName(callee);
-  if (name == "__errno_location" || name == "__h_errno_location" ||
-      name == "__tls_get_addr" || name == "pthread_self") {
-    return true;
-  }
+  if (IsLibrarysThreadLocal(AssemblerName(callee))) return true;
   const auto known = unit.functions.find(DECL_UID(callee));
   // Another copy of an inline function does the same; a function that the
   // loader may replace need not.

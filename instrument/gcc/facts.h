@@ -59,7 +59,7 @@ bool AlwaysProbes(const Unit& unit, tree callee);
 bool IsUnlock(const rtx_insn* call);
 
 // Whether a call of `callee` hands out an address that belongs to the kernel
-// thread: errno's, or that of a thread_local.
+// thread: errno's, that of a thread_local, or the thread pointer.
 bool GivesThreadLocal(tree callee);
 
 }  // namespace yamanote::instrument

@@ -2,6 +2,7 @@
 
 #include "instrument/gcc/guard.h"
 
+#include <string>
 #include <string_view>
 
 #include "instrument/gcc/copies.h"
@@ -35,9 +36,21 @@ tree GuardDeclaration(TlsModel model) {
   return declaration;
 }
 
+// Whether what has this type is memory that %fs finds, or points there (__seg_fs).
+bool IsThreadsSegment(tree type) {
+  if (type == NULL_TREE) return false;
+  return TYPE_ADDR_SPACE(type) == ADDR_SPACE_SEG_FS ||
+         (POINTER_TYPE_P(type) &&
+          TYPE_ADDR_SPACE(TREE_TYPE(type)) == ADDR_SPACE_SEG_FS);
+}
+
 // walk_tree() callback: stops at a thread_local variable.
 tree FindThreadLocal(tree* operand, int* walk_subtrees, void*) {
-  if (TYPE_P(*operand)) *walk_subtrees = 0;
+  if (TYPE_P(*operand)) {
+    *walk_subtrees = 0;
+    return NULL_TREE;
+  }
+  if (IsThreadsSegment(TREE_TYPE(*operand))) return *operand;
   if (VAR_P(*operand) && DECL_THREAD_LOCAL_P(*operand)) return *operand;
   return NULL_TREE;
 }
@@ -48,8 +61,20 @@ tree FindThreadLocalOperand(tree* operand, int* walk_subtrees, void* data) {
   return FindThreadLocal(operand, walk_subtrees, info->info);
 }
 
+// Whether `assembly` uses %fs: a segment override in either syntax, or the register
+// itself. A probe by hand finds the flag so, and keeps nothing of the thread's.
+bool UsesThreadsSegment(const gasm* assembly) {
+  std::string text = gimple_asm_string(assembly);
+  for (char& c : text) c = TOLOWER(c);
+  return (text.find("fs:") != std::string::npos ||
+          text.find("fsbase") != std::string::npos) &&
+         text.find("yamanote_preempt_probe") == std::string::npos;
+}
+
 bool UsesThreadLocal(gimple* statement) {
   if (is_gimple_debug(statement)) return false;
+  const auto* assembly = dyn_cast<gasm*>(statement);
+  if (assembly != nullptr && UsesThreadsSegment(assembly)) return true;
   if (is_gimple_call(statement) &&
       GivesThreadLocal(gimple_call_fndecl(statement))) {
     return true;

@@ -17,6 +17,7 @@
 #include "instrument/gcc/strip.h"
 
 // After the compiler's other headers.
+#include <langhooks.h>
 #include <plugin-version.h>
 
 // The compiler asks for this by name.
@@ -59,6 +60,29 @@ bool ParseOption(const plugin_argument& argument, Options* options) {
   return false;
 }
 
+// Says what is wrong if this compiles for link-time optimisation. The code that is
+// linked then comes from another process, which does not load the plug-in where it
+// should: neither probes nor guards would be in it. What -ffat-lto-objects adds has
+// probes, but is linked without -flto only, of which nothing is known here.
+bool RefuseLinkTimeOptimisation() {
+  // The linker's compiler: of its input it is not known what may have probes.
+  if (strcmp(lang_hooks.name, "GNU GIMPLE") == 0) {
+    error(
+        "%<yamanote_gcc%> cannot insert probes while linking; leave "
+        "%<-fplugin=%> out there, and compile what is to have probes with "
+        "%<-fno-lto%>, or with clang");
+    return true;
+  }
+  if (flag_lto != nullptr) {
+    error(
+        "%<yamanote_gcc%> and %<-flto%> do not go together: code that is "
+        "compiled while linking has no probes; compile these files with "
+        "%<-fno-lto%>, or with clang");
+    return true;
+  }
+  return false;
+}
+
 void AddPass(const char* plugin_name, opt_pass* pass, const char* reference,
              pass_positioning_ops position) {
   register_pass_info info = {pass, reference, 1, position};
@@ -78,6 +102,7 @@ int plugin_init(plugin_name_args* arguments, plugin_gcc_version* compiler) {
         compiler->basever, compiler->datestamp);
     return 1;
   }
+  if (RefuseLinkTimeOptimisation()) return 1;
   for (int i = 0; i < arguments->argc; ++i) {
     if (!ParseOption(arguments->argv[i], &unit.options)) return 1;
   }

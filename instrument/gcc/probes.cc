@@ -145,10 +145,14 @@ std::string ProbeText(TlsModel tls, const Scratch* scratch, unsigned alive) {
   const char* target = tls == TlsModel::kLocalExec
                            ? "yamanote_preempt_probe"
                            : "*yamanote_preempt_probe@GOTPCREL(%%rip)";
-  text += std::string("\n\tjne\t1f\n2:\n\t.subsection 1\n") +
-          "1:\tleaq\t-128(%%rsp), %%rsp\n\tcall\t" + target + "\n\ttestb\t$" +
-          std::to_string(alive) +
-          ", %%al\n\tsubq\t$-128, %%rsp\n\tjmp\t2b\n\t.previous";
+  text +=
+      std::string("\n\tjne\t1f\n2:\n\t.subsection 1\n") +
+      "1:\tleaq\t-128(%%rsp), %%rsp\n\tcall\t" + target +
+      // testb $alive, %al; subq $-128, %rsp; jmp 2b. As data: the runtime reads
+      // them, and an assembler may put prefixes or NOPs before instructions
+      // (-mbranches-within-32B-boundaries).
+      "\n\t.byte\t0xa8, " + std::to_string(alive) +
+      ", 0x48, 0x83, 0xec, 0x80, 0xe9\n\t.long\t2b - . - 4\n\t.previous";
   if (intel) text += "\n\t.intel_syntax noprefix";
   return text;
 }

@@ -123,7 +123,7 @@ yamanote_preempt_probe:
         subq    $32, %rsp
         // Behind the call:     a8 ALIVE                testb $ALIVE, %al
         //                      48 83 ec 80             subq $-128, %rsp
-        //                      eb OFFSET, e9 OFFSET    jmp
+        //                      e9 OFFSET               jmp (by hand maybe eb OFFSET)
         movq    8(%rbp), %rax
         movq    %rax, kReturn(%rbp)
         movzbl  1(%rax), %r8d
@@ -403,9 +403,9 @@ yamanote_preempt_injected:
         leaq    -128(%rsp), %rsp
         .cfi_adjust_cfa_offset 128
         call    yamanote_preempt_probe
-        testb   $kAllAlive, %al
-        subq    $-128, %rsp
-        jmp     1f
+        // As a probe's: data, so that no assembler puts anything between.
+        .byte   0xa8, kAllAlive, 0x48, 0x83, 0xec, 0x80, 0xe9
+        .long   1f - . - 4
 1:      .cfi_adjust_cfa_offset -128
         popfq
         .cfi_adjust_cfa_offset -8

@@ -25,7 +25,7 @@ fail() {
   exit 1
 }
 
-cc() { "$cxx" -I. -Wall -Wextra -Werror -Wno-unused-command-line-argument "$@"; }
+cc() { "$cxx" -I. -Iinclude -Wall -Wextra -Werror -Wno-unused-command-line-argument "$@"; }
 
 if [ -z "$plugin" ]; then
   plugin=$work/yamanote_clang.so
@@ -108,6 +108,11 @@ grep -v '_ZTW' "$work/report" | sort | diff "$work/expected" - >&2 ||
 reported=$(awk '/entry/ {gsub(",", ""); n += $4 + $6 + $8} END {print n}' "$work/report")
 inserted=$(grep -c 'call.*yamanote_preempt_probe' "$work/shapes.s")
 [ "$reported" = "$inserted" ] || fail "$reported probes are reported, $inserted are there"
+# A probe by hand finds the flag by %fs, and makes no guard.
+printf '%s\n' '#include "yamanote/preempt.h"' 'void g(); void f() { g(); yamanote::Probe(); }' |
+  cc -std=c++20 -O2 "${load[@]}" -mllvm -yamanote-report -x c++ -c - -o /dev/null 2>"$work/by_hand"
+grep -qx 'yamanote: _Z1fv: entry 1, loops 0' "$work/by_hand" ||
+  fail "with a probe by hand: $(<"$work/by_hand")"
 # What may be alive: less if the function can't name AVX-512's registers or x87's, and
 # stays itself.
 loop='T f(T* a, int n) { T s = 1; for (int i = 0; i < n; ++i) { s = s * 3 + a[i]; ASM; } return s; }'
@@ -118,9 +123,26 @@ for case in '70 -O2' '70 -O2 -mavx2' '71 -O2 -DX87' '70 -O2 -DR' '71 -O2 -DST' '
     '#define ASM double d; asm("fldz" : "=t"(d)); s += d' '#elif defined(MM)' \
     '#define ASM long m; asm("pxor %0, %0" : "=y"(m)); s += m' '#else' '#define ASM' '#endif' \
     "$loop" | cc "${load[@]}" ${case#* } -c -emit-llvm -x c++ - -o "$work/alive.bc"
-  alive=$(cc -x ir "$work/alive.bc" -S -emit-llvm -o - | grep -oE 'testb \$+[0-9]+, %al' | grep -oE '[0-9]+' |
+  alive=$(cc -x ir "$work/alive.bc" -S -emit-llvm -o - | sed -nE 's/.*\.byte 0xa8, ([0-9]+), .*/\1/p' |
     sort -u)
   [ "$alive" = "${case%% *}" ] || fail "with ${case#* } these may be alive: $alive, not ${case%% *}"
+done
+# An assembler that pads leaves what the runtime reads. Gaps between the cold parts, for all
+# distances from a boundary.
+for n in $(seq 64); do
+  echo "void g(int); extern \"C\" void f$n(int n) {" \
+    "asm volatile(\".subsection 1; .fill $((n * 7 % 32)), 1, 0x90; .previous\");" \
+    "do g(n); while (--n); }"
+done >"$work/pads.cc"
+for pads in '-mbranches-within-32B-boundaries' \
+  '-mllvm -x86-align-branch-boundary=32 -mllvm -x86-align-branch=jcc+fused+jmp+call+ret+indirect -mllvm -x86-pad-max-prefix-size=5'; do
+  for model in '-fno-pic local-exec' '-fPIC initial-exec'; do
+    # shellcheck disable=SC2086  # Several words.
+    cc -std=c++20 -O2 $pads "${load[@]}" ${model% *} -mllvm -yamanote-tls="${model#* }" \
+      -c "$work/pads.cc" -o "$work/pads.o"
+    said=$(instrument/gcc/tests/cold_parts.py "$work/pads.o") || fail "with $pads"
+    [ "$said" = '46 128 times' ] || fail "with $pads $model: $said"
+  done
 done
 # A short loop's first two rounds have none, unless it is optimised for size or not at all.
 # (Optimised, a loop meets its probe in the round in which it ends, too.)

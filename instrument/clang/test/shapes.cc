@@ -3,11 +3,14 @@
 // probes_test.sh takes "EXPECT: " lines for the plug-in's report, word by word.
 // The assembly keeps the optimiser from unrolling or removing the loops.
 
+#include <cxxabi.h>
 #include <pthread.h>
 
 #include <cerrno>
 #include <cstdint>
 #include <cstdlib>
+
+using abi::__cxa_get_globals_fast;
 
 #define KEEP(x) asm volatile("" : "+r"(x))
 
@@ -149,6 +152,47 @@ uint64_t guards_errno(uint64_t n) { return outside(n) + (errno == 0 ? 1 : 0); }
 // EXPECT: guards_self: guarded (thread_local of a library)
 uint64_t guards_self(uint64_t n) {
   return outside(n) + (pthread_self() == 0 ? 1 : 0);
+}
+
+// EXPECT: guards_globals: guarded (thread_local of a library)
+uint64_t guards_globals(uint64_t n) {
+  return outside(n) + (__cxa_get_globals_fast() == nullptr ? 1 : 0);
+}
+
+// EXPECT: guards_pointer: guarded (thread pointer)
+uint64_t guards_pointer(uint64_t n) {
+  return outside(n) + reinterpret_cast<uint64_t>(__builtin_thread_pointer());
+}
+
+// EXPECT: guards_base: guarded (thread pointer)
+[[gnu::target("fsgsbase")]] uint64_t guards_base(uint64_t n) {
+  return outside(n) + __builtin_ia32_rdfsbase64();
+}
+
+// EXPECT: guards_assembly: guarded (assembly that uses %fs)
+uint64_t guards_assembly(uint64_t n) {
+  uint64_t self;
+  asm("MOVQ %%FS:0, %0" : "=r"(self));
+  return outside(n) + self;
+}
+
+// EXPECT: guards_base_assembly: guarded (assembly that uses %fs)
+uint64_t guards_base_assembly(uint64_t n) {
+  uint64_t self;
+  asm("rdfsbase %0" : "=r"(self));
+  return outside(n) + self;
+}
+
+using Segment = uint64_t __attribute__((address_space(257)));
+
+// EXPECT: guards_segment: guarded (memory that %fs finds)
+uint64_t guards_segment(uint64_t n, const Segment* at) {
+  return outside(n) + at[n];
+}
+
+// EXPECT: guards_segment_constant: guarded (memory that %fs finds)
+uint64_t guards_segment_constant(uint64_t n) {
+  return outside(n) + *reinterpret_cast<const Segment*>(0x28);
 }
 
 // EXPECT: annotated: guarded (annotated)

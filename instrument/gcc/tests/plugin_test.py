@@ -448,6 +448,45 @@ class Code(unittest.TestCase):
             self.assertGreaterEqual(
                 body.count("%fs:yamanote_preempt_guard@tpoff"), 3)
 
+    def test_what_finds_memory_by_the_thread_has_a_guard_only(self):
+        loop = "do { g(); v += %s; } while (--n); return v; }"
+        head = 'void g(); extern "C" long f(long n) { long v = 0; '
+        cases = {
+            "pointer": head + loop % "(long)__builtin_thread_pointer()",
+            "base": "#include <immintrin.h>\n" + head + loop % "(long)_readfsbase_u64()",
+            "globals": 'extern "C" void* __cxa_get_globals(); ' + head +
+                       loop % "(long)__cxa_get_globals()",
+            "globals, fast": 'extern "C" void* __cxa_get_globals_fast(); ' + head +
+                             loop % "(long)__cxa_get_globals_fast()",
+            "assembly": head + 'long w; asm("movq %%fs:0, %0" : "=r"(w)); ' + loop % "w",
+            "assembly, in capitals": head + 'long w; asm("MOVQ %%FS:0, %0" : "=r"(w)); ' +
+                                     loop % "w",
+            "assembly, base": head + 'long w; asm("rdfsbase %0" : "=r"(w)); ' + loop % "w"}
+        for name, text in cases.items():
+            for flags in (["-O2", "-mfsgsbase"], ["-O0", "-mfsgsbase"]):
+                with self.subTest(name, flags=flags):
+                    self.guard_only(self.body(text, *flags))
+        # No language of C++'s.
+        for name, at in (("constant", "*(long __seg_fs*)0x28"), ("argument", "p->b"),
+                         ("array", "p->c[n]"), ("variable", "w"), ("pointer", "(long)&p->b")):
+            with self.subTest(name):
+                self.guard_only(self.body(
+                    "struct S { long a, b, c[9]; }; extern long __seg_fs w; void g(); "
+                    "long f(long n, struct S __seg_fs* p) { long v = 0; " + loop % at,
+                    "-O2", "-x", "c", "-std=gnu11"))
+
+    def guard_only(self, body):
+        self.assertNotIn("yamanote_preempt_flag", body)
+        self.assertGreaterEqual(body.count("%fs:yamanote_preempt_guard@tpoff"), 3)
+
+    def test_a_probe_by_hand_makes_no_guard(self):
+        body = self.body('#include "yamanote/preempt.h"\nvoid g(); extern "C" '
+                         "void f(long n) { do { g(); yamanote::Probe(); } while (--n); }",
+                         "-O2", f"-I{ROOT}/include")
+        self.assertNotIn("yamanote_preempt_guard", body)
+        # That by hand, and the plug-in's.
+        self.assertGreaterEqual(body.count("yamanote_preempt_flag"), 2)
+
     def test_a_guarded_leaf_has_nothing(self):
         self.assertNotIn("yamanote", self.body(
             'thread_local int v; extern "C" int f(int n) '
@@ -460,12 +499,13 @@ class Code(unittest.TestCase):
         self.assertRegex(
             body, r"cmpb\t\$0, %fs:yamanote_preempt_flag@tpoff\s+jne\t1f\s+2:"
             r"\s+\.subsection 1\s+1:\s+leaq\t-128\(%rsp\), %rsp"
-            r"\s+call\tyamanote_preempt_probe\s+testb\t\$0, %al\s+subq\t\$-128, %rsp"
-            r"\s+jmp\t2b\s+\.previous")
+            r"\s+call\tyamanote_preempt_probe"
+            r"\s+\.byte\t0xa8, 0, 0x48, 0x83, 0xec, 0x80, 0xe9\s+\.long\t2b - \. - 4"
+            r"\s+\.previous")
 
     def alive(self, text, *flags):
         return [int(number) for number in re.findall(
-            r"testb\t\$(\d+), %al\s+subq\t\$-128", self.body(text, *flags))]
+            r"\.byte\t0xa8, (\d+), 0x48, 0x83, 0xec, 0x80", self.body(text, *flags))]
 
     def test_what_may_be_alive(self):
         numbers = ('extern "C" int f(int* a, int n) { int s = 1; '
@@ -496,6 +536,43 @@ class Code(unittest.TestCase):
         for text, number in ((many, 0xc6), (masked, 0x66)):
             found = self.alive(text, "-O2", "-mavx512f")
             self.assertEqual(set(found), {number})
+
+    def test_an_assembler_that_pads_leaves_what_the_runtime_reads(self):
+        # Gaps between the cold parts, for all distances from a boundary.
+        text = "".join(
+            'void g(int); extern "C" double f%d(double* a, int n) { double s = 1; '
+            'asm(".subsection 1; .fill %d, 1, 0x90; .previous"); '
+            'for (int i = 0; i < n; ++i) s = s * 3 + a[i]; return s; } '
+            'extern "C" void h%d(int n) { do g(n); while (--n); }' % (n, n * 7 % 32, n)
+            for n in range(64))
+        within = "-mbranches-within-32B-boundaries"
+        for pads in ([within], [within, "-malign-branch-prefix-size=0"],
+                     [within, "-malign-branch-prefix-size=1"],
+                     [within, "-malign-branch=jcc+fused+jmp+call+ret+indirect"]):
+            for model in (["-fno-pic", "local-exec"], ["-fPIC", "initial-exec"]):
+                with self.subTest(pads=pads, model=model):
+                    self.check_bytes(
+                        text, "00 64 times, 46 64 times\n", model[0],
+                        *["-Wa," + pad for pad in pads], *plugged(tls=model[1]))
+        by_hand = '#include "yamanote/preempt.h"\nvoid g(int);' + "".join(
+            "void f%d(int n) { "
+            'asm volatile(".subsection 1; .fill %d, 1, 0x90; .previous"); '
+            "do g(n), yamanote::Probe(); while (--n); }" % (n, n * 7 % 32)
+            for n in range(64))
+        for pic in ("-fno-pic", "-fPIC"):
+            with self.subTest("by hand", pic=pic):
+                self.check_bytes(by_hand, "e7 64 times\n", pic, f"-I{ROOT}/include",
+                                 "-Wa,-mbranches-within-32B-boundaries",
+                                 "-Wa,-malign-branch-prefix-size=1")
+
+    def check_bytes(self, text, expected, *flags):
+        with tempfile.TemporaryDirectory() as folder:
+            source = pathlib.Path(folder) / "input.cc"
+            output = pathlib.Path(folder) / "output.o"
+            source.write_text(text)
+            must(COMPILER, "-std=c++20", "-O2", *flags, "-c", source, "-o", output)
+            checked = must(sys.executable, TESTS / "cold_parts.py", output)
+        self.assertEqual(checked, expected)
 
     def test_a_caller_knows_what_a_probe_loses(self):
         # Without the clobbers, -fipa-ra keeps v in a register around the call.
@@ -554,6 +631,26 @@ class Options(unittest.TestCase):
             message = self.refusal(f"-fplugin={copy}")
         self.assertIn(f"was built for GCC {other}", message)
         self.assertIn(f"cannot work in GCC {version}", message)
+
+    def test_link_time_optimisation(self):
+        for flags in (["-flto"], ["-flto=2", "-ffat-lto-objects"]):
+            message = self.refusal(*plugged(), *flags)
+            self.assertIn("-fno-lto", message)
+            self.assertIn("clang", message)
+            must(COMPILER, "-x", "c++", "-c", "/dev/null", "-o", "/dev/null", *plugged(),
+                 *flags, "-fno-lto")
+
+    def test_a_plugin_for_the_linkers_compiler(self):
+        with tempfile.TemporaryDirectory() as folder:
+            plain = pathlib.Path(folder) / "plain.o"
+            program = pathlib.Path(folder) / "program"
+            source = pathlib.Path(folder) / "input.cc"
+            source.write_text("int main() {}")
+            must(COMPILER, "-flto", "-c", source, "-o", plain)
+            must(COMPILER, "-flto", plain, "-o", program)
+            done = command(COMPILER, "-flto", *plugged(), plain, "-o", program)
+        self.assertNotEqual(done.returncode, 0)
+        self.assertIn("cannot insert probes while linking", done.stderr)
 
     def test_report(self):
         with tempfile.TemporaryDirectory() as folder:
