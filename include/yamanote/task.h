@@ -61,6 +61,9 @@ class Task {
   uint32_t quanta = 0;         // Times it gave way and waited on; saturates.
                                // Kept by a two-level placement only; else zero.
 
+  // The policy's own, as policy_words below, but on the line that all orders touch.
+  uint32_t policy_count = 0;
+
  private:
   friend class TaskQueue;
   friend class TaskDeque;

@@ -88,13 +88,16 @@ std::vector<PresetInfo> MakePresets() {
         .slots = 1}},
       // The least-loaded core is the best guess when a task comes, stealing mends
       // it when it was wrong, and a slice bounds what a long task does to the
-      // short ones behind it; how long it should be depends on the tasks. ADR 0014
-      // and 0024 have what is measured.
+      // short ones behind it; how long it should be depends on the tasks. Who has used
+      // one up is likely to be long, so those that have not go first. ADR 0014, 0024
+      // and 0025 have what is measured.
       {"yamanote",
-       "least-loaded core, idle cores steal, slices adapt: 2us to 100us "
-       "(the default)",
+       "least-loaded core, idle cores steal, fewest slices used up first, "
+       "slices adapt: 2us to 100us (the default)",
        {.preset = "yamanote",
+        .order = "mlfq",
         .slice = kAdaptiveSlice,
+        .rejoin = Rejoin::kHead,
         .placement = PlacementKind::kTwoLevel,
         .steal = true}},
   };

@@ -9,6 +9,7 @@ set(YAMANOTE_POLICIES
     slo-ratio
     edf
     las
+    mlfq
     lifo
     cfs
     eevdf

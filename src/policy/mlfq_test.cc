@@ -1,0 +1,120 @@
+// mlfq_test.cc - who overtakes whom, and that nobody starves.
+
+#include <gmock/gmock.h>
+
+#include "policy/order_test.h"
+
+namespace yamanote {
+namespace {
+
+using testing::ElementsAre;
+using namespace std::chrono_literals;
+
+// Enqueues `task` as one that has used up `slices` slices since it arrived.
+void EnqueueUsed(Policy& policy, Task& task, uint32_t slices) {
+  task.policy_count = slices - 1;
+  policy.Enqueue(task, Wake::kPreempted, {});
+}
+
+TEST(MlfqTest, ANewcomerOvertakesWhoHasUsedUpASlice) {
+  const auto mlfq = MakePolicy("mlfq", {.slice = 5us});
+  Tasks t;
+  mlfq->Enqueue(t[0], Wake::kArrival, {});
+  mlfq->PickNext(0, {});
+  mlfq->Enqueue(t[1], Wake::kArrival, {});
+  mlfq->Enqueue(t[0], Wake::kPreempted, {});
+  mlfq->Enqueue(t[2], Wake::kArrival, {});
+  EXPECT_THAT(PickAll(*mlfq), ElementsAre(2, 3, 1));
+}
+
+TEST(MlfqTest, LevelsArePowersOfTwo) {
+  const auto mlfq = MakePolicy("mlfq", {.slice = 5us});
+  Tasks t;
+  EnqueueUsed(*mlfq, t[0], 4);
+  EnqueueUsed(*mlfq, t[1], 3);
+  EnqueueUsed(*mlfq, t[2], 2);
+  EnqueueUsed(*mlfq, t[3], 1);
+  EXPECT_THAT(PickAll(*mlfq), ElementsAre(4, 2, 3, 1));
+}
+
+// The ids of those that run for a slice each, `count` times.
+std::vector<uint64_t> Turns(OneCore& core, int count) {
+  std::vector<uint64_t> ran;
+  for (int i = 0; i < count; ++i) ran.push_back(core.Run()->id);
+  return ran;
+}
+
+TEST(MlfqTest, ALevelIsUsedUpInOneGoIfTasksRejoinAtTheHead) {
+  OneCore core("mlfq", {.slice = 5us, .rejoin = Rejoin::kHead});
+  Tasks t;
+  core.Enqueue(t[0], Wake::kArrival);
+  core.Enqueue(t[1], Wake::kArrival);
+  EXPECT_THAT(Turns(core, 10), ElementsAre(1, 2, 1, 2, 1, 1, 2, 2, 1, 1));
+}
+
+TEST(MlfqTest, ALevelIsSharedInTurnIfTasksRejoinAtTheTail) {
+  OneCore core("mlfq", {.slice = 5us, .rejoin = Rejoin::kTail});
+  Tasks t;
+  core.Enqueue(t[0], Wake::kArrival);
+  core.Enqueue(t[1], Wake::kArrival);
+  EXPECT_THAT(Turns(core, 8), ElementsAre(1, 2, 1, 2, 1, 2, 1, 2));
+}
+
+TEST(MlfqTest, WhoWakesUpStartsAnew) {
+  const auto mlfq = MakePolicy("mlfq", {.slice = 5us});
+  Tasks t;
+  EnqueueUsed(*mlfq, t[0], 1);
+  t[1].policy_count = 100;
+  mlfq->Enqueue(t[1], Wake::kWakeup, {});
+  EXPECT_THAT(PickAll(*mlfq), ElementsAre(2, 1));
+}
+
+TEST(MlfqTest, WhoMovesToAnotherDomainKeepsItsLevel) {
+  const auto mlfq = MakePolicy("mlfq", {.slice = 5us});
+  Tasks t;
+  t[0].policy_count = 1;
+  mlfq->Enqueue(t[0], Wake::kMigrated, {});
+  mlfq->Enqueue(t[1], Wake::kArrival, {});
+  EXPECT_THAT(PickAll(*mlfq), ElementsAre(2, 1));
+}
+
+// Who yields in a loop until a long task has done something must not be picked again
+// and again.
+TEST(MlfqTest, WhoYieldsGoesBehindAllThatWait) {
+  const auto mlfq = MakePolicy("mlfq", {.slice = 5us});
+  Tasks t;
+  EnqueueUsed(*mlfq, t[0], 50);
+  mlfq->Enqueue(t[1], Wake::kYield, {});
+  mlfq->Enqueue(t[2], Wake::kArrival, {});
+  EXPECT_THAT(PickAll(*mlfq), ElementsAre(3, 1, 2));
+  mlfq->Enqueue(t[1], Wake::kYield, {});  // With nobody before it.
+  EXPECT_THAT(PickAll(*mlfq), ElementsAre(2));
+}
+
+// Each level in turn, however many short tasks come.
+TEST(MlfqTest, NobodyStarves) {
+  const auto mlfq = MakePolicy("mlfq", {.slice = 5us});
+  Tasks t;
+  EnqueueUsed(*mlfq, t[0], 4);
+  EnqueueUsed(*mlfq, t[1], 100);
+  EnqueueUsed(*mlfq, t[2], 1'000'000);
+  std::vector<uint64_t> long_ones;
+  for (int i = 0; i < 4 * 64; ++i) {
+    mlfq->Enqueue(t[3], Wake::kArrival, {});
+    const Task* task = mlfq->PickNext(0, {});
+    if (task != &t[3]) {
+      long_ones.push_back(task->id);
+      mlfq->Enqueue(t[task->id - 1], Wake::kPreempted, {});
+      ASSERT_EQ(mlfq->PickNext(0, {}), &t[3]);
+    }
+  }
+  EXPECT_THAT(long_ones, ElementsAre(1, 2, 3, 1));
+}
+
+TEST(MlfqTest, HasAFiniteSliceByDefault) {
+  EXPECT_EQ(MakePolicy("mlfq")->Slice(Task()), 20us);
+  EXPECT_EQ(MakePolicy("mlfq", {.slice = 5us})->Slice(Task()), 5us);
+}
+
+}  // namespace
+}  // namespace yamanote
