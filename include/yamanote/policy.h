@@ -110,6 +110,9 @@ struct PolicyInfo {
   bool sets_slices = false;
   // True: OnStop() does something, so the engine must call it.
   bool observes_stops = false;
+  // True: of preempted tasks, those go first that have had less. Adaptive slices are
+  // chosen for that; otherwise for one queue.
+  bool short_first = false;
   std::unique_ptr<Policy> (*make)(const PolicyOptions&) = nullptr;
   // The least that Slice() returns of a policy so made, or is worth a look, if slices
   // differ: whoever keeps time looks that early, so a shorter slice ends late. nullptr:

@@ -12,7 +12,7 @@
 // long task, or the holder of a lock that short ones want.
 //
 // Use it for requests or threads of unknown, different lengths. Tasks of one length should
-// not be cut by the slice: then it is fifo; else those begun last finish first.
+// not be cut by the slice: then it is fifo, as it is without a slice.
 //
 // Invariant: levels_[k] holds tasks that are enqueued and not yet picked, and bit k of
 // filled_ says whether there are any. Work-conserving.
@@ -32,8 +32,6 @@
 namespace yamanote {
 namespace {
 
-// Used if the configuration sets none: 20 us as in rr.cc.
-constexpr Duration kDefaultSlice = std::chrono::microseconds(20);
 // The last one holds tasks that have used up 16,384 slices and more.
 constexpr uint32_t kLevels = 16;
 // So deeper levels get a slice for 63 tasks of the first at least. With 16 the p99 of short
@@ -43,8 +41,7 @@ constexpr uint32_t kPicksPerTurn = 64;
 class MultiLevel final : public Policy {
  public:
   explicit MultiLevel(const PolicyOptions& options)
-      : slice_(options.slice == kNoPreemption ? kDefaultSlice : options.slice),
-        rejoin_(options.rejoin) {}
+      : slice_(options.slice), rejoin_(options.rejoin) {}
 
   void Enqueue(Task& task, Wake why, Instant) override {
     switch (why) {
@@ -123,7 +120,7 @@ extern constexpr PolicyInfo kMlfq = {
     .good_at = "requests and threads of unknown, different lengths",
     .bad_at = "tasks of one length that is more than a slice",
     .source = "Corbato et al., An Experimental Time-Sharing System, 1962",
-    .sets_slices = true,
+    .short_first = true,
     .make = [](const PolicyOptions& options) -> std::unique_ptr<Policy> {
       return std::make_unique<MultiLevel>(options);
     },

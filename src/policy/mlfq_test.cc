@@ -111,8 +111,8 @@ TEST(MlfqTest, NobodyStarves) {
   EXPECT_THAT(long_ones, ElementsAre(1, 2, 3, 1));
 }
 
-TEST(MlfqTest, HasAFiniteSliceByDefault) {
-  EXPECT_EQ(MakePolicy("mlfq")->Slice(Task()), 20us);
+TEST(MlfqTest, HasTheConfiguredSlice) {
+  EXPECT_EQ(MakePolicy("mlfq")->Slice(Task()), kNoPreemption);
   EXPECT_EQ(MakePolicy("mlfq", {.slice = 5us})->Slice(Task()), 5us);
 }
 

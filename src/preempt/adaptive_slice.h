@@ -15,54 +15,20 @@
 #include <atomic>
 #include <cstdint>
 #include <memory>
-#include <span>
 #include <vector>
 
 #include "base/cpu.h"
+#include "preempt/slice_model.h"
 #include "yamanote/task.h"
 #include "yamanote/time.h"
 
 namespace yamanote::preempt {
 
-// How many tasks ran for how long, in bins of a quarter octave from 128 ns on. The
-// first and the last take what is outside.
-struct ServiceTimes {
-  static constexpr size_t kBins = 72;
-
-  std::array<double, kBins> counts{};
-
-  static size_t BinOf(Duration service);
-  static Duration MiddleOf(size_t bin);
-  static Duration EndOf(size_t bin);  // Exclusive.
-};
-
-// Shares of the cores' time, 0 .. 1 together: what the tasks themselves take, and what
-// is done for them (network, queues, switches).
-struct Usage {
-  double tasks;
-  double beside = 0;
-};
-
-// The mean slowdown that a core gives such tasks in slices of `slice` when it is so
-// busy and a preemption costs `cost`. A slowdown is that of a task of at least 1 us:
-// below, no client could tell. Tasks count as long as their bin allows, so that a
-// slice fits them.
-//
-// Source: Pollaczek and Khinchine's formula for the first wait, where each turn of
-// a task is a customer, and the limit of processor sharing for the further ones.
-double MeanSlowdown(const ServiceTimes& services, Usage usage, Duration slice,
-                    Duration cost);
-
-// The longest of `candidates` (ascending, not empty) that keeps 98% of what the best one
-// gains over the longest of all; of those that cut no task, the shortest. Where the cores
-// are full, one whose preemptions take 2% of the work at most.
-Duration BestSlice(const ServiceTimes& services, Usage usage, Duration cost,
-                   std::span<const Duration> candidates);
-
 class AdaptiveSlice {
  public:
   // Between `least` and `most`, both included; begins in the middle.
-  AdaptiveSlice(Duration least, Duration most, unsigned cores);
+  AdaptiveSlice(Duration least, Duration most, unsigned cores,
+                SliceModel& model = InTurn);
 
   // A task that ran for `attained` in all has finished. On `core`.
   void Record(CoreId core, Duration attained) {
@@ -114,6 +80,7 @@ class AdaptiveSlice {
   void AdaptNow(Instant now);
 
   const unsigned count_;
+  SliceModel& model_;
   std::vector<Duration> candidates_;  // Half an octave apart.
   size_t index_ = 0;                  // Of the current one.
   std::atomic<int64_t> current_{0};

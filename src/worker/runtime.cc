@@ -58,8 +58,11 @@ std::unique_ptr<preempt::AdaptiveSlice> MakeAdaptive(const Scheduling& s,
                                                      Mechanism mechanism,
                                                      size_t cores) {
   if (!s.slice.Adapts() || mechanism == Mechanism::kNone) return nullptr;
-  return std::make_unique<preempt::AdaptiveSlice>(s.slice.least, s.slice.most,
-                                                  static_cast<unsigned>(cores));
+  // Checked: the order exists.
+  const bool short_first = FindPolicy(s.order)->short_first;
+  return std::make_unique<preempt::AdaptiveSlice>(
+      s.slice.least, s.slice.most, static_cast<unsigned>(cores),
+      short_first ? preempt::ShortFirst : preempt::InTurn);
 }
 
 preempt::TimekeeperOptions Timekeeping(const RuntimeOptions& options,
