@@ -2,7 +2,7 @@
 // thread or a simulated job.
 //
 // A policy reads what is known about the task (class, arrival, deadline, service
-// it has had) and may keep two words of its own in it. Everything else about the
+// it has had) and may keep three words of its own in it. Everything else about the
 // task - stack, connection, kernel thread - belongs to the engine that runs it.
 
 #pragma once

@@ -18,9 +18,9 @@ constexpr int64_t kFirstBinNs = 128;
 constexpr double kLeastServiceNs = 1000;
 constexpr double kFullyBusy = 0.98;
 // Of a preemption's cost: whoever overtakes is short, and leaves the caches nearly as they
-// were; to go on takes 0.03 us (bench/sched, ADR 0025).
+// were; to go on takes 0.04 to 0.3 us (ADR 0025).
 constexpr double kHandedOver = 1.0 / 2;
-constexpr double kGoesOn = 1.0 / 32;
+constexpr double kGoesOn = 1.0 / 8;
 // A level ends where tasks have had between once and twice what one of it has had.
 constexpr double kLevelEnd = std::numbers::sqrt2;
 constexpr double kGivenAway = 0.02;  // Of what slices gain.

@@ -126,9 +126,9 @@ TEST(ShortFirstTest, WhomNobodyOvertakesLosesLittle) {
     return model(services, {.tasks = busy}, 100us, kCost).lost * work / 1000;
   };
   EXPECT_NEAR(lost(InTurn, 1e-6), 9, 0.01);
-  EXPECT_NEAR(lost(ShortFirst, 1e-6), 8.0 / 32, 0.01);
+  EXPECT_NEAR(lost(ShortFirst, 1e-6), 8.0 / 8, 0.01);
   // Others wait the first time, and come in a tenth of the later slices.
-  EXPECT_NEAR(lost(ShortFirst, 0.9), 0.9 / 2 + 8 * (0.1 / 2 + 0.9 / 32), 0.1);
+  EXPECT_NEAR(lost(ShortFirst, 0.9), 0.9 / 2 + 8 * (0.1 / 2 + 0.9 / 8), 0.1);
 }
 
 TEST(ShortFirstTest, NoTasksAndTheOddestOnesGiveNumbers) {

@@ -29,8 +29,9 @@ bool Stint::Step() {
   if (trace_.abandoned()) return false;
   const CoreId id = worker::CurrentCore();
   Trace::Core& core = trace_.core(id);
+  const uint64_t number = worker::CurrentStint();
   const Instant now = Clock::now();
-  if (core.occupant == this && core_ == id) {
+  if (core.occupant == this && core_ == id && number_ == number) {
     const Duration gap = now - last_;
     if (gap < Trace::kStall) {
       left_ -= gap;
@@ -44,7 +45,8 @@ bool Stint::Step() {
   } else {
     if (core_ != kNoCore && core.preempted.size() < Trace::kMostPreempted)
       core.preempted.push_back({begun_, last_, last_ - begun_ - stolen_});
-    // Who was here before did not finish: this is what a preemption costs.
+    // Who was here before did not finish, perhaps this one, which went on at once: this is
+    // what a preemption costs.
     if (core.occupant != nullptr) {
       // Not if that took longer: then the core was idle, or taken away.
       const Duration gap = now - core.last;
@@ -55,6 +57,7 @@ bool Stint::Step() {
     }
     core.occupant = this;
     core_ = id;
+    number_ = number;
     begun_ = now;
     stolen_ = Duration::zero();
   }

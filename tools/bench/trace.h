@@ -53,6 +53,7 @@ class Stint {
   Trace& trace_;
   Duration left_;
   CoreId core_ = kNoCore;
+  uint64_t number_ = 0;  // worker::CurrentStint().
   Instant last_{};
   Instant begun_{};     // This time on a core.
   Duration stolen_{0};  // Since then.
