@@ -525,6 +525,8 @@ TEST(RuntimeDefaultsTest, TheSchedulingIsTheDefaultPreset) {
   const auto runtime = Runtime::Create({.cores = 2, .pin = false}).value();
   const Scheduling& scheduling = runtime->options().scheduling;
   EXPECT_EQ(scheduling.preset, kDefaultPreset);
+  EXPECT_EQ(scheduling.order, "mlfq");
+  EXPECT_EQ(scheduling.rejoin, Rejoin::kHead);
   EXPECT_EQ(scheduling.slice, kAdaptiveSlice);
   EXPECT_EQ(scheduling.placement, PlacementKind::kTwoLevel);
   EXPECT_TRUE(scheduling.steal);
