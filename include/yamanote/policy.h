@@ -110,8 +110,8 @@ struct PolicyInfo {
   bool sets_slices = false;
   // True: OnStop() does something, so the engine must call it.
   bool observes_stops = false;
-  // True: of preempted tasks, those go first that have had less. Adaptive slices are
-  // chosen for that; otherwise for one queue.
+  // True: of preempted tasks, those go first that have had less, and whom none of these
+  // overtakes goes on. Adaptive slices are chosen for that; otherwise for taking turns.
   bool short_first = false;
   std::unique_ptr<Policy> (*make)(const PolicyOptions&) = nullptr;
   // The least that Slice() returns of a policy so made, or is worth a look, if slices

@@ -97,7 +97,6 @@ std::vector<PresetInfo> MakePresets() {
        {.preset = "yamanote",
         .order = "mlfq",
         .slice = kAdaptiveSlice,
-        .rejoin = Rejoin::kHead,
         .placement = PlacementKind::kTwoLevel,
         .steal = true}},
   };
@@ -115,6 +114,8 @@ std::string Text(Duration slice) {
                            : fmt::format("{}ns", nanos);
 }
 
+constexpr Duration kLongestAdaptive = std::chrono::seconds(10);
+
 Result<void> ValidateSlices(const Scheduling& s) {
   const auto& [least, most] = s.slice;
   if (least <= Duration::zero()) {
@@ -122,6 +123,11 @@ Result<void> ValidateSlices(const Scheduling& s) {
         fmt::format("slice is {} ns; it must be more than 0: "
                     "leave it out for no preemption",
                     ToNanos(least)));
+  }
+  if (s.slice.Adapts() && most > kLongestAdaptive && most > least) {
+    return Invalid(
+        fmt::format("slice_max is {}; slices adapt up to 10s at most: lower it",
+                    Text(most)));
   }
   if (!s.slice.Adapts() || most > least) return {};
   if (least == kNoPreemption) {

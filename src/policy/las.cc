@@ -59,7 +59,6 @@ extern constexpr PolicyInfo kLas = {
     .source = "Nuyens and Wierman, The Foreground-Background Queue, 2008",
     .clock = ClockUse::kRunTime,
     .sets_slices = true,
-    .short_first = true,
     .make = [](const PolicyOptions& options) -> std::unique_ptr<Policy> {
       return std::make_unique<LeastAttained>(options);
     },

@@ -1,15 +1,15 @@
 // mlfq.cc - a multi-level feedback queue: who has used up few slices goes first.
 //
-// A task that arrives or wakes up enters the first level. Each slice that it uses up
-// takes it towards the next: level k holds those that have used up 2^(k-1) to 2^k - 1,
-// first in first out, so that a long task gives way less often to its like the longer it
-// runs (`rejoin = head`), or shares its level in turn (`tail`). It is least attained
-// service first by powers of two: short tasks overtake long ones after a slice, nothing
-// need be known of lengths, and no clock is read. A task that yields goes behind all that
-// wait.
+// A task that arrives or wakes up enters the first level. Each slice that it uses up while
+// others wait takes it towards the next: level k holds those that have used up 2^(k-1) to
+// 2^k - 1, first in first out. A task uses its level up in one go if nobody overtakes it, 64
+// slices at most, so the longer it runs the more rarely it gives way to its like; whatever
+// `rejoin` says. It is least attained service first by powers of two: short tasks
+// overtake long ones after a slice, nothing need be known of lengths, and no clock is read.
+// A task that yields goes behind all that wait.
 //
 // One pick in kPicksPerTurn goes to a deeper level, each in turn, so nobody starves: a
-// long task, or the holder of a lock that short ones want.
+// long task, or the holder of a lock that others want.
 //
 // Use it for requests or threads of unknown, different lengths. Tasks of one length should
 // not be cut by the slice: then it is fifo, as it is without a slice.
@@ -37,11 +37,14 @@ constexpr uint32_t kLevels = 16;
 // So deeper levels get a slice for 63 tasks of the first at least. With 16 the p99 of short
 // requests was a tenth to a fifth worse at a load of 0.7 (ADR 0025).
 constexpr uint32_t kPicksPerTurn = 64;
+// Slices in a row, if another task of the level waits: nobody leaves the last level.
+constexpr uint32_t kMostInOneGo = 64;
+// Where a count that has run over goes on: on the last level.
+constexpr uint32_t kManySlices = 1u << 31;
 
 class MultiLevel final : public Policy {
  public:
-  explicit MultiLevel(const PolicyOptions& options)
-      : slice_(options.slice), rejoin_(options.rejoin) {}
+  explicit MultiLevel(const PolicyOptions& options) : slice_(options.slice) {}
 
   void Enqueue(Task& task, Wake why, Instant) override {
     switch (why) {
@@ -51,8 +54,8 @@ class MultiLevel final : public Policy {
         break;
       case Wake::kPreempted: {
         const uint32_t before = LevelOf(task);
-        if (task.policy_count != UINT32_MAX) ++task.policy_count;
-        if (rejoin_ == Rejoin::kHead && LevelOf(task) == before) {
+        if (++task.policy_count == 0) task.policy_count = kManySlices;
+        if (LevelOf(task) == before && task.policy_count % kMostInOneGo != 0) {
           levels_[before].PushFront(task);
           filled_ |= 1u << before;
           return;
@@ -105,7 +108,6 @@ class MultiLevel final : public Policy {
   }
 
   const Duration slice_;
-  const Rejoin rejoin_;
   uint32_t filled_ = 0;  // Bit k: levels_[k] is not empty.
   uint32_t picks_ = 0;   // That passed over deeper levels, since the last turn.
   uint32_t turn_ = 0;    // The level that had it.

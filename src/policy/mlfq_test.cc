@@ -44,20 +44,53 @@ std::vector<uint64_t> Turns(OneCore& core, int count) {
   return ran;
 }
 
-TEST(MlfqTest, ALevelIsUsedUpInOneGoIfTasksRejoinAtTheHead) {
-  OneCore core("mlfq", {.slice = 5us, .rejoin = Rejoin::kHead});
-  Tasks t;
-  core.Enqueue(t[0], Wake::kArrival);
-  core.Enqueue(t[1], Wake::kArrival);
-  EXPECT_THAT(Turns(core, 10), ElementsAre(1, 2, 1, 2, 1, 1, 2, 2, 1, 1));
+TEST(MlfqTest, ALevelIsUsedUpInOneGo) {
+  for (const Rejoin rejoin : {Rejoin::kHead, Rejoin::kTail}) {
+    OneCore core("mlfq", {.slice = 5us, .rejoin = rejoin});
+    Tasks t;
+    core.Enqueue(t[0], Wake::kArrival);
+    core.Enqueue(t[1], Wake::kArrival);
+    EXPECT_THAT(Turns(core, 10), ElementsAre(1, 2, 1, 2, 1, 1, 2, 2, 1, 1));
+  }
 }
 
-TEST(MlfqTest, ALevelIsSharedInTurnIfTasksRejoinAtTheTail) {
-  OneCore core("mlfq", {.slice = 5us, .rejoin = Rejoin::kTail});
+// Nobody ever leaves the last level.
+TEST(MlfqTest, TasksThatNeverEndShareTheCore) {
+  for (const uint32_t used : {1u, 16'384u, UINT32_MAX - 50}) {
+    OneCore core("mlfq", {.slice = 5us});
+    Tasks t;
+    for (size_t i = 0; i < 2; ++i) {
+      t[i].policy_count = used;
+      core.Enqueue(t[i], Wake::kPreempted);
+    }
+    int in_a_row = 0;
+    uint64_t last = 0;
+    std::array<int, 3> turns{};
+    for (int i = 0; i < 100'000; ++i) {
+      const uint64_t id = core.Run()->id;
+      in_a_row = id == last ? in_a_row + 1 : 1;
+      last = id;
+      ++turns[id];
+      // 63 up to a multiple of 64 that begins a level, and 64.
+      ASSERT_LE(in_a_row, 127) << used;
+    }
+    EXPECT_NEAR(turns[1], turns[2], 200) << used;
+  }
+}
+
+// As a task that waits for a lock of its own does.
+TEST(MlfqTest, WhoYieldsToATaskThatNeverEndsRunsAgain) {
+  const auto mlfq = MakePolicy("mlfq", {.slice = 5us});
   Tasks t;
-  core.Enqueue(t[0], Wake::kArrival);
-  core.Enqueue(t[1], Wake::kArrival);
-  EXPECT_THAT(Turns(core, 8), ElementsAre(1, 2, 1, 2, 1, 2, 1, 2));
+  mlfq->Enqueue(t[0], Wake::kArrival, {});
+  mlfq->Enqueue(t[1], Wake::kArrival, {});
+  int since = 0;
+  for (int i = 0; i < 100'000; ++i) {
+    Task* const task = mlfq->PickNext(0, {});
+    since = task == &t[1] ? 0 : since + 1;
+    ASSERT_LE(since, 128) << i;
+    mlfq->Enqueue(*task, task == &t[1] ? Wake::kYield : Wake::kPreempted, {});
+  }
 }
 
 TEST(MlfqTest, WhoWakesUpStartsAnew) {
@@ -109,6 +142,27 @@ TEST(MlfqTest, NobodyStarves) {
     }
   }
   EXPECT_THAT(long_ones, ElementsAre(1, 2, 3, 1));
+}
+
+// The second of a level, too.
+TEST(MlfqTest, NobodyStarvesBehindHisLike) {
+  for (const uint32_t used : {1u, 100u, 5'000u, 1'000'000u}) {
+    const auto mlfq = MakePolicy("mlfq", {.slice = 5us});
+    Tasks t;
+    EnqueueUsed(*mlfq, t[0], used);
+    EnqueueUsed(*mlfq, t[1], used);
+    int picks = 0;
+    for (const Task* task = nullptr; task != &t[1]; ++picks) {
+      ASSERT_LT(picks, 2 * 64 * 64) << used;
+      mlfq->Enqueue(t[2], Wake::kArrival, {});
+      Task* const picked = mlfq->PickNext(0, {});
+      if (picked != &t[2]) {
+        task = picked;
+        mlfq->Enqueue(*picked, Wake::kPreempted, {});
+        ASSERT_EQ(mlfq->PickNext(0, {}), &t[2]);
+      }
+    }
+  }
 }
 
 TEST(MlfqTest, HasTheConfiguredSlice) {

@@ -424,7 +424,8 @@ TEST(MechanismTest, WhatIsNotThereSaysWhatIsMissing) {
 TEST(MechanismTest, ASignalsCostIsMeasured) {
   const Duration cost = MeasureSignal();
   EXPECT_GT(cost, Duration::zero());
-  EXPECT_LE(cost, 5ms) << "the bound of each round";
+  // A round ends after 5 ms, unless its core is taken away.
+  EXPECT_LT(cost, 1s);
 }
 
 // On one CPU, where the thread that measures is interrupted itself: how long that

@@ -91,7 +91,7 @@ Prediction InTurn(const ServiceTimes& services, Usage usage, Duration slice,
     turns_sq += count * (more * (q + c) * (q + c) + last * last);
     last_turns += count * last;
   }
-  if (tasks == 0) return {};
+  if (tasks == 0 || usage.tasks <= 0) return {};
   const double wanted = usage.tasks * (work + cuts * c) / work + usage.beside;
   const double utilisation = std::min(wanted, kFullyBusy);
   const double rate =
@@ -113,89 +113,107 @@ Prediction InTurn(const ServiceTimes& services, Usage usage, Duration slice,
 
 namespace {
 
-// Of all tasks, as sums: how many are over by some service, how long those took, and the
-// squares of it.
-struct Sums {
+// What ShortFirst() is about, and what a task takes up to `s` with all that is done for it.
+struct Load {
+  const ServiceTimes& services;
   double tasks = 0;
-  double times = 0;
-  double squares = 0;
+  double beside = 0;
+  double slice = 0;
+  double first = 0;  // What the first preemption costs, and each later one.
+  double later = 0;
 
-  void Add(double count, double time) {
-    tasks += count;
-    times += count * time;
-    squares += count * time * time;
+  double Preempted(double s) const {
+    const double cuts = std::ceil(s / slice) - 1;
+    return cuts < 1 ? 0 : first + (cuts - 1) * later;
   }
+  double Time(double s) const { return s + beside + Preempted(s); }
 };
 
-// The first bin of tasks that are longer than `service` ns.
-size_t FirstLonger(double service) {
-  constexpr size_t kLast = ServiceTimes::kBins - 1;
-  if (service >= Nanos(ServiceTimes::EndOf(kLast))) return kLast + 1;
-  return ServiceTimes::BinOf(Duration(static_cast<int64_t>(service)));
-}
+// All tasks up to some service, as sums of their times and of the squares of those.
+class Level {
+ public:
+  explicit Level(const Load& load) : load_(load) {}
+
+  // Up to `until`, no less than the call before.
+  void Extend(double until) {
+    for (; next_ < ServiceTimes::kBins; ++next_) {
+      const double s = Nanos(ServiceTimes::EndOf(next_));
+      if (s > until) break;
+      const double count = load_.services.counts[next_];
+      if (count == 0) continue;
+      const double time = load_.Time(s);
+      over_ += count;
+      times_ += count * time;
+      squares_ += count * time * time;
+    }
+    const double time = load_.Time(until);
+    rest_ = std::max(load_.tasks - over_, 0.0) * time;
+    rest_squares_ = rest_ * time;
+  }
+  double times() const { return times_ + rest_; }
+  double squares() const { return squares_ + rest_squares_; }
+
+ private:
+  const Load& load_;
+  size_t next_ = 0;   // The first bin beyond.
+  double over_ = 0;   // Tasks that are over by then.
+  double times_ = 0;  // Theirs.
+  double squares_ = 0;
+  double rest_ = 0;  // The others'.
+  double rest_squares_ = 0;
+};
 
 }  // namespace
 
 Prediction ShortFirst(const ServiceTimes& services, Usage usage, Duration slice,
                       Duration cost) {
-  const double q = Nanos(slice);
-  double tasks = 0;
+  Load load{.services = services, .slice = Nanos(slice)};
   double work = 0;
   for (size_t bin = 0; bin < ServiceTimes::kBins; ++bin) {
-    tasks += services.counts[bin];
+    load.tasks += services.counts[bin];
     work += services.counts[bin] * Nanos(ServiceTimes::EndOf(bin));
   }
-  if (tasks == 0) return {};
+  if (load.tasks == 0 || usage.tasks <= 0) return {};
   const double rate = usage.tasks / work;
-  const double beside = usage.beside / (rate * tasks);
+  load.beside = usage.beside / (rate * load.tasks);
   // The first time others go first, who have had less; later, those that came in its slice.
-  const double comes = 1 - std::exp(-rate * tasks * q);
-  const double first =
+  const double comes = 1 - std::exp(-rate * load.tasks * load.slice);
+  load.first =
       std::min(usage.tasks + usage.beside, 1.0) * kHandedOver * Nanos(cost);
-  const double later =
-      (comes * kHandedOver + (1 - comes) * kGoesOn) * Nanos(cost);
-  // What a task takes up to `s` with all that is done for it.
-  const auto preempted = [=](double s) {
-    const double cuts = std::ceil(s / q) - 1;
-    return cuts < 1 ? 0 : first + (cuts - 1) * later;
-  };
-  const auto time = [=](double s) { return s + beside + preempted(s); };
+  load.later = (comes * kHandedOver + (1 - comes) * kGoesOn) * Nanos(cost);
 
-  std::array<Sums, ServiceTimes::kBins + 1>
-      over;  // By the bin before which they end.
   double lost = 0;
+  double times = 0;
   for (size_t bin = 0; bin < ServiceTimes::kBins; ++bin) {
+    if (services.counts[bin] == 0) continue;
     const double s = Nanos(ServiceTimes::EndOf(bin));
-    over[bin + 1] = over[bin];
-    over[bin + 1].Add(services.counts[bin], time(s));
-    lost += services.counts[bin] * preempted(s);
+    lost += services.counts[bin] * load.Preempted(s);
+    times += services.counts[bin] * load.Time(s);
   }
-  // As if every task were over by `service`.
-  const auto until = [&](double service) {
-    Sums sums = over[FirstLonger(service)];
-    sums.Add(tasks - sums.tasks, time(service));
-    return sums;
-  };
-  const double busy = rate * over[ServiceTimes::kBins].times;
+  const double busy = std::min(rate * times, 1.0);
+  Level level(load);
+  Level above(load);
   double sum = 0;
   for (size_t bin = 0; bin < ServiceTimes::kBins; ++bin) {
     if (services.counts[bin] == 0) continue;
     const double s = Nanos(ServiceTimes::EndOf(bin));
-    const bool cut = s > q;
-    const Sums level = until(cut ? s * kLevelEnd : q);
-    const double here = rate * level.times;
+    const bool cut = s > load.slice;
+    level.Extend(cut ? s * kLevelEnd : load.slice);
+    const double here = rate * level.times();
     // Whoever is beyond the level ends its slice first.
-    const double wait =
-        Overload(here) *
-        (rate * level.squares + std::max(busy - here, 0.0) * q) / 2 /
-        (1 - std::min(here, kFullyBusy));
-    const double before =
-        cut ? rate * until(std::max(s * kLevelEnd / 2, q)).times : 0;
-    sum += services.counts[bin] *
-           std::log(Slowdown(
-               (wait + time(s)) / (1 - std::min(before, kFullyBusy)), s));
+    const double beyond = std::max(busy - here, 0.0) * load.slice;
+    const double wait = Overload(here) * (rate * level.squares() + beyond) / 2 /
+                        (1 - std::min(here, kFullyBusy));
+    double before = 0;
+    if (cut) {
+      above.Extend(std::max(s * kLevelEnd / 2, load.slice));
+      before = rate * above.times();
+    }
+    const double sojourn =
+        (wait + load.Time(s)) / (1 - std::min(before, kFullyBusy));
+    sum += services.counts[bin] * std::log(Slowdown(sojourn, s));
   }
-  return {.slowdown = std::exp(sum / tasks), .lost = lost / work};
+  return {.slowdown = std::exp(sum / load.tasks), .lost = lost / work};
 }
 
 Duration BestSlice(const ServiceTimes& services, Usage usage, Duration cost,

@@ -1,7 +1,7 @@
 // slice_model.h - what slices of some length would give, by queueing theory.
 //
 // Two models, by what an order does with a task whose slice is over: it waits for all
-// others in turn (fifo, rr), or those that have used less go first (las, mlfq).
+// others in turn (rr), or goes on unless somebody overtakes it who has used less (mlfq).
 
 #pragma once
 

@@ -133,6 +133,8 @@ TEST(ShortFirstTest, WhomNobodyOvertakesLosesLittle) {
 
 TEST(ShortFirstTest, NoTasksAndTheOddestOnesGiveNumbers) {
   EXPECT_EQ(ShortFirstSlowdown({}, {.tasks = 0.5}, 10us, kCost), 1);
+  EXPECT_EQ(ShortFirstSlowdown(Only(10us), {.tasks = 0}, 10us, kCost), 1);
+  EXPECT_EQ(InTurnSlowdown(Only(10us), {.tasks = 0}, 10us, kCost), 1);
   ServiceTimes all;
   for (double& count : all.counts) count = 1e-9;
   for (const Duration slice : {Duration(1), Duration(100us), Duration(10s)}) {

@@ -526,7 +526,6 @@ TEST(RuntimeDefaultsTest, TheSchedulingIsTheDefaultPreset) {
   const Scheduling& scheduling = runtime->options().scheduling;
   EXPECT_EQ(scheduling.preset, kDefaultPreset);
   EXPECT_EQ(scheduling.order, "mlfq");
-  EXPECT_EQ(scheduling.rejoin, Rejoin::kHead);
   EXPECT_EQ(scheduling.slice, kAdaptiveSlice);
   EXPECT_EQ(scheduling.placement, PlacementKind::kTwoLevel);
   EXPECT_TRUE(scheduling.steal);
