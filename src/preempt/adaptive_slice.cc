@@ -6,14 +6,6 @@
 #include <cmath>
 
 namespace yamanote::preempt {
-namespace {
-
-double Nanos(Duration duration) {
-  return static_cast<double>(duration.count());
-}
-
-}  // namespace
-
 AdaptiveSlice::AdaptiveSlice(Duration least, Duration most, unsigned cores,
                              SliceModel& model)
     : count_(cores), model_(model), cores_(new Core[cores]), seen_(cores) {

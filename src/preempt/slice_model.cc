@@ -29,10 +29,6 @@ constexpr double kMostLost = 0.02;
 // Half octaves from 1 ns to 10 s are 67.
 constexpr size_t kMostCandidates = 80;
 
-double Nanos(Duration duration) {
-  return static_cast<double>(duration.count());
-}
-
 // A queue that can't be served grows as the excess does.
 double Overload(double utilisation) {
   const double excess = std::max(utilisation / kFullyBusy, 1.0);

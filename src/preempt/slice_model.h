@@ -13,6 +13,10 @@
 
 namespace yamanote::preempt {
 
+inline double Nanos(Duration duration) {
+  return static_cast<double>(duration.count());
+}
+
 // How many tasks ran for how long, in bins of a quarter octave from 128 ns on. The
 // first and the last take what is outside.
 struct ServiceTimes {
