@@ -6,6 +6,7 @@
 #include <cmath>
 
 namespace yamanote::preempt {
+
 AdaptiveSlice::AdaptiveSlice(Duration least, Duration most, unsigned cores,
                              SliceModel& model)
     : count_(cores), model_(model), cores_(new Core[cores]), seen_(cores) {
