@@ -132,7 +132,7 @@ TEST(MlfqTest, NobodyStarves) {
   EnqueueUsed(*mlfq, t[1], 100);
   EnqueueUsed(*mlfq, t[2], 1'000'000);
   std::vector<uint64_t> long_ones;
-  for (int i = 0; i < 4 * 64; ++i) {
+  for (int i = 0; i < 4 * 8; ++i) {
     mlfq->Enqueue(t[3], Wake::kArrival, {});
     const Task* task = mlfq->PickNext(0, {});
     if (task != &t[3]) {
@@ -153,7 +153,7 @@ TEST(MlfqTest, NobodyStarvesBehindHisLike) {
     EnqueueUsed(*mlfq, t[1], used);
     int picks = 0;
     for (const Task* task = nullptr; task != &t[1]; ++picks) {
-      ASSERT_LT(picks, 2 * 64 * 64) << used;
+      ASSERT_LT(picks, 2 * 64 * 8) << used;
       mlfq->Enqueue(t[2], Wake::kArrival, {});
       Task* const picked = mlfq->PickNext(0, {});
       if (picked != &t[2]) {
