@@ -124,7 +124,7 @@ Result<void> ValidateSlices(const Scheduling& s) {
                     "leave it out for no preemption",
                     ToNanos(least)));
   }
-  if (s.slice.Adapts() && most > kLongestAdaptive && most > least) {
+  if (s.slice.Adapts() && most > least && most > kLongestAdaptive) {
     return Invalid(
         fmt::format("slice_max is {}; slices adapt up to 10s at most: lower it",
                     Text(most)));

@@ -87,6 +87,8 @@ TEST(SchedulingTest, ImpossibleCombinationsNameKeyValueAndRemedy) {
        "slice is 50us",
        "raise it, or leave it out",
        {.slice = {50us, 20us}}},
+      {"slice_max is 11000000us", "10s", "lower it", {.slice = {5us, 11s}}},
+      {"slice_max is none", "10s", "lower it", {.slice = {5us, kNoPreemption}}},
       {"slice_max is 12500ns",
        "slice is none",
        "set slice",
