@@ -12,6 +12,7 @@ WITHOUT_TABLES = {
     "sched/results/2026-11-26-2cpu-amd-epyc-keepers.json",
     "sched/results/2026-11-26-2cpu-amd-epyc-keepers-2.json",
     "sched/results/2026-11-26-4-of-16cpu-intel-xeon-keepers.json",
+    "sched/results/2026-11-27-2cpu-intel-cascade-lake-keepers.json",
     "rocksdb/results/2026-11-26-2cpu-amd-epyc.json",
     "rocksdb/results/2026-11-27-2cpu-intel-cascade-lake.json",
 }

@@ -67,6 +67,17 @@ void PlayAfterAVoluntaryPoint(void* argument) {
   Play(argument);
 }
 
+// The odd turns, in short tasks one after another.
+void PlayInShortTasks(void* argument) {
+  auto& turns = *static_cast<Turns*>(argument);
+  if (turns.over()) {
+    ++turns.left;
+    return;
+  }
+  if (turns.turn % 2 == 1) ++turns.turn;
+  ASSERT_TRUE(Spawn({}, &PlayInShortTasks, &turns));
+}
+
 std::unique_ptr<Runtime> Make(Scheduling scheduling, unsigned cores = 2,
                               SliceRange slice = 5us) {
   scheduling.order = "rr";
@@ -135,6 +146,21 @@ TEST(KeepersTest, ASingleCoreAsksItselfWithAdaptiveSlicesToo) {
   const auto runtime = Make({}, 1, kAdaptiveSlice);
   Turns turns{.players = 2};
   for (int i = 0; i < 2; ++i) Start(&Play, 0, turns);
+  WaitFor(*runtime, turns, 2);
+}
+
+// A long task is cut, and many short ones go before it goes on: it is cut again.
+TEST(KeepersTest, ALongTaskIsAskedAfterManyShortOnes) {
+  if (YAMANOTE_UNDER_TSAN) GTEST_SKIP() << "ThreadSanitizer delays signals";
+  const auto runtime =
+      Runtime::Create({.cores = 1,
+                       .pin = false,
+                       .scheduling = {.order = "mlfq", .slice = 5us},
+                       .spin = 0us})
+          .value();
+  Turns turns{.players = 2};
+  Start(&Play, 0, turns);
+  Start(&PlayInShortTasks, 0, turns);
   WaitFor(*runtime, turns, 2);
 }
 

@@ -195,7 +195,8 @@ UserThread* Engine::NewThread() {
   thread->last_core = kNoCore;
   thread->attained = Duration::zero();
   thread->checks_itself = false;
-  thread->skips = 0;
+  thread->gave_way = false;
+  thread->skips = UserThread::kNeverAsked;
   thread->policy_words = {};
   thread->flow = 0;
   // Nobody else knows the block: ordered by its Enqueue().

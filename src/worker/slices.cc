@@ -41,6 +41,7 @@ void Worker::CountPreempted(int64_t change) {
 }
 
 void Worker::Preempt(Worker* worker) {
+  worker->current_->gave_way = true;
   Bump(worker->yields_);
   Bump(worker->slices_ended_);
   worker->CountPreempted(1);
@@ -125,36 +126,72 @@ bool Worker::IsOver(const preempt::Request& request) {
 // the time-stamp counter.
 void Worker::AtOwnProbe(Worker* worker) {
   const Instant now = Clock::now();
+  UserThread& thread = *worker->current_;
   // If it did, the tick found it too long.
-  worker->current_->checks_itself = false;
-  // It began when the task did, about as many probes ago.
-  if (worker->slice_end_ == kSliceNotStarted)
-    worker->StartSlice(now - worker->OwnInterval());
+  thread.checks_itself = false;
+  const bool first = worker->slice_end_ == kSliceNotStarted;
+  if (first) worker->StartSlice(worker->AskedSince(now));
   if (worker->keeps_time_) {
     worker->engine_.timekeeper().Keep(now);
-  } else if (!worker->StillAsksItself(now)) {
-    worker->asks_itself_.store(false, std::memory_order_relaxed);
-    return;
+  } else if (worker->slice_end_ == kNever) {
+    return;  // Not again in this turn.
   }
   worker->AdaptSkips(now);
-  const uint64_t entries = worker->own_reschedules_ -
-                           worker->passes_.load(std::memory_order_relaxed);
-  if (!CheckSlice(worker, now)) {
-    worker->AskItself();
+  if (first && !thread.gave_way)
+    worker->first_skips_ = std::min(thread.skips, kMostFirstSkips);
+  worker->cut_ = &thread;
+  worker->cut_gave_way_ = thread.gave_way;
+  if (CheckSlice(worker, now)) {
+    Bump(This()->preemptions_);  // Perhaps another one by now.
     return;
   }
-  Worker* const after = This();  // Perhaps another one by now.
-  Bump(after->preemptions_);
-  // Unless it came back without another task in between.
-  if (after != worker ||
-      after->own_reschedules_ - after->passes_.load(std::memory_order_relaxed) >
-          entries + 1)
-    after->asks_until_.store(now + kAsksItselfFor, std::memory_order_relaxed);
+  worker->cut_ = nullptr;
+  if (worker->keeps_time_ || worker->StillAsksItself(now)) {
+    worker->AskItself();
+  } else {
+    worker->asks_itself_.store(false, std::memory_order_relaxed);
+  }
+}
+
+// The current task begins. To let its first probes pass costs 4 ns each, to look at the
+// clock at one 0.1 us: so many pass as take a tenth of a slice in others like it.
+void Worker::BeginAsking() {
+  // The switch to it read the clock, or nobody did.
+  const Instant now = wants_run_time_ ? run_start_ : Clock::now();
+  // Here and not at the probe that ended a slice: that one returns when its task goes on.
+  if (const UserThread* const cut = std::exchange(cut_, nullptr);
+      cut != nullptr && cut != current_) {
+    asked_in_vain_ = 0;
+    if (cut_gave_way_)
+      asks_until_.store(std::max(asks_until_.load(std::memory_order_relaxed),
+                                 now + kAsksItselfFor),
+                        std::memory_order_relaxed);
+  }
+  ++asked_in_vain_;
+  if (!keeps_time_ && !AskingPays(now)) {
+    asks_itself_.store(false, std::memory_order_relaxed);
+    return;
+  }
+  if (current_->skips == UserThread::kNeverAsked)
+    current_->skips = first_skips_;
+  asked_itself_.store(now, std::memory_order_relaxed);
+  AskItself();
+}
+
+bool Worker::AskingPays(Instant now) const {
+  return asked_in_vain_ <= kMostInVain ||
+         now <= asks_until_.load(std::memory_order_relaxed);
+}
+
+// Since when the current task's probes pass, or are asked.
+Instant Worker::AskedSince(Instant now) const {
+  const Instant since = asked_itself_.load(std::memory_order_relaxed);
+  return since != Instant{} ? since : now - OwnInterval();
 }
 
 // Not if tasks are short, or nothing waits for them; nor if somebody keeps time again.
 bool Worker::StillAsksItself(Instant now) {
-  if (now > asks_until_.load(std::memory_order_relaxed)) return false;
+  if (!AskingPays(now)) return false;
   const bool kept =
       engine_.timekeeper().AnotherHasLooked(now - OwnInterval(), *preempt_);
   kept_for_us_ = kept ? kept_for_us_ + 1 : 0;
@@ -164,8 +201,10 @@ bool Worker::StillAsksItself(Instant now) {
 // By how long it took from the last probe that was asked to this one.
 void Worker::AdaptSkips(Instant now) {
   uint32_t& skips = current_->skips;
-  if (asked_itself_ != Instant{}) {
-    const Duration elapsed = now - asked_itself_;
+  if (skips == UserThread::kNeverAsked) skips = 0;
+  const Instant since = asked_itself_.load(std::memory_order_relaxed);
+  if (since != Instant{}) {
+    const Duration elapsed = now - since;
     const Duration interval = OwnInterval();
     if (elapsed > 4 * interval) {
       skips = 0;
@@ -175,7 +214,7 @@ void Worker::AdaptSkips(Instant now) {
       skips = std::min(2 * skips + 1, kMostSkips);
     }
   }
-  asked_itself_ = now;
+  asked_itself_.store(now, std::memory_order_relaxed);
 }
 
 // A user interrupt saves no vector registers.
@@ -207,11 +246,12 @@ void Worker::AtTick() {
       !worker->AsksItself() && !timekeeper.HasLooked(now - slice)) {
     worker->asks_until_.store(now + kSlicesToFindOut * slice,
                               std::memory_order_relaxed);
+    worker->asked_itself_.store(Instant{}, std::memory_order_relaxed);
     worker->asks_itself_.store(true, std::memory_order_relaxed);
     worker->tick_asks_.store(true, std::memory_order_relaxed);
-    // Not 0: the probe that was interrupted may be about to count one.
-    preempt::AskOneself(*worker->preempt_,
-                        std::max(thread->skips, uint32_t{1}));
+    // Not 0: the probe that was interrupted may be about to count one. No more: what is
+    // left of the time to find out may be few probes.
+    preempt::AskOneself(*worker->preempt_, 1);
   }
   timekeeper.Keep(now);
   // All others sleep: one of them keeps time from now on.

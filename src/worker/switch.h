@@ -44,10 +44,8 @@ namespace yamanote::worker {
   // microsecond.
   slice_end_ = kSliceNotStarted;
   tick_asks_.store(false, std::memory_order_relaxed);
-  if (AsksItself()) [[unlikely]] {
-    asked_itself_ = Instant{};
-    AskItself();
-  }
+  if (AsksItself()) [[unlikely]]
+    BeginAsking();
 }
 
 [[gnu::always_inline]] inline bool Worker::AttachStack(UserThread& thread) {
@@ -118,6 +116,7 @@ inline void Worker::PutCarried(const Carried& carried) {
 
 [[gnu::always_inline]] inline void Worker::Block(Worker* worker) {
   UserThread& thread = *worker->current_;
+  thread.gave_way = false;
   worker->Stopping(thread, Stop::kBlocked);
   UserThread* const next = worker->PickSuccessor();
   if (next == &thread) {

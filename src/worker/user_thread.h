@@ -64,7 +64,9 @@ class alignas(base::kCacheLine) UserThread final : public Task {
   // Where its core asks itself: it calls CheckPreempt(), so that its probes need not look
   // at the clock; else how many of them it lets pass. Written by the task alone.
   bool checks_itself = false;
-  uint32_t skips = 0;
+  bool gave_way = false;  // A slice of it has ended since it last blocked.
+  static constexpr uint32_t kNeverAsked = UINT32_MAX;
+  uint32_t skips = kNeverAsked;
   [[no_unique_address]] sanitizer::Saved saved;
   alignas(16) std::byte storage[kInlineBytes];
 };

@@ -134,14 +134,18 @@ class alignas(base::kNoSharing) Worker {
   static constexpr int64_t kCrowd = 256;
   static constexpr int64_t kCrowdedFactor = 100;
   static constexpr Instant kSliceNotStarted = Instant::min();
-  // A core that asks itself reads the clock so many times in a slice, lets so many
-  // probes pass at most, and goes on so long after the last slice that ended.
+  // A core that asks itself reads the clock so many times in a slice, and lets so many
+  // probes pass at most. It goes on for so long after a task's second slice that ended,
+  // for so many tasks after a first one: what ends shortly after a slice says little.
   static constexpr int kReadsPerSlice = 10;
   static constexpr uint32_t kMostSkips = 64;
+  static constexpr uint32_t kMostFirstSkips =
+      32;  // Who knows how far apart they are.
   static constexpr int kSlicesToFindOut = 8;
   // So many times in a row another one had looked just before: it keeps time for us.
   static constexpr int kKeptForUs = 8;
   static constexpr Duration kAsksItselfFor = std::chrono::milliseconds(100);
+  static constexpr uint32_t kMostInVain = 256;
 
   // A counter written by this thread alone and read by any.
   using Counter = std::atomic<uint64_t>;
@@ -202,6 +206,9 @@ class alignas(base::kNoSharing) Worker {
            (keeps_time_ || !current_->checks_itself ||
             tick_asks_.load(std::memory_order_relaxed));
   }
+  void BeginAsking();
+  bool AskingPays(Instant now) const;
+  Instant AskedSince(Instant now) const;
   bool IsOver(const preempt::Request& request);
   static void AtOwnProbe(Worker* worker);
   bool StillAsksItself(Instant now);
@@ -265,10 +272,16 @@ class alignas(base::kNoSharing) Worker {
   uint32_t stops_per_look_ = 1;
   Instant slice_end_ = kNever;
   Instant run_start_{};  // Of the current task, or of the switch to it.
-  // If it asks itself: until when, if nothing happens (within this thread: relaxed);
-  // when a probe was asked last in this turn of the task.
+  // If it asks itself: until when, if nothing happens, and when a probe was asked last in
+  // this turn of the task, or the turn began (within this thread: relaxed); how many tasks
+  // were asked since a slice ended; how many probes the last one let pass at first; whose
+  // slice it ended last, until the next task, and whether that was not its first.
   std::atomic<Instant> asks_until_{Instant{}};
-  Instant asked_itself_{};
+  std::atomic<Instant> asked_itself_{Instant{}};
+  uint32_t asked_in_vain_ = 0;
+  uint32_t first_skips_ = 0;
+  const UserThread* cut_ = nullptr;
+  bool cut_gave_way_ = false;
   int kept_for_us_ = 0;
   Context base_;
   UserThread* handoff_ = nullptr;  // Picked, but only the base can start it.
