@@ -8,8 +8,9 @@
 // overtake long ones after a slice, nothing need be known of lengths, and no clock is read.
 // A task that yields goes behind all that wait.
 //
-// One pick in kPicksPerTurn goes to a deeper level, each in turn, so nobody starves: a
-// long task, or the holder of a lock that others want.
+// Some picks go to a deeper level, each in turn, so nobody starves: few while the first
+// level runs empty now and then; to tasks of up to 127 slices every other one where it
+// never does.
 //
 // Use it for requests or threads of unknown, different lengths. Tasks of one length should
 // not be cut by the slice: then it is fifo, as it is without a slice.
@@ -34,10 +35,16 @@ namespace {
 
 // The last one holds tasks that have used up 16,384 slices and more.
 constexpr uint32_t kLevels = 16;
-// So deeper levels get a slice for 7 tasks of the first at least. More would make short
-// tasks wait less, but requests that wait behind a long one on its connection ever longer
-// (ADR 0025).
-constexpr uint32_t kPicksPerTurn = 8;
+// One pick in so many goes to a deeper level. To kHurried, tasks of up to 127 slices, one in
+// half as many from kBusyPicks on that the first level has not run empty, and half again each
+// time that it has not for twice as long, down to the least. If it never does, that is
+// overload, or a server that keeps up by larger batches only (ADR 0025). Not to all: tasks
+// without end would take half the core and more from the first level, and never give it back.
+constexpr uint32_t kPicksPerTurn = 64;
+constexpr uint32_t kHurried = 0xfe;
+constexpr uint32_t kLeastPicksPerTurn = 2;
+constexpr uint32_t kBusyPicks = 32;
+constexpr uint32_t kManyPicks = 1u << 20;
 // Slices in a row, if another task of the level waits: nobody leaves the last level.
 constexpr uint32_t kMostInOneGo = 64;
 // Where a count that has run over goes on: on the last level.
@@ -48,6 +55,7 @@ class MultiLevel final : public Policy {
   explicit MultiLevel(const PolicyOptions& options) : slice_(options.slice) {}
 
   void Enqueue(Task& task, Wake why, Instant) override {
+    if (filled_ == 0) first_busy_ = 0;
     switch (why) {
       case Wake::kArrival:
       case Wake::kWakeup:
@@ -78,9 +86,14 @@ class MultiLevel final : public Policy {
     if (filled_ == 0) return nullptr;
     const uint32_t deeper = filled_ & (filled_ - 1);
     auto level = static_cast<uint32_t>(std::countr_zero(filled_));
-    if (deeper != 0 && ++picks_ >= kPicksPerTurn) {
-      picks_ = 0;
-      level = NextInTurn(deeper);
+    first_busy_ = level != 0 ? 0 : std::min(first_busy_ + 1, kManyPicks);
+    if (deeper != 0 && (++picks_ & (HurriedPicksPerTurn() - 1)) == 0) {
+      const uint32_t hurried = deeper & kHurried;
+      if ((picks_ & (kPicksPerTurn - 1)) == 0) {
+        level = NextInTurn(deeper, turn_);
+      } else if (hurried != 0) {
+        level = NextInTurn(hurried, hurried_turn_);
+      }
     }
     Task* const task = levels_[level].PopFront();
     if (levels_[level].Empty()) filled_ &= ~(1u << level);
@@ -95,23 +108,31 @@ class MultiLevel final : public Policy {
                     kLevels - 1);
   }
 
+  // A power of two.
+  uint32_t HurriedPicksPerTurn() const {
+    return std::max(kPicksPerTurn >> std::bit_width(first_busy_ / kBusyPicks),
+                    kLeastPicksPerTurn);
+  }
+
   void Append(Task& task, uint32_t level) {
     levels_[level].PushBack(task);
     filled_ |= 1u << level;
   }
 
   // The first of `levels` behind the one whose turn was last.
-  uint32_t NextInTurn(uint32_t levels) {
-    const uint32_t behind = levels & ~((2u << turn_) - 1);
-    turn_ =
+  static uint32_t NextInTurn(uint32_t levels, uint32_t& turn) {
+    const uint32_t behind = levels & ~((2u << turn) - 1);
+    turn =
         static_cast<uint32_t>(std::countr_zero(behind != 0 ? behind : levels));
-    return turn_;
+    return turn;
   }
 
   const Duration slice_;
-  uint32_t filled_ = 0;  // Bit k: levels_[k] is not empty.
-  uint32_t picks_ = 0;   // That passed over deeper levels, since the last turn.
-  uint32_t turn_ = 0;    // The level that had it.
+  uint32_t filled_ = 0;        // Bit k: levels_[k] is not empty.
+  uint32_t picks_ = 0;         // While deeper levels waited.
+  uint32_t turn_ = 0;          // The level that had one of the turns of all.
+  uint32_t hurried_turn_ = 0;  // And the one that had one of kHurried's.
+  uint32_t first_busy_ = 0;    // Picks since it was found empty.
   std::array<TaskQueue, kLevels> levels_;  // Intrusive: never allocates.
 };
 

@@ -2,6 +2,8 @@
 
 #include <gmock/gmock.h>
 
+#include <climits>
+
 #include "policy/order_test.h"
 
 namespace yamanote {
@@ -124,6 +126,66 @@ TEST(MlfqTest, WhoYieldsGoesBehindAllThatWait) {
   EXPECT_THAT(PickAll(*mlfq), ElementsAre(2));
 }
 
+// Picks an arrival `count` times while t[0] has used up `used` slices; returns the picks
+// that t[0] got instead, counted from 1. The first level runs empty after every `empty`-th.
+std::vector<int> TurnsOfALongTask(Policy& policy, Tasks& t, uint32_t used,
+                                  int count, int empty) {
+  EnqueueUsed(policy, t[0], used);
+  std::vector<int> turns;
+  for (int i = 1; i <= count; ++i) {
+    policy.Enqueue(t[1], Wake::kArrival, {});
+    const Task* const task = policy.PickNext(0, {});
+    if (task == &t[0]) {
+      turns.push_back(i);
+      EnqueueUsed(policy, t[0], used);
+      EXPECT_EQ(policy.PickNext(0, {}), &t[1]);
+    }
+    if (i % empty == 0) {
+      EXPECT_EQ(policy.PickNext(0, {}), &t[0]);
+      EnqueueUsed(policy, t[0], used);
+    }
+  }
+  return turns;
+}
+
+TEST(MlfqTest, LongTasksWaitWhileTheFirstLevelRunsEmptyNowAndThen) {
+  const auto mlfq = MakePolicy("mlfq", {.slice = 5us});
+  Tasks t;
+  EXPECT_THAT(TurnsOfALongTask(*mlfq, t, 100, 200, /*empty=*/25),
+              ElementsAre(64, 127, 190));
+}
+
+TEST(MlfqTest, LongTasksGetMoreWhereTheFirstLevelNeverRunsEmpty) {
+  const auto mlfq = MakePolicy("mlfq", {.slice = 5us});
+  Tasks t;
+  const std::vector<int> turns =
+      TurnsOfALongTask(*mlfq, t, 100, 10'000, /*empty=*/INT_MAX);
+  ASSERT_GT(turns.size(), 9'000u);
+  EXPECT_GE(turns.front(), 32);
+  EXPECT_GE(turns[turns.size() - 3], 9'997);
+}
+
+// Else a task without end could take so much that the first level never runs empty again.
+TEST(MlfqTest, VeryLongTasksGetNoMoreThan1In64) {
+  const auto mlfq = MakePolicy("mlfq", {.slice = 5us});
+  Tasks t;
+  EXPECT_THAT(
+      TurnsOfALongTask(*mlfq, t, 1'000, 10'000, /*empty=*/INT_MAX),
+      testing::SizeIs(testing::AllOf(testing::Ge(150), testing::Le(170))));
+}
+
+TEST(MlfqTest, ShortTasksOneByOneAreNoReasonToHurryLongOnes) {
+  const auto mlfq = MakePolicy("mlfq", {.slice = 5us});
+  Tasks t;
+  for (int i = 0; i < 10'000; ++i) {
+    mlfq->Enqueue(t[1], Wake::kArrival, {});
+    ASSERT_EQ(mlfq->PickNext(0, {}), &t[1]);
+  }
+  const std::vector<int> turns =
+      TurnsOfALongTask(*mlfq, t, 100, 40, /*empty=*/INT_MAX);
+  EXPECT_THAT(turns, ElementsAre(32));
+}
+
 // Each level in turn, however many short tasks come.
 TEST(MlfqTest, NobodyStarves) {
   const auto mlfq = MakePolicy("mlfq", {.slice = 5us});
@@ -131,17 +193,17 @@ TEST(MlfqTest, NobodyStarves) {
   EnqueueUsed(*mlfq, t[0], 4);
   EnqueueUsed(*mlfq, t[1], 100);
   EnqueueUsed(*mlfq, t[2], 1'000'000);
-  std::vector<uint64_t> long_ones;
-  for (int i = 0; i < 4 * 8; ++i) {
+  std::array<int, 3> last{};
+  for (int i = 1; i < 10'000; ++i) {
     mlfq->Enqueue(t[3], Wake::kArrival, {});
     const Task* task = mlfq->PickNext(0, {});
     if (task != &t[3]) {
-      long_ones.push_back(task->id);
-      mlfq->Enqueue(t[task->id - 1], Wake::kPreempted, {});
+      last[task->id - 1] = i;
+      EnqueueUsed(*mlfq, t[task->id - 1], t[task->id - 1].policy_count);
       ASSERT_EQ(mlfq->PickNext(0, {}), &t[3]);
     }
+    for (const int one : last) ASSERT_LE(i - one, 3 * 64) << i;
   }
-  EXPECT_THAT(long_ones, ElementsAre(1, 2, 3, 1));
 }
 
 // The second of a level, too.
@@ -153,7 +215,7 @@ TEST(MlfqTest, NobodyStarvesBehindHisLike) {
     EnqueueUsed(*mlfq, t[1], used);
     int picks = 0;
     for (const Task* task = nullptr; task != &t[1]; ++picks) {
-      ASSERT_LT(picks, 2 * 64 * 8) << used;
+      ASSERT_LT(picks, 2 * 64 * 64) << used;
       mlfq->Enqueue(t[2], Wake::kArrival, {});
       Task* const picked = mlfq->PickNext(0, {});
       if (picked != &t[2]) {
