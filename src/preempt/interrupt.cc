@@ -20,6 +20,7 @@
 
 #include "base/check.h"
 #include "base/spin_lock.h"
+#include "base/under_tsan.h"
 #include "preempt/user_interrupt.h"
 #include "yamanote/preempt.h"
 
@@ -115,8 +116,8 @@ void CallFormer(ThreadState& state, int number, siginfo_t* info,
 }  // namespace
 
 // signals.cc knows it by its name, and lets it through.
-extern "C" void yamanote_preempt_on_interrupt(int number, siginfo_t* info,
-                                              void* context) {
+extern "C" YAMANOTE_UNWATCHED void yamanote_preempt_on_interrupt(
+    int number, siginfo_t* info, void* context) {
   const int saved_errno = errno;
   ThreadState& state = yamanote_preempt_state;
   // Acquire: pairs with Interrupt().
