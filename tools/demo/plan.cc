@@ -112,7 +112,7 @@ Result<double> FindCapacity(double start, const Sustains& sustains) {
 
 std::vector<double> PlanLoads(double capacity) {
   std::vector<double> loads;
-  for (const double share : {0.1, 0.25, 0.4, 0.55, 0.7, 0.8, 0.9, 1.0, 1.1}) {
+  for (const double share : {0.05, 0.1, 0.2, 0.3, 0.45, 0.6, 0.8, 1.0, 1.1}) {
     const double exact = capacity * share;
     const double unit = std::pow(10, std::floor(std::log10(exact)) - 1);
     const double rounded = std::max(1.0, std::round(exact / unit) * unit);

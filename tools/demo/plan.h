@@ -38,8 +38,8 @@ using Sustains = std::function<Result<bool>(double rps)>;
 // requests per second are sustained.
 Result<double> FindCapacity(double start, const Sustains& sustains);
 
-// The loads to measure, ascending, two significant digits: from a tenth of
-// `capacity` to a tenth beyond it.
+// The loads to measure, ascending, two significant digits: from a twentieth
+// of `capacity` to a tenth beyond it.
 std::vector<double> PlanLoads(double capacity);
 
 // Of each point, however little time there is.
