@@ -30,6 +30,7 @@ struct Turns {
   std::atomic<int> turn{0};
   std::atomic<int> seats{0};
   std::atomic<int> left{0};
+  int64_t rounds = 0;  // Of the player that counts them.
 
   bool over() const { return turn >= kTurns; }
 };
@@ -65,6 +66,16 @@ void PlayChecking(void* argument) {
 void PlayAfterAVoluntaryPoint(void* argument) {
   CheckPreempt();
   Play(argument);
+}
+
+// The even turns, in one long task.
+void PlayAndCount(void* argument) {
+  auto& turns = *static_cast<Turns*>(argument);
+  for (; !turns.over(); ++turns.rounds) {
+    if (turns.turn % 2 == 0) ++turns.turn;
+    Probe();
+  }
+  ++turns.left;
 }
 
 // The odd turns, in short tasks one after another.
@@ -159,9 +170,11 @@ TEST(KeepersTest, ALongTaskIsAskedAfterManyShortOnes) {
                        .spin = 0us})
           .value();
   Turns turns{.players = 2};
-  Start(&Play, 0, turns);
+  Start(&PlayAndCount, 0, turns);
   Start(&PlayInShortTasks, 0, turns);
   WaitFor(*runtime, turns, 2);
+  // A slice has 5,000 at most; from tick to tick they are hundreds of thousands.
+  EXPECT_LE(turns.rounds / (kTurns / 2), 40'000);
 }
 
 TEST(KeepersTest, ATaskThatKeepsItsOwnTimeTakesNobodyElsesAway) {

@@ -135,12 +135,11 @@ class alignas(base::kNoSharing) Worker {
   static constexpr int64_t kCrowdedFactor = 100;
   static constexpr Instant kSliceNotStarted = Instant::min();
   // A core that asks itself reads the clock so many times in a slice, and lets so many
-  // probes pass at most. It goes on for so long after a task's second slice that ended,
+  // probes pass at most, fewer at first: a new task's may be far apart. It goes on for so long after a task's second slice that ended,
   // for so many tasks after a first one: what ends shortly after a slice says little.
   static constexpr int kReadsPerSlice = 10;
   static constexpr uint32_t kMostSkips = 64;
-  static constexpr uint32_t kMostFirstSkips =
-      32;  // Who knows how far apart they are.
+  static constexpr uint32_t kMostFirstSkips = 32;
   static constexpr int kSlicesToFindOut = 8;
   // So many times in a row another one had looked just before: it keeps time for us.
   static constexpr int kKeptForUs = 8;
