@@ -25,6 +25,7 @@ ALLOWED = {
     "dispatch": {"base", "policy"},
     "io": {"base"},
     "preempt": {"base"},
+    "sim": {"base", "dispatch", "preempt"},
     "worker": {"base", "dispatch", "io", "preempt"},
     "net": {"base", "dispatch", "io", "preempt", "worker"},
 }

@@ -4,6 +4,7 @@
 #include "bench/dispatch/machine.h"
 
 #include <atomic>
+#include <cstring>
 
 namespace bench {
 namespace {
@@ -70,6 +71,21 @@ void __tsan_read_range(void* at, unsigned long size) {
 }
 void __tsan_write_range(void* at, unsigned long size) {
   Report(at, size, Machine::Access::kStore);
+}
+// LLVM's names for what it makes calls of.
+void* __tsan_memset(void* to, int value, unsigned long size) {
+  Report(to, size, Machine::Access::kStore);
+  return std::memset(to, value, size);
+}
+void* __tsan_memcpy(void* to, const void* from, unsigned long size) {
+  Report(from, size, Machine::Access::kLoad);
+  Report(to, size, Machine::Access::kStore);
+  return std::memcpy(to, from, size);
+}
+void* __tsan_memmove(void* to, const void* from, unsigned long size) {
+  Report(from, size, Machine::Access::kLoad);
+  Report(to, size, Machine::Access::kStore);
+  return std::memmove(to, from, size);
 }
 
 #define BENCH_PLAIN(bytes)                      \

@@ -6,6 +6,8 @@
 
 #include <gtest/gtest.h>
 
+#include <algorithm>
+
 #include <random>
 #include <set>
 #include <string>
@@ -187,13 +189,17 @@ TEST(PlacementTest, AnOrderThatKeepsTasksBackFindsTheCoresThatMayRunThem) {
       EXPECT_EQ(engine.IdleWithWork(), 0u);
     }
     engine.RunUntilIdle();
-    // Two at a time. A dispatcher lends a hand while the short one runs too, for
-    // then all workers are busy.
+    // Two at a time. A dispatcher lends a hand while all workers are busy, so while the
+    // short one runs: it does a microsecond of one of the long ones.
     EXPECT_EQ(engine.Sojourn(large[0]), 100us);
     EXPECT_EQ(engine.Sojourn(large[1]), 100us);
-    EXPECT_EQ(engine.Sojourn(large[3]), 200us);
-    EXPECT_EQ(engine.Sojourn(large[4]),
-              dispatcher == DispatcherKind::kShared ? 300us : 200us);
+    std::vector<Duration> rest;
+    for (size_t i = 2; i < 5; ++i) rest.push_back(engine.Sojourn(large[i]));
+    std::ranges::sort(rest);
+    EXPECT_LE(rest[0], 200us);
+    EXPECT_LE(rest[1], 200us);
+    EXPECT_LE(rest[2], 300us);
+    EXPECT_GE(rest[2], dispatcher == DispatcherKind::kShared ? 300us : 297us);
   }
 }
 
@@ -458,15 +464,20 @@ TEST(DedicatedTest, FillsSlotsEvenlyAndThenWorksItself) {
   EXPECT_FALSE(placement->HasWork(1));
 }
 
-// Core 0 is gone for a slice at most, even if the order sets none.
+// Core 0 is gone for a slice at most, even if the order sets none; for a short one where
+// workers have nothing in stock.
 TEST(DedicatedTest, TheDispatcherRunsTasksInSlicesOfItsOwn) {
-  const auto placement =
-      MakePlacement({.placement = PlacementKind::kCentral,
-                     .dispatcher = DispatcherKind::kDedicated},
-                    2);
-  EXPECT_EQ(placement->Slice(Task(), 0), 5us);
-  EXPECT_EQ(placement->Quantum(0), 5us);
-  EXPECT_EQ(placement->Quantum(1), kNoPreemption);
+  for (const unsigned slots : {1U, 2U}) {
+    const auto placement =
+        MakePlacement({.placement = PlacementKind::kCentral,
+                       .dispatcher = DispatcherKind::kDedicated,
+                       .slots = slots},
+                      2);
+    const Duration slice = slots == 1 ? 1us : 5us;
+    EXPECT_EQ(placement->Slice(Task(), 0), slice);
+    EXPECT_EQ(placement->Quantum(0), slice);
+    EXPECT_EQ(placement->Quantum(1), kNoPreemption);
+  }
 }
 
 // Whoever keeps time asks this first: an order with slices of its own counts.

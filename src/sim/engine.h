@@ -1,0 +1,160 @@
+// engine.h - a machine in virtual time, scheduled by the production objects.
+//
+// The placement, the policies in it, admission and adaptive slices are those that the
+// runtime uses; io, worker, preempt's timekeeper and the clock are replaced by events,
+// each of which takes what Costs says. One thread; the same requests give the same run
+// on every computer.
+//
+//   Source -> admission -> Enqueue -> whom Placed names looks: Dispatch, PickNext,
+//   FindWork -> runs until it ends, or its slice does while something waits: Exchange
+//   -> Observer
+//
+// A core that finds nothing parks until a Placed names it, as a worker does: a placement
+// that forgets to name one leaves work undone, and Run() says so. Idle cores are taken
+// to poll: they see what is for them after Costs::hop.
+//
+// Requests do not block. A slice begins when the request does, and counts what
+// Costs::network takes from it.
+
+#pragma once
+
+#include <cstdint>
+#include <deque>
+#include <memory>
+#include <vector>
+
+#include "dispatch/admission.h"
+#include "dispatch/placement.h"
+#include "preempt/adaptive_slice.h"
+#include "sim/core_set.h"
+#include "sim/costs.h"
+#include "sim/source.h"
+#include "sim/timeline.h"
+#include "yamanote/scheduling.h"
+
+namespace yamanote::sim {
+
+struct EngineOptions {
+  Scheduling scheduling;
+  unsigned cores = 1;
+  Costs costs{};
+};
+
+// What the cores' time went to.
+struct CoreTime {
+  Duration tasks{0};  // Requests' own work.
+  Duration beside{
+      0};  // What Costs says: switches, preemptions, network, dispatching.
+};
+
+class Engine {
+ public:
+  // Requires: Validate(options.scheduling, options.cores).
+  Engine(const EngineOptions& options, Source& source, Observer& observer);
+
+  // Runs until the source has no more and everything is answered.
+  void Run();
+
+  // Of the requests so far.
+  uint64_t preemptions() const { return preemptions_; }
+  uint64_t steals() const { return steals_; }
+  const CoreTime& time() const { return time_; }
+  Instant now() const { return now_; }
+  // Admitted and not answered.
+  uint64_t in_system() const { return in_system_; }
+  // The adaptive slice now; kNoPreemption if slices do not adapt.
+  Duration adaptive_slice() const;
+
+ private:
+  enum class Doing : uint8_t {
+    kParked,   // Nothing, until it is named.
+    kLooking,  // Has been named; looks at its event.
+    kServing,  // The dispatcher's own work, until its event.
+    kRunning,  // A task, within its slice.
+    kOverdue,  // A task whose slice is over; nothing waits.
+    kAsked,    // A task that is asked to give way; knows it at its event.
+  };
+
+  struct Job final : Task {
+    Arrival request{};
+    Duration remaining{0};
+    Job* next_free = nullptr;
+  };
+
+  struct Core {
+    Doing doing = Doing::kParked;
+    Job* job = nullptr;
+    Instant since{};          // When `job` began, costs behind it.
+    Instant end{};            // When it would be done.
+    bool has_slices = false;  // Constant.
+  };
+
+  void Step(CoreId core);
+  void Arrive(const Arrival& arrival);
+  void Place(const Arrival& arrival, CoreId from);
+  void Notify(dispatch::Placed placed);
+  void Wake(CoreId core);
+  void WakeDispatcher() {
+    if (dedicated_) Wake(0);
+  }
+  void Look(CoreId core);
+  bool Serve();
+  void Park(CoreId core);
+  void Start(CoreId core, Task& task, Duration delay);
+  void Run(CoreId core, Job& job, Duration delay);
+  void SliceIsOver(CoreId core);
+  void Ask(CoreId core);
+  void AskOverdue(dispatch::Placed placed);
+  void BeOverdue(CoreId core);
+  void Cut(CoreId core);
+  void Finish(CoreId core);
+  void Stopped(CoreId core, Stop why);
+
+  Job& NewJob();
+  void Free(Job& job) {
+    job.next_free = free_;
+    free_ = &job;
+  }
+  Instant PolicyNow() const {
+    return clock_use_ == ClockUse::kNone ? Instant() : now_;
+  }
+  void Beside(Duration cost) { time_.beside += cost; }
+
+  // Constant after construction.
+  const Costs costs_;
+  const unsigned count_;
+  const bool dedicated_;   // Core 0 dispatches.
+  const bool per_core_;    // What is enqueued is one core's own work.
+  const bool dispatches_;  // Dispatch() has something to do.
+  const ClockUse clock_use_;
+  const std::unique_ptr<dispatch::Placement> placement_;
+  const std::unique_ptr<preempt::AdaptiveSlice> adaptive_;
+  const bool accounts_;  // Task::attained is kept.
+  const bool observes_stops_;
+  Source& source_;
+  Observer& observer_;
+
+  dispatch::Admission admission_;
+  Instant now_{};
+  Timeline timeline_;
+  std::vector<Core> cores_;
+  CoreSet idle_;          // kParked.
+  CoreSet overdue_;       // kOverdue.
+  bool looking_ = false;  // Within Look(): others look at events of their own.
+
+  // The dispatcher's. Received and not placed yet; the first is what it serves.
+  std::deque<Arrival> received_;
+  bool receiving_ = false;
+  Duration owed_{0};  // For preemptions that it asked for.
+  Instant last_pass_{};
+
+  std::vector<std::unique_ptr<Job[]>> jobs_;
+  Job* free_ = nullptr;
+  uint64_t next_id_ = 0;
+  uint64_t in_system_ = 0;
+  uint64_t preemptions_ = 0;
+  uint64_t steals_ = 0;
+  CoreTime time_{};
+};
+
+}  // namespace yamanote::sim

@@ -1,0 +1,40 @@
+// source.h - where simulated requests come from, and who is told what became of them.
+
+#pragma once
+
+#include <cstdint>
+
+#include "yamanote/task.h"
+#include "yamanote/time.h"
+
+namespace yamanote::sim {
+
+// One request.
+struct Arrival {
+  Instant at{};         // Not before that of the request before it.
+  Duration service{0};  // >= 1 ns.
+  // The hash of its connection; 0: none, so the placement spreads it.
+  uint64_t flow = 0;
+  Instant deadline = kNever;
+  ClassId request_class = 0;
+};
+
+// An open loop: what comes next does not depend on what became of the others.
+class Source {
+ public:
+  virtual ~Source() = default;
+  // Writes the next request to `arrival`; false: there is none any more.
+  virtual bool Next(Arrival& arrival) = 0;
+};
+
+// Called in the order of virtual time.
+class Observer {
+ public:
+  virtual ~Observer() = default;
+  // Answered at `now`.
+  virtual void Finished(const Arrival& arrival, Instant now) = 0;
+  // Not admitted.
+  virtual void Refused(const Arrival& arrival) = 0;
+};
+
+}  // namespace yamanote::sim
