@@ -29,6 +29,7 @@
 #include "tools/policies/command.h"
 #include "tools/report/command.h"
 #include "tools/serve/command.h"
+#include "tools/sim/command.h"
 #include "tools/version/build_info.h"
 #include "tools/version/command.h"
 
@@ -121,6 +122,7 @@ int Main(int argc, char** argv) {
   AddDoctorCommand(app);
   AddDemoCommand(app);
   AddLoadCommand(app);
+  AddSimCommand(app);
   AddBenchCommand(app);
   AddPoliciesCommand(app);
   AddReportCommand(app);

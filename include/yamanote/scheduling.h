@@ -112,8 +112,9 @@ inline constexpr unsigned kMaxSlots = 16;
 bool HasDedicatedDispatcher(const Scheduling& scheduling, unsigned cores);
 
 // Returns an error that names the key, the value, the limit and the remedy if
-// the combination is impossible on `cores` cores.
-Result<void> Validate(const Scheduling& scheduling, unsigned cores);
+// the combination is impossible on `cores` cores, of which there are `most` at most.
+Result<void> Validate(const Scheduling& scheduling, unsigned cores,
+                      unsigned most = kMaxCores);
 
 std::string_view ToString(PlacementKind kind);
 std::string_view ToString(DispatcherKind kind);

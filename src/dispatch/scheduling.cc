@@ -260,11 +260,11 @@ bool HasDedicatedDispatcher(const Scheduling& s, unsigned cores) {
           cores >= kAutoDedicatedCores);
 }
 
-Result<void> Validate(const Scheduling& s, unsigned cores) {
-  if (cores < 1 || cores > kMaxCores) {
+Result<void> Validate(const Scheduling& s, unsigned cores, unsigned most) {
+  if (cores < 1 || cores > most) {
     return Invalid(fmt::format(
         "cores is {}; the limits are 1 and {}: name the cores to use", cores,
-        kMaxCores));
+        most));
   }
   if (FindPolicy(s.order) == nullptr) {
     return Invalid(

@@ -34,6 +34,9 @@
 
 namespace yamanote::sim {
 
+// The most cores that a simulated machine has.
+inline constexpr unsigned kMaxCores = 4096;
+
 struct EngineOptions {
   Scheduling scheduling;
   unsigned cores = 1;

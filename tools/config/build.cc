@@ -7,6 +7,8 @@
 #include <iterator>
 #include <vector>
 
+#include "sim/engine.h"
+#include "sim/oracle.h"
 #include "tools/config/options.h"
 
 namespace yamanote::tools {
@@ -55,7 +57,7 @@ unsigned CoreCount(const Config& config, size_t allowed) {
   return static_cast<unsigned>(allowed);
 }
 
-Result<Config> Build(std::span<const Setting> settings) {
+Result<Config> Build(std::span<const Setting> settings, Use use) {
   Config config;
   std::string problems;
   // The preset first, whoever names it last: the other keys override its parts.
@@ -107,8 +109,23 @@ Result<Config> Build(std::span<const Setting> settings) {
                     config.origins["runtime.cores"],
                     config.runtime.cpus.size()));
   }
+  Scheduling scheduled = config.runtime.scheduling;
+  if (sim::FindOracle(scheduled.order)) {
+    if (use == Use::kServe) {
+      return MakeError(
+          ErrorCode::kInvalidArgument,
+          fmt::format(
+              "{}: scheduling.order = \"{}\", which knows what requests "
+              "take before they run: only `yamanote sim` has it; serve "
+              "with one of `yamanote policies`",
+              config.origins["scheduling.order"], scheduled.order));
+    }
+    scheduled.order = Scheduling{}.order;  // Has no part in it.
+  }
   const Result<void> possible =
-      Validate(config.runtime.scheduling, CoreCount(config, AllowedCpus()));
+      use == Use::kSimulate
+          ? Validate(scheduled, config.sim.cores, sim::kMaxCores)
+          : Validate(scheduled, CoreCount(config, AllowedCpus()));
   if (!possible) {
     return MakeError(possible.error().code,
                      fmt::format("{} (set here: {})", possible.error().message,

@@ -1,4 +1,4 @@
-// config.h - everything `yamanote serve` can be told, and where it was told.
+// config.h - everything `yamanote serve` and `sim` can be told, and where it was told.
 //
 // Values come from four places; a later one wins: the built-in defaults, the
 // preset, the file's keys, the flags. The table in options.h is the only list
@@ -16,6 +16,7 @@
 #include <string_view>
 #include <vector>
 
+#include "sim/costs.h"
 #include "yamanote/result.h"
 #include "yamanote/runtime.h"
 #include "yamanote/scheduling.h"
@@ -71,6 +72,24 @@ struct SpinSettings {
   Duration max_service = std::chrono::seconds(1);
 };
 
+// What is simulated, beside the scheduling.
+struct SimSettings {
+  unsigned cores = 16;
+  std::string service;  // As `yamanote load spin --service`.
+  double load = 0.7;    // Of what the cores could do without any costs.
+  uint64_t rate = 0;    // Requests per second; 0: what `load` gives.
+  uint64_t requests = 1'000'000;
+  double warmup = 0.1;  // Share of the requests that does not count.
+  uint64_t seed = 1;
+  unsigned runs = 1;  // With seeds from `seed` on.
+  std::string arrivals = "poisson";
+  uint64_t connections = 0;  // 0: each request has its own.
+  Duration period{0};        // Of a rate that rises and falls; 0: it does not.
+  double swing = 0.5;        // By how much of the mean.
+  std::string trace;         // Requests from a file instead. May be empty.
+  std::string costs = "zero";  // "zero", "measured" or a file with [costs].
+};
+
 struct Config {
   RuntimeOptions runtime;  // Its scheduling is the effective one.
   std::vector<ClassSetting> classes;
@@ -78,6 +97,9 @@ struct Config {
   KvSettings kv;
   RocksdbSettings rocksdb;
   SpinSettings spin;
+  SimSettings sim;
+  sim::Costs
+      costs;  // Those that were set; others are as SimSettings::costs says.
 
   // "section.key" -> "file.toml:12" or "--flag", for what was set explicitly.
   std::map<std::string, std::string, std::less<>> origins;
@@ -99,15 +121,18 @@ Result<std::vector<Setting>> ParseToml(std::string_view text,
                                        std::string_view name);
 Result<std::vector<Setting>> ReadToml(const std::string& path);
 
+// Who it is for: whose cores they are, this machine's or simulated ones.
+enum class Use : uint8_t { kServe, kSimulate };
+
 // Applies `settings` in order over the preset they name. The error lists every
 // value that is outside its limits; then whether the combination is possible.
-Result<Config> Build(std::span<const Setting> settings);
+Result<Config> Build(std::span<const Setting> settings, Use use = Use::kServe);
 
 // Returns how many cores `config` asks for; the process may use `allowed` CPUs.
 unsigned CoreCount(const Config& config, size_t allowed);
 
-// The effective configuration as a TOML file with comments. It reads back to
-// the same configuration.
+// The effective configuration of `yamanote serve` as a TOML file with comments. It reads
+// back to the same configuration.
 std::string PrintConfig(const Config& config);
 
 }  // namespace yamanote::tools

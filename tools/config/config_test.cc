@@ -101,10 +101,15 @@ TEST(ConfigTest, FilesPartsOverrideThePresetThatAFlagNames) {
 }
 
 TEST(ConfigTest, EveryKeyHasAFlagOfItsOwn) {
-  std::set<std::string> flags;
+  // `--cores` are CPUs for `serve`, and a number for `sim`.
+  std::set<std::string> serve, simulate;
   for (const OptionSpec& option : Options()) {
-    EXPECT_TRUE(flags.insert(option.flag).second)
-        << option.flag << " is there twice";
+    if (option.section == "scheduling" || IsSimulation(option.section))
+      EXPECT_TRUE(simulate.insert(option.flag).second)
+          << option.flag << " is there twice";
+    if (!IsSimulation(option.section))
+      EXPECT_TRUE(serve.insert(option.flag).second)
+          << option.flag << " is there twice";
     EXPECT_FALSE(option.help.empty()) << option.Name();
     EXPECT_FALSE(option.limits.empty()) << option.Name();
     EXPECT_NE(option.set, nullptr) << option.Name();

@@ -16,12 +16,15 @@ struct ConfigFlags {
   std::string file;
 };
 
-// Adds --config and every option's flag to `command`, but for the sections of
-// services other than `service`.
+// Adds --config and the flags of the options that concern serving `service`.
 void AddConfigFlags(CLI::App& command, std::string_view service,
                     const std::shared_ptr<ConfigFlags>& flags);
 
+// Adds --scenario and the flags of the options that concern simulations.
+void AddScenarioFlags(CLI::App& command,
+                      const std::shared_ptr<ConfigFlags>& flags);
+
 // The file's settings, then the flags', built into a configuration.
-Result<Config> LoadConfig(const ConfigFlags& flags);
+Result<Config> LoadConfig(const ConfigFlags& flags, Use use = Use::kServe);
 
 }  // namespace yamanote::tools

@@ -6,6 +6,7 @@
 #include <fmt/ranges.h>
 
 #include <algorithm>
+#include <charconv>
 
 #include "yamanote/address.h"
 
@@ -167,7 +168,11 @@ Result<void> SetClass(const OptionSpec&, Config& config,
 std::string_view ToString(ValueKind kind) {
   switch (kind) {
     case ValueKind::kText:
+      return "TEXT";
+    case ValueKind::kAddress:
       return "ADDRESS";
+    case ValueKind::kShare:
+      return "SHARE";
     case ValueKind::kChoice:
       return "NAME";
     case ValueKind::kBool:
@@ -244,6 +249,37 @@ Result<size_t> ParseChoice(const OptionSpec& self, std::string_view text) {
       close.empty() ? "" : fmt::format("; did you mean {}?", close)));
 }
 
+OptionSpec ShareSpec(std::string key, double low, double high,
+                     std::string help) {
+  OptionSpec spec;
+  spec.key = std::move(key);
+  spec.kind = ValueKind::kShare;
+  spec.help = std::move(help);
+  spec.low = low;
+  spec.high = high;
+  spec.limits = fmt::format("{} .. {}", low, high);
+  return spec;
+}
+
+Result<double> ParseShare(const OptionSpec& self, std::string_view text) {
+  double value = 0;
+  const bool percent = text.ends_with('%');
+  const std::string_view digits =
+      percent ? text.substr(0, text.size() - 1) : text;
+  const auto [end, error] =
+      std::from_chars(digits.data(), digits.data() + digits.size(), value);
+  if (error != std::errc() || end != digits.data() + digits.size()) {
+    return Refuse(fmt::format(
+        "\"{}\" is not a share; write one such as 0.7 or 70%", text));
+  }
+  if (percent) value /= 100;
+  if (!(value >= self.low && value <= self.high)) {
+    return Refuse(
+        fmt::format("\"{}\" is outside its limits {}", text, self.limits));
+  }
+  return value;
+}
+
 OptionSpec Slice(std::string key, Range range, std::string help) {
   OptionSpec spec = NumberSpec(std::move(key), ValueKind::kDuration,
                                std::move(range), std::move(help));
@@ -267,7 +303,7 @@ OptionSpec Cpus(std::string key, std::string help) {
 OptionSpec Listen(std::string key, std::string help) {
   OptionSpec spec;
   spec.key = std::move(key);
-  spec.kind = ValueKind::kText;
+  spec.kind = ValueKind::kAddress;
   spec.help = std::move(help);
   spec.limits = "ADDR:PORT, [ADDR]:PORT for IPv6";
   spec.set = SetListen;

@@ -8,6 +8,8 @@
 
 #pragma once
 
+#include <fmt/format.h>
+
 #include <array>
 #include <string>
 #include <string_view>
@@ -128,6 +130,46 @@ OptionSpec Switch(std::string key, std::string help) {
   };
   spec.get = [](const OptionSpec&, const Config& config) {
     return std::string(Access(config) ? "true" : "false");
+  };
+  return spec;
+}
+
+Result<double> ParseShare(const OptionSpec& self, std::string_view text);
+OptionSpec ShareSpec(std::string key, double low, double high,
+                     std::string help);
+
+// A share of one, or of more if the limits allow it.
+template <auto Access>
+OptionSpec Share(std::string key, double low, double high, std::string help) {
+  OptionSpec spec = ShareSpec(std::move(key), low, high, std::move(help));
+  spec.set = [](const OptionSpec& self, Config& config,
+                std::string_view text) -> Result<void> {
+    const Result<double> value = ParseShare(self, text);
+    if (!value) return tl::unexpected(value.error());
+    Access(config) = *value;
+    return {};
+  };
+  spec.get = [](const OptionSpec&, const Config& config) {
+    return fmt::format("{}", Access(config));
+  };
+  return spec;
+}
+
+// What whoever uses it reads; `limits` says how it is written.
+template <auto Access>
+OptionSpec Text(std::string key, std::string limits, std::string help) {
+  OptionSpec spec;
+  spec.key = std::move(key);
+  spec.kind = ValueKind::kText;
+  spec.help = std::move(help);
+  spec.limits = std::move(limits);
+  spec.set = [](const OptionSpec&, Config& config,
+                std::string_view text) -> Result<void> {
+    Access(config) = text;
+    return {};
+  };
+  spec.get = [](const OptionSpec&, const Config& config) {
+    return Access(config);
   };
   return spec;
 }

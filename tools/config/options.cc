@@ -1,4 +1,4 @@
-// options.cc - the table: every option of `yamanote serve`, once.
+// options.cc - the table: every option of `yamanote serve` and `sim`, once.
 //
 // An entry is the field, its key, its limits or choices, and its help. What the
 // kinds of entries do is in option_kinds.h.
@@ -7,6 +7,8 @@
 
 #include <algorithm>
 
+#include "sim/engine.h"
+#include "sim/oracle.h"
 #include "tools/config/option_kinds.h"
 #include "yamanote/policy.h"
 
@@ -33,6 +35,8 @@ std::vector<std::string> PresetNames() {
 std::vector<std::string> OrderNames() {
   std::vector<std::string> names;
   for (const PolicyInfo* policy : Policies()) names.emplace_back(policy->name);
+  for (const sim::Oracle oracle : {sim::Oracle::kPs, sim::Oracle::kSrpt})
+    names.emplace_back(ToString(oracle));
   return names;
 }
 
@@ -46,7 +50,10 @@ std::vector<OptionSpec> SchedulingEntries() {
           "The published scheduler to start from; "
           "the keys below override its parts"),
       NameChoice<FIELD(runtime.scheduling.order)>(
-          "order", OrderNames(), "Which task runs next within one domain"),
+          "order", OrderNames(),
+          "Which task runs next within one domain; ps and srpt know what "
+          "requests "
+          "take, so only simulations have them"),
       Slice("slice",
             {kMicrosecond, 10 * kSecond, "none", ToNumber(kNoPreemption)},
             "How long a task runs before it gives way, if something waits; "
@@ -237,13 +244,97 @@ std::vector<OptionSpec> SpinEntries() {
   };
 }
 
+std::vector<OptionSpec> SimEntries() {
+  return {
+      Number<FIELD(sim.cores)>("cores", kCount, {1, sim::kMaxCores},
+                               "Cores to simulate"),
+      Text<FIELD(sim.service)>(
+          "service",
+          "fixed:10us, exp:10us, bimodal:99.5%:5us,0.5%:500us, trimodal:..., "
+          "lognormal:mean=10us,sigma=2, pareto:alpha=1.5,min=1us",
+          "How long requests take, as in `yamanote load spin`"),
+      Share<FIELD(sim.load)>(
+          "load", 0.001, 10,
+          "Requests, as a share of what the cores could do if nothing cost "
+          "anything"),
+      Number<FIELD(sim.rate)>("rate", kCount,
+                              {1, 100'000'000'000, "by-load", 0},
+                              "Requests per second instead of `load`"),
+      Number<FIELD(sim.requests)>("requests", kCount,
+                                  {1'000, 1'000'000'000'000},
+                                  "Requests of a run, the warm-up's included"),
+      Share<FIELD(sim.warmup)>("warmup", 0, 0.9,
+                               "Share of the requests that does not count"),
+      Number<FIELD(sim.seed)>("seed", kCount, {0, UINT32_MAX},
+                              "The same seed gives the same requests"),
+      Number<FIELD(sim.runs)>(
+          "runs", kCount, {1, 10'000},
+          "Runs with seeds from `seed` on; all of them count together"),
+      Text<FIELD(sim.arrivals)>(
+          "arrivals", "poisson, fixed or burst:N",
+          "When requests come: at random, evenly, or N at a time"),
+      Number<FIELD(sim.connections)>(
+          "connections", kCount, {1, 16 * kMiB, "one-each", 0},
+          "Connections that requests are spread over at random; their hash "
+          "gives them cores where placement is by connection. "
+          "\"one-each\": every request has its own"),
+      Number<FIELD(sim.period)>(
+          "period", kDuration, {kMicrosecond, 24 * kHour, "none", 0},
+          "The rate rises and falls, as a sine, with this period"),
+      Share<FIELD(sim.swing)>("swing", 0, 1,
+                              "By how much of its mean, if it does"),
+      Path<FIELD(sim.trace)>(
+          "trace",
+          "Requests from this file instead of `service`, `load` and `arrivals` "
+          "(docs/sim.md)"),
+      Text<FIELD(sim.costs)>(
+          "costs", "zero, measured or FILE",
+          "What is not requests' own work costs: nothing; what "
+          "`yamanote doctor` measures, now; or what it wrote to a file by "
+          "--costs. The keys of [costs] override it"),
+  };
+}
+
+std::vector<OptionSpec> CostEntries() {
+  // More would not be a cost, but an outage.
+  const Range range{0, kSecond};
+  return {
+      Number<FIELD(costs.context_switch)>(
+          "context_switch", kDuration, range,
+          "A core goes from one task to another, or from none to one"),
+      Number<FIELD(costs.preempt_receiver)>(
+          "preempt_receiver", kDuration, range,
+          "Being preempted takes from a core, beside the switch"),
+      Number<FIELD(costs.preempt_sender)>(
+          "preempt_sender", kDuration, range,
+          "Preempting takes from a dedicated dispatcher"),
+      Number<FIELD(costs.dispatch)>(
+          "dispatch", kDuration, range,
+          "Sending a task to a worker takes from a dedicated dispatcher"),
+      Number<FIELD(costs.hop)>(
+          "hop", kDuration, range,
+          "What one core writes is seen by another after this"),
+      Number<FIELD(costs.steal)>("steal", kDuration, range,
+                                 "A task of another core takes from a thief"),
+      Number<FIELD(costs.network)>(
+          "network", kDuration, range,
+          "Receiving a request and sending its reply take from the core that "
+          "runs it, or from a dedicated dispatcher"),
+      Number<FIELD(costs.core_grant)>("core_grant", kDuration, range,
+                                      "A core is given to an application"),
+      Number<FIELD(costs.core_revoke)>("core_revoke", kDuration, range,
+                                       "A core is taken from an application"),
+  };
+}
+
 #undef FIELD
 
 std::string FlagOf(const OptionSpec& spec) {
   if (spec.kind == kClass) return "--class";
   // A service's own keys carry its name, so they cannot clash with others'.
-  std::string name =
-      IsService(spec.section) ? spec.section + "-" + spec.key : spec.key;
+  std::string name = IsService(spec.section)   ? spec.section + "-" + spec.key
+                     : spec.section == "costs" ? "cost-" + spec.key
+                                               : spec.key;
   std::replace(name.begin(), name.end(), '_', '-');
   return "--" + name;
 }
@@ -266,6 +357,8 @@ std::vector<OptionSpec> MakeTable() {
   Append(table, "kv", KvEntries());
   Append(table, "rocksdb", RocksdbEntries());
   Append(table, "spin", SpinEntries());
+  Append(table, "sim", SimEntries());
+  Append(table, "costs", CostEntries());
   return table;
 }
 
@@ -296,12 +389,18 @@ std::span<const SectionInfo> Sections() {
       {"kv", "The key-value service"},
       {"rocksdb", "The RocksDB service"},
       {"spin", "The spin service"},
+      {"sim", "What is simulated"},
+      {"costs", "What is not requests' own work costs"},
   };
   return kSections;
 }
 
 bool IsService(std::string_view section) {
   return section == "kv" || section == "rocksdb" || section == "spin";
+}
+
+bool IsSimulation(std::string_view section) {
+  return section == "sim" || section == "costs";
 }
 
 const OptionSpec* FindOption(std::string_view section, std::string_view key) {

@@ -17,8 +17,10 @@ namespace yamanote::tools {
 // How a value is written, in the file and after the flag.
 enum class ValueKind : uint8_t {
   kText,
+  kAddress,
   kChoice,  // One of `choices`.
   kBool,
+  kShare,     // 0.7, "70%".
   kCount,     // A number, in TOML an integer or a string: 4096, "64Ki".
   kDuration,  // A string with a unit.
   kBytes,     // A string with a unit.
@@ -48,6 +50,8 @@ struct OptionSpec {
   std::string limits;                // "1 .. 16"; empty if there are none.
   std::vector<std::string> choices;  // kChoice and kBool only.
   Range range;                       // kCount, kBytes and kDuration only.
+  double low = 0;                    // kShare only: the limits.
+  double high = 1;
 
   // Sets the value; the error says what is wrong with `text`, not where.
   Result<void> (*set)(const OptionSpec& self, Config& config,
@@ -70,6 +74,8 @@ std::span<const SectionInfo> Sections();
 
 // True for the sections that belong to one service: "kv", "rocksdb", "spin".
 bool IsService(std::string_view section);
+// True for those that only simulations have: "sim", "costs".
+bool IsSimulation(std::string_view section);
 
 const OptionSpec* FindOption(std::string_view section, std::string_view key);
 

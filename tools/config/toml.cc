@@ -140,8 +140,12 @@ class Reader {
       if (option.kind != ValueKind::kBool)
         return WrongType(option, node, Wanted(option));
       text = *boolean ? "true" : "false";
+    } else if (const auto fraction = node.value_exact<double>();
+               fraction && option.kind == ValueKind::kShare) {
+      text = fmt::format("{}", *fraction);
     } else if (const auto integer = node.value_exact<int64_t>()) {
       if (option.kind != ValueKind::kCount &&
+          option.kind != ValueKind::kShare &&
           option.kind != ValueKind::kCpuList) {
         return WrongType(option, node, Wanted(option));
       }
@@ -166,6 +170,8 @@ class Reader {
         return "true or false";
       case ValueKind::kCount:
         return "a whole number";
+      case ValueKind::kShare:
+        return "a number such as 0.7, or \"70%\"";
       case ValueKind::kDuration:
         return "a string with its unit, such as \"5us\"";
       case ValueKind::kBytes:

@@ -8,6 +8,7 @@
 #include <nlohmann/json.hpp>
 
 #include "tools/command.h"
+#include "tools/config/values.h"
 #include "tools/doctor/costs.h"
 #include "tools/doctor/facts.h"
 #include "tools/doctor/plan.h"
@@ -106,7 +107,7 @@ Json ToJson(const Examination& found) {
   return document;
 }
 
-// The machine model for later use by a simulator: one [costs] table.
+// For `yamanote sim --costs FILE`, with what was measured in comments.
 void WriteCosts(const Examination& found, const std::string& path) {
   std::string file =
       "# Costs of elementary operations, "
@@ -117,15 +118,30 @@ void WriteCosts(const Examination& found, const std::string& path) {
       file += fmt::format("# {}: {}\n", fact.label, fact.value);
     }
   }
-  file += "[costs]\n";
   for (const Cost& cost : found.costs.costs) {
-    file += fmt::format("{}_ns = {:.1f}  # {}; p99 {:.1f}\n", cost.key,
-                        cost.median_ns, cost.how, cost.p99_ns);
+    file += fmt::format("# {} {:.1f} ns, p99 {:.1f}: {}\n", cost.key,
+                        cost.median_ns, cost.p99_ns, cost.how);
   }
   for (const Hop& hop : found.costs.hops) {
-    file += fmt::format("\n[[hops]]\nfrom = {}\nto = {}\nns = {:.1f}  # {}\n",
-                        hop.from, hop.to, hop.ns, base::ToString(hop.distance));
+    file += fmt::format("# a line from CPU {} to {} {:.1f} ns: {}\n", hop.from,
+                        hop.to, hop.ns, base::ToString(hop.distance));
   }
+  file +=
+      "\n# As `yamanote sim --costs` reads it. dispatch is 4 hops, steal 3, "
+      "preempt_sender 1;\n"
+      "# network is half a UDP round trip between two sockets of one thread.\n"
+      "[costs]\n";
+  const sim::Costs costs = SimulationCosts(found.costs);
+  for (const auto& [name, cost] :
+       std::initializer_list<std::pair<std::string_view, Duration>>{
+           {"context_switch", costs.context_switch},
+           {"preempt_receiver", costs.preempt_receiver},
+           {"preempt_sender", costs.preempt_sender},
+           {"dispatch", costs.dispatch},
+           {"hop", costs.hop},
+           {"steal", costs.steal},
+           {"network", costs.network}})
+    file += fmt::format("{} = \"{}\"\n", name, FormatDuration(cost));
   if (auto ok = WriteFile("--costs", path, file); !ok) Fail(ok.error().message);
 }
 
@@ -166,7 +182,7 @@ void AddDoctorCommand(CLI::App& app) {
                     "Measure nothing; answers at once");
   command
       ->add_option("--costs", flags->costs_file,
-                   "Also write the measured costs as TOML")
+                   "Also write the costs for `yamanote sim --costs FILE`")
       ->type_name("FILE");
   command->footer(
       "It changes nothing, needs no privilege and takes less than five "

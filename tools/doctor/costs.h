@@ -10,6 +10,7 @@
 #include <vector>
 
 #include "base/topology.h"
+#include "sim/costs.h"
 #include "yamanote/time.h"
 
 namespace yamanote::tools {
@@ -41,5 +42,14 @@ struct Costs {
 // Measures everything, taking at most about `budget`. Costs that need two CPUs
 // are left out when the process may use only one.
 Costs MeasureCosts(const base::Topology& topology, Duration budget);
+
+// How long each preemption took that happened within `limit` on `cpu`, ns, the step of
+// whoever is preempted included. Some: a core that runs alone begins to keep time when
+// the kernel's tick has found it busy. No runtime may exist.
+std::vector<double> TimePreemptions(int cpu, Duration limit);
+
+// The machine as `yamanote sim` sees it. What a dispatcher and a thief take is the
+// number of cache lines that change cores, times a hop.
+sim::Costs SimulationCosts(const Costs& found);
 
 }  // namespace yamanote::tools

@@ -1,0 +1,137 @@
+// requests.cc - draws requests from a workload, or reads them from a trace.
+
+#include <algorithm>
+#include <cmath>
+
+#include "base/random.h"
+#include "tools/sim/scenario.h"
+
+namespace yamanote::simulation {
+namespace {
+
+// Independent streams, as `yamanote load` has them: the n-th request has the same class
+// and service time at every rate.
+enum Stream : uint64_t {
+  kArrivalStream,
+  kClassStream,
+  kServiceStream,
+  kConnectionStream
+};
+
+class Drawn final : public sim::Source {
+ public:
+  Drawn(const Scenario& scenario, uint64_t seed)
+      : scenario_(scenario),
+        gap_ns_(1e9 / scenario.rate_rps * scenario.arrivals.burst),
+        left_(scenario.requests),
+        arrivals_(seed, kArrivalStream),
+        classes_(seed, kClassStream),
+        services_(seed, kServiceStream),
+        connections_(seed, kConnectionStream) {}
+
+  bool Next(sim::Arrival& arrival) override {
+    if (left_ == 0) return false;
+    --left_;
+    if (in_burst_ == 0) {
+      in_burst_ = scenario_.arrivals.burst;
+      Advance();
+    }
+    --in_burst_;
+    const uint8_t request_class =
+        one_class_ ? uint8_t{0} : scenario_.workload.DrawClass(classes_);
+    arrival.at = Instant(Duration(static_cast<int64_t>(at_ns_)));
+    arrival.service = Duration(std::max<uint32_t>(
+        scenario_.workload.DrawService(request_class, services_), 1));
+    arrival.request_class = request_class;
+    arrival.flow = FlowOf(scenario_.connections == 0
+                              ? next_connection_++
+                              : connections_.Below(scenario_.connections));
+    arrival.deadline = arrival.at + slos_[request_class];
+    return true;
+  }
+
+ private:
+  static std::vector<Duration> Slos(const Scenario& scenario) {
+    std::vector<Duration> slos;
+    for (const ClassOptions& one : scenario.scheduling.classes)
+      slos.push_back(one.slo);
+    return slos;
+  }
+
+  void Advance() {
+    if (scenario_.period == Duration::zero()) {
+      at_ns_ += scenario_.arrivals.kind == load::Arrivals::Kind::kFixed
+                    ? gap_ns_
+                    : arrivals_.Exponential(gap_ns_);
+      return;
+    }
+    // Thinning (Lewis and Shedler, 1979): arrivals at the highest rate, of which those
+    // stay that the rate at their time asks for.
+    const double most = 1 + scenario_.swing;
+    for (;;) {
+      at_ns_ += arrivals_.Exponential(gap_ns_ / most);
+      const double phase = 2 * 3.141592653589793 * at_ns_ /
+                           static_cast<double>(ToNanos(scenario_.period));
+      if (arrivals_.Uniform() * most <= 1 + scenario_.swing * std::sin(phase))
+        return;
+    }
+  }
+
+  const Scenario& scenario_;
+  const double gap_ns_;
+  const std::vector<Duration> slos_ = Slos(scenario_);
+  const bool one_class_ = scenario_.workload.classes().size() == 1;
+  uint64_t left_;
+  base::Random arrivals_, classes_, services_, connections_;
+  double at_ns_ = 0;
+  unsigned in_burst_ = 0;
+  uint64_t next_connection_ = 1;
+};
+
+class Traced final : public sim::Source {
+ public:
+  Traced(const Scenario& scenario, uint64_t seed)
+      : scenario_(scenario), connections_(seed, kConnectionStream) {}
+
+  bool Next(sim::Arrival& arrival) override {
+    const std::vector<TracedRequest>& requests = scenario_.trace->requests;
+    if (next_ == std::min<uint64_t>(requests.size(), scenario_.requests))
+      return false;
+    const TracedRequest& request = requests[next_++];
+    arrival.at = Instant(Duration(request.at_ns));
+    arrival.service = Duration(request.service_ns);
+    arrival.request_class = request.request_class;
+    // What the trace says, unless there are to be so many.
+    arrival.flow = FlowOf(
+        scenario_.connections != 0 ? connections_.Below(scenario_.connections)
+        : request.connection != kNoConnection ? request.connection
+                                              : next_);
+    arrival.deadline =
+        arrival.at + scenario_.scheduling.classes[request.request_class].slo;
+    return true;
+  }
+
+ private:
+  const Scenario& scenario_;
+  base::Random connections_;
+  uint64_t next_ = 0;
+};
+
+}  // namespace
+
+// A hash of its number, as a network card's is of an address. Not 0.
+uint64_t FlowOf(uint64_t connection) {
+  uint64_t x = connection + 0x9e3779b97f4a7c15;
+  x = (x ^ (x >> 30)) * 0xbf58476d1ce4e5b9;
+  x = (x ^ (x >> 27)) * 0x94d049bb133111eb;
+  return (x ^ (x >> 31)) | 1;
+}
+
+std::unique_ptr<sim::Source> MakeSource(const Scenario& scenario,
+                                        uint64_t seed) {
+  if (scenario.trace != nullptr)
+    return std::make_unique<Traced>(scenario, seed);
+  return std::make_unique<Drawn>(scenario, seed);
+}
+
+}  // namespace yamanote::simulation

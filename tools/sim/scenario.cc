@@ -1,0 +1,258 @@
+// scenario.cc - a configuration made into what can be simulated.
+
+#include "tools/sim/scenario.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <cmath>
+
+#include "base/topology.h"
+#include "tools/config/options.h"
+#include "tools/doctor/costs.h"
+
+namespace yamanote::simulation {
+namespace {
+
+using namespace std::chrono_literals;
+
+// Where a class has no objective: what Shinjuku's paper sets for its two.
+constexpr double kSloServices = 10;
+
+tl::unexpected<Error> Wrong(std::string message) {
+  return MakeError(ErrorCode::kInvalidArgument, std::move(message));
+}
+
+// "--service: " or "a.toml:3: ", for errors about one key.
+std::string Origin(const tools::Config& config, std::string_view key) {
+  const auto found = config.origins.find(key);
+  return found == config.origins.end() ? std::string() : found->second + ": ";
+}
+
+Result<sim::Costs> BaseCosts(const std::string& text) {
+  if (text == "zero") return sim::Costs{};
+  if (text == "measured") {
+    const Result<base::Topology> topology = base::ReadTopology();
+    if (!topology) return tl::unexpected(topology.error());
+    return tools::SimulationCosts(tools::MeasureCosts(*topology, 3s));
+  }
+  const Result<std::vector<tools::Setting>> settings = tools::ReadToml(text);
+  if (!settings) return tl::unexpected(settings.error());
+  for (const tools::Setting& setting : *settings) {
+    if (setting.option->section == "costs") continue;
+    return Wrong(
+        fmt::format("{}: {} is not a cost; --costs reads [costs] only, "
+                    "--scenario reads the rest",
+                    setting.origin, setting.option->Name()));
+  }
+  const Result<tools::Config> read =
+      tools::Build(*settings, tools::Use::kSimulate);
+  if (!read) return tl::unexpected(read.error());
+  return read->costs;
+}
+
+Result<sim::Costs> ReadCosts(const tools::Config& config) {
+  Result<sim::Costs> costs = BaseCosts(config.sim.costs);
+  if (!costs) return costs;
+  const auto set = [&](std::string_view key, Duration sim::Costs::* field) {
+    if (config.origins.contains(fmt::format("costs.{}", key)))
+      (*costs).*field = config.costs.*field;
+  };
+  set("context_switch", &sim::Costs::context_switch);
+  set("preempt_receiver", &sim::Costs::preempt_receiver);
+  set("preempt_sender", &sim::Costs::preempt_sender);
+  set("dispatch", &sim::Costs::dispatch);
+  set("hop", &sim::Costs::hop);
+  set("steal", &sim::Costs::steal);
+  set("network", &sim::Costs::network);
+  set("core_grant", &sim::Costs::core_grant);
+  set("core_revoke", &sim::Costs::core_revoke);
+  return costs;
+}
+
+// The classes of the requests, with what the configuration says of those.
+Result<void> SetClasses(const tools::Config& config,
+                        const std::vector<double>& means_ns,
+                        Scenario& scenario) {
+  const std::vector<std::string> names = ClassNames(scenario);
+  scenario.scheduling.classes.clear();
+  for (std::size_t i = 0; i < names.size(); ++i) {
+    const double slo = std::clamp(kSloServices * means_ns[i], 1.0, 1e15);
+    scenario.scheduling.classes.push_back(
+        {.name = names[i], .slo = Duration(std::llround(slo))});
+  }
+  for (const tools::ClassSetting& setting : config.classes) {
+    const auto known = std::ranges::find(scenario.scheduling.classes,
+                                         setting.name, &ClassOptions::name);
+    if (known == scenario.scheduling.classes.end()) {
+      std::string list;
+      for (const std::string& name : names)
+        list += (list.empty() ? "" : ", ") + name;
+      return Wrong(fmt::format(
+          "{}: scheduling.classes = \"{}\", which the requests do not have; "
+          "their classes are {}",
+          setting.origin, setting.name, list));
+    }
+    if (setting.slo) known->slo = *setting.slo;
+    if (setting.limit) known->limit = *setting.limit;
+  }
+  return {};
+}
+
+// Means of all and of each class, ns.
+std::pair<double, std::vector<double>> Means(const Scenario& scenario) {
+  std::vector<double> sums(ClassNames(scenario).size());
+  std::vector<double> counts(sums.size());
+  double all = 0;
+  double count = 0;
+  const auto add = [&](std::size_t one, double service) {
+    sums[one] += service;
+    ++counts[one];
+    all += service;
+    ++count;
+  };
+  if (scenario.trace != nullptr) {
+    for (const TracedRequest& request : scenario.trace->requests)
+      add(request.request_class, static_cast<double>(request.service_ns));
+  } else {
+    base::Random random(1);
+    // Of each class for itself, so that rare ones are known, too.
+    constexpr int kSamples = 100'000;
+    const auto& classes = scenario.workload.classes();
+    for (std::size_t i = 0; i < classes.size(); ++i) {
+      const int samples =
+          classes[i].shape == load::Shape::kFixed ? 1 : kSamples;
+      for (int n = 0; n < samples; ++n)
+        add(i, std::max(scenario.workload.DrawService(static_cast<uint8_t>(i),
+                                                      random),
+                        1U));
+    }
+    all = count = 0;
+    for (std::size_t i = 0; i < classes.size(); ++i)
+      all += classes[i].share * sums[i] / counts[i];
+    count = 1;
+  }
+  for (std::size_t i = 0; i < sums.size(); ++i)
+    sums[i] = counts[i] > 0 ? sums[i] / counts[i] : 0;
+  return {all / count, sums};
+}
+
+Result<void> ReadRequests(const tools::Config& config, Scenario& scenario) {
+  const tools::SimSettings& sim = config.sim;
+  if (!sim.trace.empty()) {
+    for (const char* other :
+         {"service", "load", "rate", "arrivals", "period"}) {
+      const std::string key = fmt::format("sim.{}", other);
+      if (!config.origins.contains(key)) continue;
+      return Wrong(fmt::format(
+          "{}{} is set, but sim.trace says when requests come and what they "
+          "take; leave one of the two out",
+          Origin(config, key), key));
+    }
+    Result<Trace> trace = ReadTrace(sim.trace);
+    if (!trace) return tl::unexpected(trace.error());
+    scenario.service = sim.trace;
+    scenario.trace = std::make_shared<const Trace>(std::move(*trace));
+    return {};
+  }
+  if (sim.service.empty()) {
+    return Wrong(
+        "sim.service is not set; say how long requests take, for example "
+        "--service exp:10us or --service bimodal:99.5%:5us,0.5%:500us");
+  }
+  Result<load::Workload> workload =
+      load::Workload::Parse(load::Application::kSpin, sim.service);
+  if (!workload) {
+    return Wrong(Origin(config, "sim.service") + workload.error().message);
+  }
+  scenario.service = sim.service;
+  scenario.workload = std::move(*workload);
+  const Result<load::Arrivals> arrivals = load::Arrivals::Parse(sim.arrivals);
+  if (!arrivals)
+    return Wrong(Origin(config, "sim.arrivals") + arrivals.error().message);
+  scenario.arrivals = *arrivals;
+  scenario.arrivals_text = sim.arrivals;
+  scenario.period = sim.period;
+  scenario.swing = sim.swing;
+  if (sim.period > Duration::zero() &&
+      arrivals->kind != load::Arrivals::Kind::kPoisson) {
+    return Wrong(fmt::format(
+        "{}sim.period is set, but sim.arrivals is '{}'; a rate that rises and "
+        "falls needs poisson",
+        Origin(config, "sim.period"), sim.arrivals));
+  }
+  return {};
+}
+
+void SetRate(const tools::Config& config, Scenario& scenario) {
+  const double ideal = 1e9 * scenario.cores / scenario.mean_service_ns;
+  if (scenario.trace != nullptr) {
+    const auto& requests = scenario.trace->requests;
+    scenario.requests = std::min<uint64_t>(
+        requests.size(), config.origins.contains("sim.requests")
+                             ? config.sim.requests
+                             : requests.size());
+    const double length = static_cast<double>(
+        std::max<int64_t>(requests[scenario.requests - 1].at_ns, 1));
+    scenario.rate_rps = 1e9 * static_cast<double>(scenario.requests) / length;
+  } else {
+    scenario.rate_rps = config.sim.rate != 0
+                            ? static_cast<double>(config.sim.rate)
+                            : config.sim.load * ideal;
+  }
+  scenario.load = scenario.rate_rps / ideal;
+}
+
+}  // namespace
+
+std::string OrderName(const Scenario& scenario) {
+  return scenario.oracle ? std::string(sim::ToString(*scenario.oracle))
+                         : scenario.scheduling.order;
+}
+
+std::vector<std::string> ClassNames(const Scenario& scenario) {
+  if (scenario.trace != nullptr) return scenario.trace->classes;
+  std::vector<std::string> names;
+  for (const load::RequestClass& one : scenario.workload.classes())
+    names.push_back(one.name);
+  return names;
+}
+
+Result<Scenario> MakeScenario(const tools::Config& config) {
+  Scenario scenario;
+  scenario.scheduling = config.runtime.scheduling;
+  scenario.oracle = sim::FindOracle(scenario.scheduling.order);
+  scenario.cores = config.sim.cores;
+  scenario.requests = config.sim.requests;
+  scenario.connections = config.sim.connections;
+  scenario.seed = config.sim.seed;
+  scenario.runs = config.sim.runs;
+  if (const Result<void> read = ReadRequests(config, scenario); !read)
+    return tl::unexpected(read.error());
+  const auto [mean, of_classes] = Means(scenario);
+  scenario.mean_service_ns = mean;
+  if (const Result<void> set = SetClasses(config, of_classes, scenario); !set)
+    return tl::unexpected(set.error());
+  SetRate(config, scenario);
+  scenario.warmup = static_cast<uint64_t>(
+      config.sim.warmup * static_cast<double>(scenario.requests));
+  if (scenario.requests - scenario.warmup < 1) {
+    return Wrong(fmt::format(
+        "{} requests are {} after a warm-up of {}; there must be one: lower "
+        "--warmup",
+        scenario.requests, scenario.requests - scenario.warmup,
+        scenario.warmup));
+  }
+  Result<sim::Costs> costs = ReadCosts(config);
+  if (!costs) return tl::unexpected(costs.error());
+  scenario.costs = *costs;
+  if (scenario.oracle && scenario.costs != sim::Costs{}) {
+    return Wrong(fmt::format(
+        "{}scheduling.order is '{}', which is an ideal: nothing costs anything "
+        "under it; leave the costs out",
+        Origin(config, "scheduling.order"), scenario.scheduling.order));
+  }
+  return scenario;
+}
+
+}  // namespace yamanote::simulation

@@ -1,0 +1,283 @@
+// sim_tool_test.cc - scenarios, their limits, traces, and runs side by side.
+
+#include <gtest/gtest.h>
+
+#include <chrono>
+#include <cmath>
+
+#include "tools/config/options.h"
+#include "tools/sim/json.h"
+#include "tools/sim/limits.h"
+#include "tools/sim/simulate.h"
+
+namespace yamanote::simulation {
+namespace {
+
+using namespace std::chrono_literals;
+using tools::Config;
+using tools::Setting;
+
+// "section.key" and its value.
+Result<Config> Configure(
+    const std::vector<std::pair<std::string, std::string>>& values) {
+  std::vector<Setting> settings;
+  for (const auto& [name, text] : values) {
+    const std::size_t dot = name.find('.');
+    const tools::OptionSpec* const option =
+        tools::FindOption(name.substr(0, dot), name.substr(dot + 1));
+    EXPECT_NE(option, nullptr) << name;
+    settings.push_back({option, text, option->flag});
+  }
+  return tools::Build(settings, tools::Use::kSimulate);
+}
+
+Result<Scenario> Make(
+    const std::vector<std::pair<std::string, std::string>>& values) {
+  const Result<Config> config = Configure(values);
+  if (!config) return tl::unexpected(config.error());
+  return MakeScenario(*config);
+}
+
+Outcome RunIt(const Scenario& scenario, unsigned jobs = 1) {
+  Progress progress;
+  return Simulate({&scenario, 1}, jobs, progress, [] { return false; }).front();
+}
+
+TEST(ScenarioTest, LoadIsAShareOfWhatTheCoresCouldDo) {
+  const auto scenario = Make({{"sim.service", "bimodal:99.5%:5us,0.5%:500us"},
+                              {"sim.cores", "8"},
+                              {"sim.load", "50%"}});
+  ASSERT_TRUE(scenario) << scenario.error().message;
+  // 7.475 us each.
+  EXPECT_NEAR(scenario->mean_service_ns, 7475, 1);
+  EXPECT_NEAR(scenario->rate_rps, 0.5 * 8 / 7.475e-6, 1);
+  EXPECT_EQ(ClassNames(*scenario), (std::vector<std::string>{"5us", "500us"}));
+}
+
+TEST(ScenarioTest, ARateIsItself) {
+  const auto scenario = Make({{"sim.service", "fixed:10us"},
+                              {"sim.cores", "4"},
+                              {"sim.rate", "200k"}});
+  ASSERT_TRUE(scenario) << scenario.error().message;
+  EXPECT_NEAR(scenario->load, 0.5, 1e-9);
+}
+
+TEST(ScenarioTest, ClassesHaveObjectivesAndLimits) {
+  const auto scenario = Make({{"sim.service", "bimodal:99.5%:5us,0.5%:500us"},
+                              {"scheduling.classes", "500us:slo=2ms,limit=7"}});
+  ASSERT_TRUE(scenario) << scenario.error().message;
+  EXPECT_EQ(scenario->scheduling.classes[0].slo, 50us);
+  EXPECT_EQ(scenario->scheduling.classes[1].slo, 2ms);
+  EXPECT_EQ(scenario->scheduling.classes[1].limit, 7U);
+
+  const auto unknown = Make(
+      {{"sim.service", "fixed:5us"}, {"scheduling.classes", "long:slo=2ms"}});
+  ASSERT_FALSE(unknown);
+  EXPECT_NE(unknown.error().message.find("long"), std::string::npos);
+}
+
+TEST(ScenarioTest, WhatIsImpossibleIsRefusedWithItsKey) {
+  const auto refused =
+      [](const std::vector<std::pair<std::string, std::string>>& values) {
+        const auto scenario = Make(values);
+        return scenario ? "" : scenario.error().message;
+      };
+  EXPECT_NE(refused({}).find("sim.service"), std::string::npos);
+  EXPECT_NE(refused({{"sim.service", "gauss:1us"}}).find("gauss"),
+            std::string::npos);
+  EXPECT_NE(refused({{"sim.service", "fixed:1us"}, {"sim.cores", "5000"}})
+                .find("4096"),
+            std::string::npos);
+  EXPECT_NE(refused({{"sim.service", "fixed:1us"},
+                     {"scheduling.order", "ps"},
+                     {"costs.hop", "1us"}})
+                .find("ideal"),
+            std::string::npos);
+  EXPECT_NE(refused({{"sim.service", "fixed:1us"}, {"sim.trace", "/none"}})
+                .find("leave one"),
+            std::string::npos);
+  EXPECT_NE(refused({{"sim.trace", "/none"}}).find("/none"), std::string::npos);
+  EXPECT_NE(refused({{"sim.service", "fixed:1us"},
+                     {"sim.arrivals", "fixed"},
+                     {"sim.period", "1ms"}})
+                .find("poisson"),
+            std::string::npos);
+}
+
+// rho_max = 1 / (1 + c E[ceil(S/q) - 1] / E[S]): half 1 us and half 100 us, slices of
+// 5 us, 1 us each: 0.84; 0.3 us: 0.95; 0.1 us: 0.98.
+TEST(LimitsTest, PreemptionsLimitTheLoad) {
+  for (const auto& [cost, limit] : std::vector<std::pair<std::string, double>>{
+           {"1us", 0.84}, {"300ns", 0.95}, {"100ns", 0.98}}) {
+    const auto scenario = Make({{"sim.service", "bimodal:50%:1us,50%:100us"},
+                                {"sim.cores", "16"},
+                                {"scheduling.preset", "tq"},
+                                {"scheduling.slice", "5us"},
+                                {"costs.preempt_receiver", cost}});
+    ASSERT_TRUE(scenario) << scenario.error().message;
+    const double ideal = 16e9 / scenario->mean_service_ns;
+    EXPECT_NEAR(HighestRate(*scenario) / ideal, limit, 0.005) << cost;
+  }
+}
+
+TEST(LimitsTest, ADispatcherIsALimitOfItsOwn) {
+  const auto scenario = Make({{"sim.service", "fixed:1us"},
+                              {"sim.cores", "64"},
+                              {"scheduling.preset", "shinjuku"},
+                              {"scheduling.slice", "none"},
+                              {"costs.dispatch", "200ns"}});
+  ASSERT_TRUE(scenario) << scenario.error().message;
+  EXPECT_NEAR(HighestRate(*scenario), 5e6, 1);
+  const Result<void> stable = CheckStable(*scenario);
+  ASSERT_FALSE(stable);
+  EXPECT_NE(stable.error().message.find("dispatcher"), std::string::npos);
+}
+
+// Two connections keep two cores busy at most, and one if they are on the same.
+TEST(LimitsTest, FewConnectionsLeaveCoresIdle) {
+  const auto scenario = Make({{"sim.service", "fixed:10us"},
+                              {"sim.cores", "16"},
+                              {"sim.connections", "2"},
+                              {"scheduling.preset", "ix"}});
+  ASSERT_TRUE(scenario) << scenario.error().message;
+  EXPECT_LE(HighestRate(*scenario), 200'001);
+  EXPECT_FALSE(CheckStable(*scenario));
+}
+
+// A system above its limit fills up, one below does not.
+TEST(LimitsTest, TheLimitIsWhereQueuesBeginToGrow) {
+  for (const auto& [load, refuses] : std::vector<std::pair<std::string, bool>>{
+           {"0.92", false}, {"1.0", true}}) {
+    const auto scenario = Make({{"sim.service", "exp:10us"},
+                                {"sim.cores", "4"},
+                                {"sim.load", load},
+                                {"sim.requests", "400k"},
+                                {"scheduling.preset", "tq"},
+                                {"scheduling.slice", "5us"},
+                                {"scheduling.classes", "all:limit=2000"},
+                                {"costs.preempt_receiver", "300ns"},
+                                {"costs.context_switch", "100ns"}});
+    ASSERT_TRUE(scenario) << scenario.error().message;
+    EXPECT_EQ(static_cast<bool>(CheckStable(*scenario)), !refuses) << load;
+    EXPECT_EQ(RunIt(*scenario).refused > 0, refuses) << load;
+  }
+}
+
+TEST(SimulateTest, TheOutcomeDoesNotDependOnHowManyRunAtATime) {
+  const auto scenario = Make({{"sim.service", "bimodal:99%:5us,1%:100us"},
+                              {"sim.cores", "6"},
+                              {"sim.requests", "20k"},
+                              {"sim.runs", "7"},
+                              {"scheduling.preset", "zygos"}});
+  ASSERT_TRUE(scenario) << scenario.error().message;
+  const std::string alone = ToJson(*scenario, RunIt(*scenario, 1)).dump();
+  EXPECT_EQ(ToJson(*scenario, RunIt(*scenario, 5)).dump(), alone);
+}
+
+TEST(SimulateTest, ItSaysWhatTheCoresDid) {
+  const auto scenario = Make({{"sim.service", "fixed:10us"},
+                              {"sim.cores", "2"},
+                              {"sim.load", "0.5"},
+                              {"sim.requests", "20k"},
+                              {"scheduling.preset", "zygos"},
+                              {"costs.context_switch", "1us"}});
+  ASSERT_TRUE(scenario) << scenario.error().message;
+  const Outcome outcome = RunIt(*scenario);
+  EXPECT_NEAR(outcome.busy, 0.5, 0.02);
+  EXPECT_NEAR(outcome.beside, 0.05, 0.005);
+  EXPECT_NEAR(outcome.achieved_rps, scenario->rate_rps,
+              0.03 * scenario->rate_rps);
+}
+
+// Requests that come in bursts, or on few connections, wait longer.
+TEST(SimulateTest, BurstsAndFewConnectionsAreWorse) {
+  const auto p99 = [](const std::string& key, const std::string& value,
+                      const std::string& preset) {
+    const auto scenario = Make({{"sim.service", "fixed:10us"},
+                                {"sim.cores", "8"},
+                                {"sim.load", "0.5"},
+                                {"sim.requests", "100k"},
+                                {"scheduling.preset", preset},
+                                {key, value}});
+    EXPECT_TRUE(scenario) << scenario.error().message;
+    return RunIt(*scenario).classes[0].latency_us.p99.value;
+  };
+  EXPECT_GT(p99("sim.arrivals", "burst:32", "zygos"),
+            1.5 * p99("sim.arrivals", "poisson", "zygos"));
+  EXPECT_LE(p99("sim.arrivals", "fixed", "zygos"),
+            p99("sim.arrivals", "poisson", "zygos"));
+  EXPECT_GT(p99("sim.connections", "40", "ix"),
+            1.1 * p99("sim.connections", "one-each", "ix"));
+  EXPECT_GT(p99("sim.period", "20ms", "zygos"),
+            p99("sim.period", "none", "zygos"));
+}
+
+TEST(TraceTest, ReadsCsv) {
+  const auto trace = ParseTrace(
+      "# a comment\n"
+      "at_us,service_us,class,connection\n"
+      "10,5,get,a\n"
+      "10.5,500,scan,b\n"
+      "12,5,get,a\n",
+      "t.csv");
+  ASSERT_TRUE(trace) << trace.error().message;
+  ASSERT_EQ(trace->requests.size(), 3U);
+  EXPECT_EQ(trace->requests[0].at_ns, 0);
+  EXPECT_EQ(trace->requests[1].at_ns, 500);
+  EXPECT_EQ(trace->requests[1].service_ns, 500'000);
+  EXPECT_EQ(trace->requests[1].request_class, 1);
+  EXPECT_EQ(trace->requests[2].connection, trace->requests[0].connection);
+  EXPECT_EQ(trace->classes, (std::vector<std::string>{"get", "scan"}));
+}
+
+TEST(TraceTest, ReadsJsonLines) {
+  const auto trace = ParseTrace(
+      "{\"at_ns\": 5, \"service_ns\": 100}\n"
+      "{\"service_ns\": 200, \"at_ns\": 15, \"note\": null}\n",
+      "t.jsonl");
+  ASSERT_TRUE(trace) << trace.error().message;
+  ASSERT_EQ(trace->requests.size(), 2U);
+  EXPECT_EQ(trace->requests[1].at_ns, 10);
+  EXPECT_EQ(trace->requests[1].service_ns, 200);
+}
+
+// What `yamanote load spin --record` writes; the second seed is another run.
+TEST(TraceTest, ReadsARecording) {
+  const auto trace = ParseTrace(
+      "seed,intended_ns,sent_ns,received_ns,class,service_ns,connection,"
+      "status\n"
+      "1,100,110,9000,0,5000,3,ok\n"
+      "1,400,,,1,50000,4,lost\n"
+      "2,50,60,7000,0,5000,3,ok\n",
+      "r.csv");
+  ASSERT_TRUE(trace) << trace.error().message;
+  ASSERT_EQ(trace->requests.size(), 2U);
+  EXPECT_EQ(trace->requests[1].at_ns, 300);
+}
+
+TEST(TraceTest, ErrorsNameTheLine) {
+  const auto message = [](std::string_view text) {
+    const auto trace = ParseTrace(text, "t.csv");
+    return trace ? "" : trace.error().message;
+  };
+  EXPECT_NE(message("").find("no requests"), std::string::npos);
+  EXPECT_NE(message("service_us\n1\n").find("t.csv:1: "), std::string::npos);
+  EXPECT_NE(message("at_us\n1\n").find("service_ns"), std::string::npos);
+  EXPECT_NE(message("at_us,service_us\n1,x\n").find("t.csv:2: "),
+            std::string::npos);
+  EXPECT_NE(message("at_us,service_us\n1,0\n").find("t.csv:2: "),
+            std::string::npos);
+  EXPECT_NE(message("at_us,service_us\n1,2,3\n").find("3 fields"),
+            std::string::npos);
+  EXPECT_NE(message("at_us,service_us\n5,2\n4,2\n").find("t.csv:3: "),
+            std::string::npos);
+  EXPECT_NE(message("at_us,service_us\n-5,2\n").find("limits"),
+            std::string::npos);
+  EXPECT_NE(message("at_us,service_us\nnan,2\n").find("t.csv:2"),
+            std::string::npos);
+  EXPECT_NE(message("{\"at_us\": 1}\n").find("service"), std::string::npos);
+  EXPECT_NE(message("{\"at_us\": 1\n").find("JSON"), std::string::npos);
+}
+
+}  // namespace
+}  // namespace yamanote::simulation

@@ -1,0 +1,49 @@
+// simulate.h - runs scenarios, several at a time, and says what came of each.
+
+#pragma once
+
+#include <atomic>
+#include <functional>
+#include <span>
+#include <string>
+#include <vector>
+
+#include "sim/engine.h"
+#include "sim/statistics.h"
+#include "tools/sim/scenario.h"
+
+namespace yamanote::simulation {
+
+struct ClassOutcome {
+  std::string name;
+  sim::Figures latency_us{};
+  sim::Figures slowdown{};
+};
+
+struct Outcome {
+  std::vector<ClassOutcome> classes;  // The first is "all".
+  uint64_t refused = 0;               // After the warm-up.
+  // Of all runs, the warm-up included.
+  uint64_t requests = 0;
+  uint64_t preemptions = 0;
+  uint64_t steals = 0;
+  double achieved_rps = 0;  // Answered per second of virtual time.
+  double busy = 0;    // Share of the cores' time that is requests' own work.
+  double beside = 0;  // That the costs take.
+  Duration adaptive_slice = kNoPreemption;  // In the end, of the last run.
+};
+
+// What is done of all, for who shows it. Any thread reads.
+struct Progress {
+  std::atomic<uint64_t> requests{0};
+  uint64_t of = 0;  // Constant while it runs.
+};
+
+// Runs each scenario's runs, `jobs` at a time, on kernel threads of its own. The outcomes
+// do not depend on `jobs`. `stopped` is asked now and then; true ends it, and nothing is
+// returned.
+std::vector<Outcome> Simulate(std::span<const Scenario> scenarios,
+                              unsigned jobs, Progress& progress,
+                              const std::function<bool()>& stopped);
+
+}  // namespace yamanote::simulation
