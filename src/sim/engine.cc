@@ -65,11 +65,11 @@ void Engine::Run() {
     if (more && arrival.at < next) {
       YAMANOTE_CHECK(arrival.at >= now_,
                      "requests arrive in the order of time");
-      now_ = arrival.at;
+      PassTo(arrival.at);
       Arrive(arrival);
       more = source_.Next(arrival);
     } else if (next != kNever) {
-      now_ = next;
+      PassTo(next);
       Step(timeline_.FirstCore());
     } else {
       break;
@@ -79,6 +79,16 @@ void Engine::Run() {
   YAMANOTE_CHECK(in_system_ == 0,
                  "every core is parked, but not every request is answered: the "
                  "placement forgot to name a core");
+}
+
+void Engine::PassTo(Instant when) {
+  const uint64_t waiting = in_system_ - running_;
+  if (waiting > 0 && idle_.size() > 0) {
+    time_.idle_beside_waiting +=
+        (when - now_) *
+        static_cast<int64_t>(std::min<uint64_t>(waiting, idle_.size()));
+  }
+  now_ = when;
 }
 
 void Engine::Step(CoreId core) {
@@ -176,6 +186,7 @@ void Engine::Stopped(CoreId core, Stop why) {
         clock_use_ == ClockUse::kRunTime ? ran : Duration::zero());
   }
   if (cores_[core].doing == Doing::kOverdue) overdue_.Remove(core);
+  --running_;
 }
 
 // ---- Who is told ------------------------------------------------------------
@@ -299,6 +310,7 @@ void Engine::Start(CoreId core, Task& task, Duration delay) {
 void Engine::Run(CoreId id, Job& job, Duration delay) {
   Core& core = cores_[id];
   job.last_core = id;
+  ++running_;
   core.doing = Doing::kRunning;
   core.job = &job;
   core.since = now_ + delay;

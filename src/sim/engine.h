@@ -45,9 +45,12 @@ struct EngineOptions {
 
 // What the cores' time went to.
 struct CoreTime {
-  Duration tasks{0};  // Requests' own work.
-  Duration beside{
-      0};  // What Costs says: switches, preemptions, network, dispatching.
+  // Requests' own work.
+  Duration tasks{0};
+  // What Costs says: switches, preemptions, network, dispatching.
+  Duration beside{0};
+  // Cores were parked while as many requests waited.
+  Duration idle_beside_waiting{0};
 };
 
 class Engine {
@@ -92,6 +95,7 @@ class Engine {
     bool has_slices = false;  // Constant.
   };
 
+  void PassTo(Instant when);
   void Step(CoreId core);
   void Arrive(const Arrival& arrival);
   void Place(const Arrival& arrival, CoreId from);
@@ -155,6 +159,7 @@ class Engine {
   Job* free_ = nullptr;
   uint64_t next_id_ = 0;
   uint64_t in_system_ = 0;
+  uint64_t running_ = 0;
   uint64_t preemptions_ = 0;
   uint64_t steals_ = 0;
   CoreTime time_{};

@@ -84,6 +84,7 @@ Json ToJson(const Scenario& scenario, const Outcome& outcome) {
   json["achieved_rps"] = outcome.achieved_rps;
   json["busy"] = outcome.busy;
   json["beside"] = outcome.beside;
+  json["idle_beside_waiting"] = outcome.idle_beside_waiting;
   json["refused"] = outcome.refused;
   json["preemptions"] = outcome.preemptions;
   json["steals"] = outcome.steals;

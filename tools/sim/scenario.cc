@@ -29,12 +29,15 @@ std::string Origin(const tools::Config& config, std::string_view key) {
   return found == config.origins.end() ? std::string() : found->second + ": ";
 }
 
-Result<sim::Costs> BaseCosts(const std::string& text) {
+Result<sim::Costs> BaseCosts(const std::string& text,
+                             std::optional<sim::Costs>& measured) {
   if (text == "zero") return sim::Costs{};
   if (text == "measured") {
     const Result<base::Topology> topology = base::ReadTopology();
     if (!topology) return tl::unexpected(topology.error());
-    return tools::SimulationCosts(tools::MeasureCosts(*topology, 3s));
+    if (!measured)
+      measured = tools::SimulationCosts(tools::MeasureCosts(*topology, 3s));
+    return *measured;
   }
   const Result<std::vector<tools::Setting>> settings = tools::ReadToml(text);
   if (!settings) return tl::unexpected(settings.error());
@@ -51,8 +54,9 @@ Result<sim::Costs> BaseCosts(const std::string& text) {
   return read->costs;
 }
 
-Result<sim::Costs> ReadCosts(const tools::Config& config) {
-  Result<sim::Costs> costs = BaseCosts(config.sim.costs);
+Result<sim::Costs> ReadCosts(const tools::Config& config,
+                             std::optional<sim::Costs>& measured) {
+  Result<sim::Costs> costs = BaseCosts(config.sim.costs, measured);
   if (!costs) return costs;
   const auto set = [&](std::string_view key, Duration sim::Costs::* field) {
     if (config.origins.contains(fmt::format("costs.{}", key)))
@@ -219,6 +223,12 @@ std::vector<std::string> ClassNames(const Scenario& scenario) {
 }
 
 Result<Scenario> MakeScenario(const tools::Config& config) {
+  std::optional<sim::Costs> measured;
+  return MakeScenario(config, measured);
+}
+
+Result<Scenario> MakeScenario(const tools::Config& config,
+                              std::optional<sim::Costs>& measured) {
   Scenario scenario;
   scenario.scheduling = config.runtime.scheduling;
   scenario.oracle = sim::FindOracle(scenario.scheduling.order);
@@ -243,7 +253,7 @@ Result<Scenario> MakeScenario(const tools::Config& config) {
         scenario.requests, scenario.requests - scenario.warmup,
         scenario.warmup));
   }
-  Result<sim::Costs> costs = ReadCosts(config);
+  Result<sim::Costs> costs = ReadCosts(config, measured);
   if (!costs) return tl::unexpected(costs.error());
   scenario.costs = *costs;
   if (scenario.oracle && scenario.costs != sim::Costs{}) {

@@ -47,7 +47,10 @@ struct Scenario {
 };
 
 // Reads the trace and measures or reads the costs, if the configuration says so. Errors
-// name the key, the value, the limit and the remedy.
+// name the key, the value, the limit and the remedy. `measured` keeps what was measured
+// for the next one.
+Result<Scenario> MakeScenario(const tools::Config& config,
+                              std::optional<sim::Costs>& measured);
 Result<Scenario> MakeScenario(const tools::Config& config);
 
 // The name of the order, an oracle's included.

@@ -73,6 +73,7 @@ struct Run {
   Duration length{0};
   Duration service{0};
   Duration beside{0};
+  Duration idle_beside_waiting{0};
   Duration adaptive_slice = kNoPreemption;
 };
 
@@ -98,6 +99,7 @@ Run RunOne(const Scenario& scenario, uint64_t seed, Progress& progress,
     run.preemptions = engine.preemptions();
     run.steals = engine.steals();
     run.beside = engine.time().beside;
+    run.idle_beside_waiting = engine.time().idle_beside_waiting;
     run.adaptive_slice = engine.adaptive_slice();
   }
   run.statistics->Close();
@@ -113,6 +115,7 @@ Outcome Combine(const Scenario& scenario, std::vector<Run>& runs) {
   double length = 0;
   double service = 0;
   double beside = 0;
+  double idle = 0;
   uint64_t answered = 0;
   for (std::size_t i = 0; i < runs.size(); ++i) {
     if (i > 0) all.Merge(*runs[i].statistics);
@@ -123,6 +126,7 @@ Outcome Combine(const Scenario& scenario, std::vector<Run>& runs) {
     length += static_cast<double>(runs[i].length.count());
     service += static_cast<double>(runs[i].service.count());
     beside += static_cast<double>(runs[i].beside.count());
+    idle += static_cast<double>(runs[i].idle_beside_waiting.count());
   }
   outcome.refused = all.refused();
   outcome.adaptive_slice = runs.back().adaptive_slice;
@@ -130,6 +134,7 @@ Outcome Combine(const Scenario& scenario, std::vector<Run>& runs) {
     outcome.achieved_rps = 1e9 * static_cast<double>(answered) / length;
     outcome.busy = service / length / scenario.cores;
     outcome.beside = beside / length / scenario.cores;
+    outcome.idle_beside_waiting = idle / length / scenario.cores;
   }
   outcome.classes.push_back({.name = "all",
                              .latency_us = all.Latency(sim::Statistics::kAll),

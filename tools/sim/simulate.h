@@ -28,7 +28,9 @@ struct Outcome {
   uint64_t preemptions = 0;
   uint64_t steals = 0;
   double achieved_rps = 0;  // Answered per second of virtual time.
-  double busy = 0;    // Share of the cores' time that is requests' own work.
+  double busy = 0;  // Share of the cores' time that is requests' own work.
+  double idle_beside_waiting =
+      0;              // That cores were idle while requests waited.
   double beside = 0;  // That the costs take.
   Duration adaptive_slice = kNoPreemption;  // In the end, of the last run.
 };
