@@ -3,7 +3,9 @@
 
 #include "preempt/interrupt.h"
 
+#include <gmock/gmock.h>
 #include <gtest/gtest.h>
+#include <poll.h>
 #include <pthread.h>
 #include <sched.h>
 #include <sys/resource.h>
@@ -12,7 +14,11 @@
 
 #include <array>
 #include <atomic>
+#include <cerrno>
 #include <csignal>
+#include <cstring>
+#include <mutex>
+#include <random>
 #include <string>
 #include <thread>
 
@@ -21,7 +27,7 @@
 #include "preempt/inject.h"
 #include "preempt/mechanism.h"
 #include "preempt/probe.h"
-#include "preempt/timekeeper.h"
+#include "preempt/registers_test.h"
 #include "preempt/user_interrupt.h"
 #include "yamanote/preempt.h"
 
@@ -179,18 +185,150 @@ TEST_F(InterruptTest, AnInterruptedComputationIsUnharmed) {
   EXPECT_GE(g_hits, kTimes);
 }
 
-TEST_F(InterruptTest, AReportNamesTheTaskTheReasonAndTheStack) {
+// Waits until interrupt_test_next is interrupt_test_on, with every arithmetic flag
+// set and something in the red zone; changes no register, and reads both at the end.
+extern "C" {
+void interrupt_test_wait();
+void interrupt_test_again();
+void interrupt_test_on();
+void (*volatile interrupt_test_next)() = nullptr;
+uint64_t interrupt_test_flags = 0;
+uint64_t interrupt_test_red_zone = 0;
+}
+asm(".pushsection yamanote_interruptible, \"ax\", @progbits\n"
+    "interrupt_test_wait:\n\t"
+    "movq $0x5eed, -120(%rsp)\n\t"
+    "pushq $0x8d5\n\t"
+    "popfq\n"
+    "interrupt_test_again:\n\t"
+    "jmp *interrupt_test_next(%rip)\n"
+    "interrupt_test_on:\n\t"
+    "pushfq\n\t"
+    "popq interrupt_test_flags(%rip)\n\t"
+    "pushq -120(%rsp)\n\t"
+    "popq interrupt_test_red_zone(%rip)\n\t"
+    "ret\n\t"
+    ".popsection");
+
+TEST_F(InterruptTest, EveryRegisterOfInterruptedCodeIsAsItWas) {
   if (kSignalsAreHeldBack) GTEST_SKIP() << "ThreadSanitizer delays signals";
-  testing::internal::CaptureStderr();
-  {
-    const NoPreempt guard;
-    Interrupt(OwnState(), OwnTid(), kReport);
+  constexpr int kTimes = 3;
+  static int hits;
+  SetHandler([] {
+    Answer(OwnState());
+    if (++hits == kTimes) interrupt_test_next = &interrupt_test_on;
+    ScrambleRegisters();
+  });
+  ThreadState& state = OwnState();
+  const pid_t tid = OwnTid();
+  std::atomic<bool> stop{false};
+  std::thread other([&] {
+    while (!stop) {
+      Ask(state, {});
+      Interrupt(state, tid, kGiveWay);
+      std::this_thread::sleep_for(50us);
+    }
+  });
+  std::mt19937_64 random(11);
+  for (int turn = 0; turn <= 2 * BestLevel() + 1; ++turn) {
+    const int level = turn / 2;
+    const bool x87 = turn % 2 == 1;
+    SCOPED_TRACE(testing::Message() << "level " << level << ", x87 " << x87);
+    static Registers in, out;
+    Randomise(random, level, in);
+    std::memset(&out, 0, sizeof(out));
+    hits = 0;
+    interrupt_test_next = &interrupt_test_again;
+    interrupt_test_flags = interrupt_test_red_zone = 0;
+    RoundTrip(in, out, level, x87, &interrupt_test_wait);
+    EXPECT_GE(hits, kTimes);
+    ExpectSame(in, out, x87, level == 2 ? 32 : 16, size_t{16} << level,
+               level == 2 ? 8 : 0);
+    EXPECT_EQ(interrupt_test_flags & 0x8d5, 0x8d5U);
+    EXPECT_EQ(interrupt_test_red_zone, 0x5eedU);
   }
-  const std::string text = testing::internal::GetCapturedStderr();
+  stop = true;
+  other.join();
+}
+
+std::string ReportOfThisThread() {
+  testing::internal::CaptureStderr();
+  Interrupt(OwnState(), OwnTid(), kReport);
+  return testing::internal::GetCapturedStderr();
+}
+
+TEST_F(InterruptTest, AReportNamesTheTaskAndTheStack) {
+  if (kSignalsAreHeldBack) GTEST_SKIP() << "ThreadSanitizer delays signals";
+  const std::string text = ReportOfThisThread();
   EXPECT_NE(text.find("task 'test' (7)"), std::string::npos) << text;
-  EXPECT_NE(text.find("within a NoPreempt"), std::string::npos) << text;
   EXPECT_NE(text.find("interrupt_test"), std::string::npos)
       << "the stack: " << text;
+}
+
+TEST_F(InterruptTest, AReportNamesTheReason) {
+  if (kSignalsAreHeldBack) GTEST_SKIP() << "ThreadSanitizer delays signals";
+  using testing::HasSubstr;
+  EXPECT_THAT(ReportOfThisThread(), HasSubstr("it comes to no probe"));
+  {
+    const NoPreempt guard;
+    EXPECT_THAT(ReportOfThisThread(), HasSubstr("it is within a NoPreempt"));
+    std::mutex mutex;
+    const std::lock_guard lock(mutex);
+    EXPECT_THAT(ReportOfThisThread(), HasSubstr("it holds a std::mutex"));
+  }
+  // As the plug-ins' code for a function that uses a thread_local.
+  OwnState().guard = reinterpret_cast<uintptr_t>(__builtin_frame_address(0));
+  EXPECT_THAT(ReportOfThisThread(), HasSubstr("uses a thread_local"));
+  // Of a frame that is no more, below this one.
+  OwnState().guard = 1;
+  EXPECT_THAT(ReportOfThisThread(), HasSubstr("it comes to no probe"));
+}
+
+// What a system call of a task's meets, where signals are in use.
+TEST_F(InterruptTest, AnInterruptedReadGoesOnAndAPollReturns) {
+  if (kSignalsAreHeldBack) GTEST_SKIP() << "ThreadSanitizer delays signals";
+  std::array<int, 2> pipe_ends{};
+  ASSERT_EQ(pipe(pipe_ends.data()), 0);
+  std::atomic<bool> read_begins{false};
+  std::atomic<bool> has_read{false};
+  std::atomic<bool> over{false};
+  std::atomic<ThreadState*> state{nullptr};
+  std::atomic<pid_t> tid{0};
+  int polled = 0;
+  int error = 0;
+  ssize_t length = 0;
+  std::thread sleeper([&] {
+    tid = OwnTid();
+    state = &OwnState();
+    pollfd end{.fd = pipe_ends[0], .events = POLLIN, .revents = 0};
+    polled = poll(&end, 1, -1);
+    error = errno;
+    read_begins = true;
+    char byte = 0;
+    length = read(pipe_ends[0], &byte, 1);
+    has_read = true;
+    while (!over) std::this_thread::yield();  // It has a state for so long.
+  });
+  while (state == nullptr) std::this_thread::yield();
+  while (!read_begins) {
+    Interrupt(*state, tid, kGiveWay);
+    std::this_thread::sleep_for(50us);
+  }
+  for (int i = 0; i < 20 && !has_read; ++i) {
+    Interrupt(*state, tid, kGiveWay);
+    while ((state.load()->interrupts & kGiveWay) != 0)
+      std::this_thread::yield();
+    std::this_thread::sleep_for(100us);  // It is within read() by then.
+  }
+  EXPECT_FALSE(has_read) << "there was nothing to read";
+  EXPECT_EQ(write(pipe_ends[1], "x", 1), 1);
+  while (!has_read) std::this_thread::yield();
+  over = true;
+  sleeper.join();
+  EXPECT_EQ(polled, -1);
+  EXPECT_EQ(error, EINTR);
+  EXPECT_EQ(length, 1);
+  for (const int end : pipe_ends) close(end);
 }
 
 std::atomic<int> g_former{0};
@@ -228,105 +366,6 @@ TEST(WaitedForCpuTest, ADelayIsReadAndAnUnknownThreadHasNone) {
   EXPECT_GE(WaitedForCpu(OwnTid()), Duration::zero());
   EXPECT_LT(WaitedForCpu(OwnTid()), 1h);
   EXPECT_EQ(WaitedForCpu(0), Duration::zero());
-}
-
-// A core that stands still, with something waiting.
-class StuckCore final : public Cores {
- public:
-  uint64_t Progress(CoreId) const override { return 1; }
-  bool Waits(CoreId) const override { return true; }
-};
-
-// What ends then (its receiver, its thread) nobody uses any more.
-TEST(TimekeeperTest, AThreadThatHasLeftIsNeitherAskedNorInterrupted) {
-  if (kSignalsAreHeldBack) GTEST_SKIP() << "ThreadSanitizer delays signals";
-  signal(kSignalNumber, [](int) { ++g_hits; });
-  g_hits = 0;
-  const StuckCore cores;
-  Timekeeper timekeeper(cores, {.slices = {1us}, .interrupt_after = 1us});
-  Instant now = Clock::now();
-  const auto keep = [&] {
-    for (int i = 0; i < 10; ++i) timekeeper.Keep(now += 1ms);
-  };
-  timekeeper.Enter(0);
-  keep();
-  EXPECT_EQ(OwnState().flag, 1);
-  EXPECT_GE(g_hits, 1);
-  timekeeper.Exit(0);
-  EXPECT_EQ(OwnState().flag, 0);
-  g_hits = 0;
-  OwnState().interrupts = 0;
-  keep();
-  EXPECT_EQ(OwnState().flag, 0);
-  EXPECT_EQ(g_hits, 0);
-  signal(kSignalNumber, SIG_DFL);
-}
-
-// A task whose slice is longer than the core's least answers each time, and runs on.
-TEST(TimekeeperTest, WhoAnswersIsNeitherInterruptedNorReported) {
-  const StuckCore cores;
-  for (const bool answers : {true, false}) {
-    SCOPED_TRACE(answers);
-    signal(kSignalNumber, SIG_IGN);
-    OwnState().interrupts = 0;
-    Timekeeper timekeeper(
-        cores, {.slices = {1us}, .interrupt_after = 20us, .watchdog = 20us});
-    timekeeper.Enter(0);
-    Instant now = Clock::now();
-    for (int i = 0; i < 1000; ++i) {
-      timekeeper.Keep(now += 1us);
-      if (answers && OwnState().flag != 0) Answer(OwnState());
-    }
-    EXPECT_EQ(OwnState().interrupts != 0, !answers);
-    EXPECT_TRUE(!answers || timekeeper.held_off() == 0);
-    timekeeper.Exit(0);
-    OwnState().interrupts = 0;
-    signal(kSignalNumber, SIG_DFL);
-  }
-}
-
-// Counts the looks after its core.
-class LookedAtCore final : public Cores {
- public:
-  uint64_t Progress(CoreId) const override { return ++looks_; }
-  bool Waits(CoreId) const override { return false; }
-  int looks() const { return static_cast<int>(looks_); }
-
- private:
-  mutable uint64_t looks_ = 0;
-};
-
-TEST(TimekeeperTest, WhoKeepsTimeGoesOnUntilItIsLate) {
-  const LookedAtCore core;
-  Timekeeper timekeeper(core, {.slices = {32us}});  // A look each 1 us.
-  timekeeper.Enter(0);
-  const auto another_keeps = [&](Instant now) {
-    std::thread([&] { timekeeper.Keep(now); }).join();
-  };
-  const Instant begin = Clock::now();
-  timekeeper.Keep(begin);
-  EXPECT_EQ(core.looks(), 1);
-  another_keeps(begin + 1us);
-  EXPECT_EQ(core.looks(), 1);
-  timekeeper.Keep(begin + 1us);
-  EXPECT_EQ(core.looks(), 2);
-  another_keeps(begin + 9us);  // Late by a quarter of a slice.
-  EXPECT_EQ(core.looks(), 3);
-  timekeeper.Keep(begin + 11us);
-  EXPECT_EQ(core.looks(), 3);
-  timekeeper.Exit(0);
-}
-
-TEST(TimekeeperTest, LooksAreAsRareAsSlicesAreLong) {
-  const LookedAtCore core;
-  AdaptiveSlice slice(2us, 200us, 1);
-  ASSERT_EQ(slice.current(), 22'627ns);
-  Timekeeper timekeeper(core, {.slices = {2us}, .adaptive = &slice});
-  timekeeper.Enter(0);
-  const Instant begin = Clock::now();
-  for (int i = 0; i < 200; ++i) timekeeper.Keep(begin + i * 100ns);
-  EXPECT_NEAR(core.looks(), 28, 4);  // 20 us in steps of 22.6 / 32.
-  timekeeper.Exit(0);
 }
 
 // As the first of Intel's patches: closing a descriptor frees its index for whoever is next.

@@ -17,6 +17,11 @@
 #include "preempt/probe.h"
 #include "yamanote/preempt.h"
 
+// What locks_test_library.cc calls.
+static int g_library_calls = 0;
+static int g_library_calls_locked = 0;
+extern "C" void LocksTestMeanwhile();
+
 namespace yamanote::preempt {
 namespace {
 
@@ -177,10 +182,15 @@ TEST(LocksTest, CallOnceIsNotInterruptedAndMayThrow) {
   EXPECT_EQ(Held(), 0U);
 }
 
-TEST(LocksTest, LoadingALibraryWorks) {
-  void* const library = dlopen("libm.so.6", RTLD_NOW);
-  ASSERT_NE(library, nullptr);
+TEST(LocksTest, ConstructorsAndDestructorsOfALibraryCountAsHeld) {
+  void* const library = dlopen(LOCKS_TEST_LIBRARY, RTLD_NOW);
+  ASSERT_NE(library, nullptr) << dlerror();
+  EXPECT_EQ(g_library_calls, 1);
+  EXPECT_EQ(g_library_calls_locked, 1);
+  EXPECT_EQ(Held(), 0U);
   EXPECT_EQ(dlclose(library), 0);
+  EXPECT_EQ(g_library_calls, 2);
+  EXPECT_EQ(g_library_calls_locked, 2);
   EXPECT_EQ(Held(), 0U);
 }
 
@@ -197,3 +207,9 @@ TEST(LocksTest, AnUnlockByAnotherThreadDoesNotUnderflow) {
 
 }  // namespace
 }  // namespace yamanote::preempt
+
+void LocksTestMeanwhile() {
+  ++g_library_calls;
+  if (yamanote::preempt::OwnState().disabled >= yamanote::preempt::kOneLock)
+    ++g_library_calls_locked;
+}

@@ -1,11 +1,15 @@
 // signals_test.cc - handlers of the application's own beside preemption.
 
 #include <gtest/gtest.h>
+#include <pthread.h>
 #include <setjmp.h>
 #include <signal.h>
+#include <sys/mman.h>
 #include <unistd.h>
 
+#include <array>
 #include <cerrno>
+#include <cstdint>
 
 #include "preempt/flag.h"
 #include "preempt/probe.h"
@@ -100,6 +104,35 @@ TEST_F(SignalsTest, TheApplicationSeesItsOwnDispositions) {
   EXPECT_EQ(::signal(SIGUSR1, SIG_DFL), SIG_IGN);
 }
 
+// A stack that is being left by a switch may be another core's already.
+TEST_F(SignalsTest, AHandlerRunsOnTheAlternateStackThoughItDidNotAsk) {
+  static std::array<char, 64 * 1024> alternate_stack;
+  static uintptr_t seen_at;
+  const stack_t alternate{.ss_sp = alternate_stack.data(),
+                          .ss_flags = 0,
+                          .ss_size = alternate_stack.size()};
+  const auto bottom = reinterpret_cast<uintptr_t>(alternate_stack.data());
+  stack_t before{};
+  ASSERT_EQ(sigaltstack(&alternate, &before), 0);
+  for (const int asked : {0, SA_ONSTACK}) {
+    struct sigaction action{};
+    struct sigaction seen{};
+    action.sa_handler = [](int) {
+      seen_at = reinterpret_cast<uintptr_t>(__builtin_frame_address(0));
+    };
+    action.sa_flags = asked;
+    ASSERT_EQ(::sigaction(SIGUSR1, &action, nullptr), 0);
+    seen_at = 0;
+    raise(SIGUSR1);
+    EXPECT_GE(seen_at, bottom);
+    EXPECT_LT(seen_at, bottom + alternate_stack.size());
+    ASSERT_EQ(::sigaction(SIGUSR1, nullptr, &seen), 0);
+    EXPECT_EQ(seen.sa_flags & SA_ONSTACK, asked);
+    EXPECT_EQ(seen.sa_flags & SA_SIGINFO, 0);
+  }
+  ASSERT_EQ(sigaltstack(&before, nullptr), 0);
+}
+
 // A crash handler that ends by the default disposition often keeps its flags.
 TEST_F(SignalsTest, FlagsMakeNoHandlerOfADefaultOrIgnoredSignal) {
   struct sigaction action{};
@@ -135,6 +168,46 @@ TEST_F(SignalsTest, AHandlerThatJumpsOutLeavesNoGuardBehind) {
   Ask(OwnState(), {});
   if (sigsetjmp(g_out, 1) == 0) raise(SIGUSR1);
   Probe();
+  EXPECT_EQ(g_hits, 1);
+}
+
+// On an alternate stack above the thread's own its guard covers all of that. The price
+// of a guard by address: docs/preemption-safety.md warns of it.
+TEST_F(SignalsTest, AJumpOffAnAlternateStackMayLeaveItsGuardBehind) {
+  constexpr size_t kBytes = 256 * 1024;
+  static int hits_after_jump;
+  void* const stacks = mmap(nullptr, 2 * kBytes, PROT_READ | PROT_WRITE,
+                            MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+  ASSERT_NE(stacks, MAP_FAILED);
+  pthread_attr_t attributes;
+  ASSERT_EQ(pthread_attr_init(&attributes), 0);
+  ASSERT_EQ(pthread_attr_setstack(&attributes, stacks, kBytes), 0);
+  const auto body = [](void* above) -> void* {
+    stack_t alternate{};
+    alternate.ss_sp = above;
+    alternate.ss_size = kBytes;
+    sigaltstack(&alternate, nullptr);
+    struct sigaction action{};
+    action.sa_handler = [](int) { siglongjmp(g_out, 1); };
+    action.sa_flags = SA_ONSTACK;
+    ::sigaction(SIGUSR1, &action, nullptr);
+    Ask(OwnState(), {});
+    if (sigsetjmp(g_out, 1) == 0) raise(SIGUSR1);
+    Probe();
+    hits_after_jump = g_hits;
+    // A frame that is above it does not mind it.
+    OwnState().guard = 1;
+    Probe();
+    return nullptr;
+  };
+  pthread_t thread{};
+  ASSERT_EQ(pthread_create(&thread, &attributes, body,
+                           static_cast<char*>(stacks) + kBytes),
+            0);
+  pthread_join(thread, nullptr);
+  pthread_attr_destroy(&attributes);
+  munmap(stacks, 2 * kBytes);
+  EXPECT_EQ(hits_after_jump, 0);
   EXPECT_EQ(g_hits, 1);
 }
 

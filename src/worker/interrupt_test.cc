@@ -5,10 +5,13 @@
 
 #include <gtest/gtest.h>
 #include <pthread.h>
+#include <setjmp.h>
 #include <signal.h>
 
 #include <atomic>
+#include <cstdint>
 #include <memory>
+#include <mutex>
 #include <string>
 
 #include "base/under_tsan.h"
@@ -118,6 +121,53 @@ TEST(InterruptTest, TheWatchdogNamesWhoHoldsPreemptionOff) {
   EXPECT_NE(text.find("task 'holder'"), std::string::npos) << text;
   EXPECT_NE(text.find("within a NoPreempt"), std::string::npos) << text;
 }
+
+#if !YAMANOTE_UNDER_TSAN  // Which counts no locks.
+
+TEST(InterruptTest, ATaskThatBlocksWithAMutexIsNamedOnce) {
+  const auto runtime = Runtime::Create(OneCore(Mechanism::kProbe)).value();
+  testing::internal::CaptureStderr();
+  runtime->Run([] {
+    const auto block = [] {
+      std::mutex mutex;
+      const std::lock_guard held(mutex);
+      this_thread::sleep_for(1us);
+    };
+    for (const char* name : {"holder", "second"}) {
+      Thread thread(ThreadOptions{.name = name}, block);
+      thread.join();
+    }
+  });
+  const std::string text = testing::internal::GetCapturedStderr();
+  EXPECT_NE(text.find("user thread 'holder' blocks while it holds"),
+            std::string::npos)
+      << text;
+  EXPECT_EQ(text.find("'second'"), std::string::npos) << text;
+}
+
+// The workers' signal stacks are below the tasks': the guard of a handler that is no more
+// is below every frame that it could hold off.
+TEST(InterruptTest, ATaskIsPreemptedAfterItJumpedOutOfAHandler) {
+  static sigjmp_buf out;
+  static uintptr_t handler_at;
+  const auto runtime = Runtime::Create(OneCore(Mechanism::kProbe)).value();
+  signal(SIGUSR1, [](int) {
+    handler_at = reinterpret_cast<uintptr_t>(__builtin_frame_address(0));
+    siglongjmp(out, 1);
+  });
+  runtime->Run([] {
+    if (sigsetjmp(out, 1) == 0) raise(SIGUSR1);
+    EXPECT_LT(handler_at,
+              reinterpret_cast<uintptr_t>(__builtin_frame_address(0)));
+    std::atomic<bool> other_ran{false};
+    Thread other([&] { other_ran = true; });
+    while (!other_ran) Probe();
+    other.join();
+  });
+  signal(SIGUSR1, SIG_DFL);
+}
+
+#endif
 
 TEST(InterruptTest, ANegativeWatchdogIsRefused) {
   RuntimeOptions options = OneCore(Mechanism::kProbe);

@@ -2,6 +2,7 @@
 
 #include "worker/overflow.h"
 
+#include <sys/mman.h>
 #include <unistd.h>
 
 #include <csignal>
@@ -9,6 +10,7 @@
 #include <cstring>
 #include <mutex>
 
+#include "base/check.h"
 #include "preempt/interrupt.h"
 #include "worker/engine.h"
 
@@ -64,11 +66,28 @@ void OnFault(int signal, siginfo_t* info, void* context) {
   sigaction(SIGSEGV, &g_before, nullptr);
 }
 
+// Below all stacks of tasks, where there is room: the guard of a handler that leaves by
+// siglongjmp() is then below the task's frames, and holds nothing off (flag.h).
+void* MapSignalStack() {
+  constexpr int kFlags = MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE;
+  void* stack = MAP_FAILED;
+#if defined(MAP_32BIT)
+  stack = mmap(nullptr, kSignalStackBytes, PROT_READ | PROT_WRITE,
+               kFlags | MAP_32BIT, -1, 0);
+#endif
+  if (stack == MAP_FAILED) {
+    stack =
+        mmap(nullptr, kSignalStackBytes, PROT_READ | PROT_WRITE, kFlags, -1, 0);
+  }
+  YAMANOTE_CHECK(stack != MAP_FAILED, "no memory for a signal stack");
+  return stack;
+}
+
 }  // namespace
 
-OverflowReporter::OverflowReporter() : stack_(new char[kSignalStackBytes]) {
+OverflowReporter::OverflowReporter() : stack_(MapSignalStack()) {
   stack_t alternate{};
-  alternate.ss_sp = stack_.get();
+  alternate.ss_sp = stack_;
   alternate.ss_size = kSignalStackBytes;
   sigaltstack(&alternate, nullptr);
   std::call_once(g_installed, [] {
@@ -84,6 +103,7 @@ OverflowReporter::~OverflowReporter() {
   stack_t disable{};
   disable.ss_flags = SS_DISABLE;
   sigaltstack(&disable, nullptr);
+  munmap(stack_, kSignalStackBytes);
 }
 
 }  // namespace yamanote::worker

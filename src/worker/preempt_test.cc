@@ -13,6 +13,7 @@
 #include <atomic>
 #include <cerrno>
 #include <cmath>
+#include <csignal>
 #include <cstdlib>
 #include <memory>
 #include <stdexcept>
@@ -219,6 +220,26 @@ TEST(PreemptTest, AForkedChildRunsNoOtherTask) {
     EXPECT_EQ(status, 0);
     other.join();
   });
+}
+
+TEST(PreemptTest, AForkedChildThatReturnsFromTheTaskEndsWithAMessage) {
+  if (YAMANOTE_UNDER_TSAN) GTEST_SKIP() << "ThreadSanitizer forbids it";
+  const auto runtime = Make(1);
+  int status = -1;
+  testing::internal::CaptureStderr();
+  runtime->Run([&] {
+    Thread forks([&] {
+      const pid_t child = fork();
+      if (child == 0) return;
+      while (waitpid(child, &status, 0) < 0 && errno == EINTR) {
+      }
+    });
+    forks.join();
+  });
+  const std::string text = testing::internal::GetCapturedStderr();
+  EXPECT_TRUE(WIFSIGNALED(status)) << status;
+  EXPECT_EQ(WTERMSIG(status), SIGABRT);
+  EXPECT_NE(text.find("ends by exec or _exit"), std::string::npos) << text;
 }
 
 TEST(PreemptTest, AGuardedScopeIsNotInterrupted) {

@@ -545,26 +545,5 @@ TEST(RuntimeLimitsTest, ThreadsWithoutARuntimeAreRefused) {
   EXPECT_EQ(thread.error().code, ErrorCode::kUnavailable);
 }
 
-#if !defined(__SANITIZE_ADDRESS__) && !defined(__SANITIZE_THREAD__)
-[[gnu::noinline]] int Deep(int depth) {
-  volatile char frame[1024];
-  frame[0] = static_cast<char>(depth);
-  return depth == 0 ? 0 : Deep(depth - 1) + frame[0];
-}
-
-TEST(OverflowDeathTest, StackOverflowNamesTheThread) {
-  GTEST_FLAG_SET(death_test_style, "threadsafe");
-  EXPECT_DEATH(
-      {
-        const auto runtime = Make("yamanote", 1);
-        runtime->Run([] {
-          Thread thread(ThreadOptions{.name = "digger"}, [] { Deep(1 << 20); });
-          thread.join();
-        });
-      },
-      "stack overflow in user thread 'digger'.*stack_bytes = 65536");
-}
-#endif
-
 }  // namespace
 }  // namespace yamanote

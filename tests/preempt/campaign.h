@@ -45,6 +45,7 @@ inline Outcome RunCampaign(const Campaign& campaign, const Work& work) {
   options.cores = campaign.cores;
   options.pin = false;
   options.spin = 0us;
+  options.watchdog = 0us;  // The campaign's time is not the tasks'.
   options.stack_bytes = 256 * 1024;
   options.scheduling = FindPreset(campaign.preset).value();
   options.scheduling.slice = kSlice;

@@ -13,6 +13,8 @@ namespace yamanote::tests {
 struct NamedWork {
   const char* name;
   bool (*work)(unsigned task, unsigned round);
+  // False: this processor lacks what it is about, and it does nothing.
+  bool possible = true;
 };
 
 // `n`, which the compiler does not know: a loop that it knows to be short has no

@@ -6,6 +6,7 @@
 #include <signal.h>
 
 #include <array>
+#include <atomic>
 #include <cmath>
 #include <coroutine>
 #include <cstdint>
@@ -13,8 +14,10 @@
 #include <exception>
 #include <stdexcept>
 #include <string>
+#include <thread>
 #include <vector>
 
+#include "tests/preempt/visits.h"
 #include "tests/preempt/works.h"
 #include "yamanote/preempt.h"
 
@@ -44,6 +47,16 @@ int Throw(int depth, int& alive) {
   }
 }
 
+// What is being handled, and not a copy of it.
+const std::runtime_error& CurrentError() {
+  try {
+    throw;
+  } catch (const std::runtime_error& error) {
+    Linger(20);
+    return error;
+  }
+}
+
 // Preempted while exceptions are thrown, caught, and in flight.
 bool Exceptions(unsigned task, unsigned) {
   int alive = 0;
@@ -61,8 +74,7 @@ bool Exceptions(unsigned task, unsigned) {
         right = right && number == task;
       }
       // The outer one is still the current exception of this task.
-      const std::exception_ptr current = std::current_exception();
-      right = right && current != nullptr;
+      right = right && &CurrentError() == &error;
     }
   }
   return right && alive == 0 && std::current_exception() == nullptr;
@@ -93,32 +105,32 @@ bool ThreadLocal(unsigned, unsigned) {
   return right;
 }
 
-YAMANOTE_NO_PREEMPT [[gnu::noinline]] bool Excluded(const void*& where) {
-  // All in one go: on one kernel thread, which nobody else had meanwhile.
-  static thread_local const void* t_visitor = nullptr;
-  t_visitor = &where;
-  Linger(100);
-  where = nullptr;
-  return t_visitor == &where;
+// With probes of its own.
+[[gnu::noinline]] void LingerBelow() { Linger(100); }
+
+// Without a thread_local, which would keep preemption off by itself.
+YAMANOTE_NO_PREEMPT [[gnu::noinline]] bool Excluded() {
+  static Visits visits;
+  const Visits::Stretch stretch = visits.Begin();
+  LingerBelow();
+  return visits.Undisturbed(stretch);
 }
 
 bool Attribute(unsigned, unsigned) {
-  const void* where = nullptr;
-  const bool right = Excluded(where);
+  const bool right = Excluded();
   Linger(20);
   return right;
 }
 
-bool Guards(unsigned task, unsigned) {
+bool Guards(unsigned, unsigned) {
+  static Visits visits;
   bool right = true;
-  for (int i = 0; i < 20; ++i) {
+  for (int i = Unknown(20); i > 0; --i) {
     const NoPreempt outer;
-    // Nobody else of this core may come here meanwhile. Which core that is may
-    // not change either.
-    const std::thread::id here = std::this_thread::get_id();
-    CallSafe([&] { Linger(30); });
-    right = right && here == std::this_thread::get_id();
-    (void)task;
+    const Visits::Stretch stretch = visits.Begin();
+    CallSafe([] { Linger(30); });
+    Linger(10);
+    right = right && visits.Undisturbed(stretch);
   }
   return right;
 }
@@ -171,6 +183,9 @@ typedef uint32_t Sse [[gnu::vector_size(16)]];
 typedef uint32_t Avx [[gnu::vector_size(32)]];
 typedef uint32_t Avx512 [[gnu::vector_size(64)]];
 
+bool HasAvx2() { return __builtin_cpu_supports("avx2") != 0; }
+bool HasAvx512() { return __builtin_cpu_supports("avx512f") != 0; }
+
 bool SseVectors(unsigned task, unsigned) { return Vectors<Sse>(task); }
 
 [[gnu::target("avx2")]] uint32_t AvxSum(unsigned task) {
@@ -183,7 +198,7 @@ bool SseVectors(unsigned task, unsigned) { return Vectors<Sse>(task); }
 }
 
 bool AvxVectors(unsigned task, unsigned) {
-  if (!__builtin_cpu_supports("avx2")) return true;
+  if (!HasAvx2()) return true;
   const uint32_t once = AvxSum(task);
   return once == AvxSum(task);
 }
@@ -198,7 +213,7 @@ bool AvxVectors(unsigned task, unsigned) {
 }
 
 bool Avx512Vectors(unsigned task, unsigned) {
-  if (!__builtin_cpu_supports("avx512f")) return true;
+  if (!HasAvx512()) return true;
   const uint32_t once = Avx512Sum(task);
   return once == Avx512Sum(task);
 }
@@ -253,19 +268,29 @@ bool Coroutines(unsigned, unsigned) {
   return right && expected == 40;
 }
 
-// A handler of the application's own, in the middle of anything.
+// A handler of the application's own: another thread's signal finds the core in the
+// middle of anything, with whichever task is there by then.
 std::atomic<unsigned> g_signals{0};
+std::atomic<unsigned> g_disturbed_handlers{0};
+Visits g_signal_visits;
 
 void OnSignal(int) {
+  const Visits::Stretch stretch = g_signal_visits.Begin();
   Linger(50);
+  if (!g_signal_visits.Undisturbed(stretch)) ++g_disturbed_handlers;
   g_signals.fetch_add(1);
 }
 
 bool Signals(unsigned, unsigned) {
   signal(SIGUSR1, &OnSignal);
   const unsigned before = g_signals.load();
-  raise(SIGUSR1);
-  return g_signals.load() > before;
+  std::thread sender = SignalThisThread(SIGUSR1);
+  while (g_signals.load() == before) {
+    g_signal_visits.Begin();  // A handler that is preempted sees that.
+    Linger(5);
+  }
+  sender.join();
+  return g_disturbed_handlers.load() == 0;
 }
 
 bool Longjmp(unsigned task, unsigned) {
@@ -283,13 +308,20 @@ bool Longjmp(unsigned task, unsigned) {
 }  // namespace
 
 std::vector<NamedWork> LanguageWorks() {
-  return {{"exceptions", &Exceptions}, {"thread_local", &ThreadLocal},
-          {"attribute", &Attribute},   {"guards", &Guards},
-          {"floats", &Floats},         {"long_double", &LongDoubles},
-          {"sse", &SseVectors},        {"avx", &AvxVectors},
-          {"avx512", &Avx512Vectors},  {"recursion", &Recursion},
-          {"alloca", &Alloca},         {"coroutines", &Coroutines},
-          {"signals", &Signals},       {"longjmp", &Longjmp}};
+  return {{"exceptions", &Exceptions},
+          {"thread_local", &ThreadLocal},
+          {"attribute", &Attribute},
+          {"guards", &Guards},
+          {"floats", &Floats},
+          {"long_double", &LongDoubles},
+          {"sse", &SseVectors},
+          {"avx", &AvxVectors, HasAvx2()},
+          {"avx512", &Avx512Vectors, HasAvx512()},
+          {"recursion", &Recursion},
+          {"alloca", &Alloca},
+          {"coroutines", &Coroutines},
+          {"signals", &Signals},
+          {"longjmp", &Longjmp}};
 }
 
 }  // namespace yamanote::tests

@@ -136,12 +136,15 @@ bool Locale(unsigned task, unsigned round) {
          text == fmt::format("2026-{:02}-{:02}", task % 12 + 1, round % 28 + 1);
 }
 
+// Who comes while another one's constructor runs would find the library half made.
 bool Dlopen(unsigned, unsigned) {
-  void* const library = dlopen("libm.so.6", RTLD_NOW | RTLD_LOCAL);
+  void* const library = dlopen(YAMANOTE_SLOW_LIBRARY, RTLD_NOW | RTLD_LOCAL);
   if (library == nullptr) return false;
-  const auto cosine =
-      reinterpret_cast<double (*)(double)>(dlsym(library, "cos"));
-  const bool right = cosine != nullptr && cosine(0) == 1;
+  const auto* const state =
+      static_cast<const volatile int*>(dlsym(library, "slow_library_state"));
+  bool right = state != nullptr && *state == 2;
+  Linger(20);
+  right = right && *state == 2;
   return dlclose(library) == 0 && right;
 }
 

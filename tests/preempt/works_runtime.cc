@@ -8,6 +8,7 @@
 #include <mutex>
 #include <vector>
 
+#include "tests/preempt/visits.h"
 #include "tests/preempt/works.h"
 #include "yamanote/condition_variable.h"
 #include "yamanote/mutex.h"
@@ -128,6 +129,7 @@ bool Sleeps(unsigned task, unsigned) {
 
 // The guard is the task's: it blocks, others run, and it goes on with its guard.
 bool GuardedBlocks(unsigned task, unsigned) {
+  static Visits visits;
   bool right = true;
   for (int i = Unknown(4); i > 0; --i) {
     const NoPreempt guard;
@@ -144,9 +146,9 @@ bool GuardedBlocks(unsigned task, unsigned) {
       other.join();
     }
     // In one go from here on.
-    const std::thread::id here = std::this_thread::get_id();
+    const Visits::Stretch stretch = visits.Begin();
     Linger(20);
-    right = right && here == std::this_thread::get_id();
+    right = right && visits.Undisturbed(stretch);
   }
   return right;
 }
