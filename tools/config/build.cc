@@ -48,6 +48,23 @@ std::string ExplicitKeys(const Config& config) {
   return keys.empty() ? "nothing but defaults" : keys;
 }
 
+// Whether somebody says how tasks are ordered or placed.
+bool NamesParts(std::span<const Setting> settings) {
+  return std::ranges::any_of(settings, [](const Setting& setting) {
+    return setting.option->section == "scheduling" &&
+           (setting.option->key == "order" ||
+            setting.option->key == "placement");
+  });
+}
+
+// What parts are put together from in a simulation that names no preset: what queueing
+// theory is about.
+Scheduling OneQueue() {
+  Scheduling scheduling;
+  scheduling.dispatcher = DispatcherKind::kShared;
+  return scheduling;
+}
+
 }  // namespace
 
 unsigned CoreCount(const Config& config, size_t allowed) {
@@ -65,9 +82,11 @@ Result<Config> Build(std::span<const Setting> settings, Use use) {
   for (const Setting& setting : settings) {
     if (setting.option->Name() == kPreset) preset = &setting;
   }
-  Result<Scheduling> scheduling = FindPreset(
-      preset != nullptr ? std::string_view(preset->text)
-                        : std::string_view(config.runtime.scheduling.preset));
+  Result<Scheduling> scheduling =
+      preset != nullptr ? FindPreset(preset->text)
+      : use == Use::kSimulate && NamesParts(settings)
+          ? OneQueue()
+          : FindPreset(config.runtime.scheduling.preset);
   if (scheduling) {
     config.runtime.scheduling = std::move(*scheduling);
   } else if (preset == nullptr) {

@@ -124,7 +124,9 @@ Result<std::vector<Setting>> ReadToml(const std::string& path);
 // Who it is for: whose cores they are, this machine's or simulated ones.
 enum class Use : uint8_t { kServe, kSimulate };
 
-// Applies `settings` in order over the preset they name. The error lists every
+// Applies `settings` in order over the preset they name; a simulation for which they name
+// an order or a placement but no preset starts from one queue for all cores, first come
+// first served. The error lists every
 // value that is outside its limits; then whether the combination is possible.
 Result<Config> Build(std::span<const Setting> settings, Use use = Use::kServe);
 

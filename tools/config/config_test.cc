@@ -104,12 +104,15 @@ TEST(ConfigTest, EveryKeyHasAFlagOfItsOwn) {
   // `--cores` are CPUs for `serve`, and a number for `sim`.
   std::set<std::string> serve, simulate;
   for (const OptionSpec& option : Options()) {
-    if (option.section == "scheduling" || IsSimulation(option.section))
+    const bool simulated = IsSimulation(option.section);
+    if (simulated || option.section == "scheduling") {
       EXPECT_TRUE(simulate.insert(option.flag).second)
           << option.flag << " is there twice";
-    if (!IsSimulation(option.section))
+    }
+    if (!simulated) {
       EXPECT_TRUE(serve.insert(option.flag).second)
           << option.flag << " is there twice";
+    }
     EXPECT_FALSE(option.help.empty()) << option.Name();
     EXPECT_FALSE(option.limits.empty()) << option.Name();
     EXPECT_NE(option.set, nullptr) << option.Name();

@@ -525,7 +525,9 @@ void AddSimCommand(CLI::App& app) {
   command->footer(
       "The orders, placements, admission and adaptive slices are those that "
       "`yamanote serve` runs; only cores, network and clock are simulated. "
-      "Two more orders are ideals: ps (processor sharing) and srpt (shortest "
+      "--order and --placement without --preset start from one queue for all "
+      "cores, without slices. Two more orders are ideals: ps (processor "
+      "sharing) and srpt (shortest "
       "remaining processing time). The same seed gives the same result on "
       "every computer. docs/sim.md explains the model and its limits.\n"
       "Examples:\n"

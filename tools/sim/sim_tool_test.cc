@@ -54,6 +54,19 @@ TEST(ScenarioTest, LoadIsAShareOfWhatTheCoresCouldDo) {
   EXPECT_EQ(ClassNames(*scenario), (std::vector<std::string>{"5us", "500us"}));
 }
 
+TEST(ScenarioTest, PartsWithoutAPresetStartFromOneQueue) {
+  const auto fifo = Make({{"sim.service", "exp:10us"},
+                          {"scheduling.order", "fifo"},
+                          {"scheduling.placement", "central"}});
+  ASSERT_TRUE(fifo) << fifo.error().message;
+  EXPECT_EQ(fifo->scheduling.preset, "custom");
+  EXPECT_EQ(fifo->scheduling.dispatcher, DispatcherKind::kShared);
+  EXPECT_EQ(fifo->scheduling.slice, SliceRange());
+  const auto preset = Make({{"sim.service", "exp:10us"}});
+  ASSERT_TRUE(preset) << preset.error().message;
+  EXPECT_EQ(preset->scheduling.preset, kDefaultPreset);
+}
+
 TEST(ScenarioTest, ARateIsItself) {
   const auto scenario = Make({{"sim.service", "fixed:10us"},
                               {"sim.cores", "4"},
