@@ -8,13 +8,19 @@ limit is 50 times what a GET takes in the server (README.md); where half are sca
 megabyte is sent. bench/highest.py says how the answer is read off.
 
   bench/rocksdb/run.py --build build/bench [--rounds 8] [--seconds 0.3] [--out FILE]
+  bench/rocksdb/run.py --slices 2us,5us,10us,20us,50us,adaptive [--loads 0.05,0.1]
   bench/rocksdb/run.py --summary FILE...      # the tables of what was measured before
+
+With --slices, every round measures one preset with each of these slices and with none,
+at the same few loads of each mix: then the table has GETs' and SCANs' latencies.
 
 The server gets the first two CPUs, the load generator the next one (on a machine with
 two CPUs: one each). Ideal is the load at which the server's cores do nothing but look
 keys up: no sockets. RocksDB itself has no probes: scans give way between two keys.
 """
 
+import itertools
+import math
 import os
 import pathlib
 import sys
@@ -32,16 +38,20 @@ MIXES = {
     "half": ("get:50%,scan5000:50%", 0.5 * GET_US + 0.5 * SCAN5000_US,
              highest.steps(0.02, 1.35, 0.9), SCAN5000_US),
 }
+# For slices: GETs wait behind SCANs, and the server keeps up.
+SLICE_LOADS = {"rare": [0.03, 0.06], "half": [0.05, 0.15]}
+# What a server takes beside its windows: start, filling the store, end.
+SERVER_S = 1.5
 # A window is longer where requests are fewer, up to ten times.
 LEAST_REQUESTS = 400
 AGAINST = ["ix", "zygos"]
 PRESETS = [f"{name} --spin 1s" for name in [*AGAINST, "shinjuku", "tq", "yamanote"]]
 
 
-def servers(arguments, cpus):
+def servers(arguments, cpus, presets):
     """Returns {preset: command line}."""
     commands = {}
-    for preset in arguments.presets.split(","):
+    for preset in presets:
         name, *flags = preset.split()
         commands[preset] = [
             os.path.join(arguments.build, "bin", "yamanote"), "serve", "rocksdb", "--preset", name,
@@ -78,12 +88,25 @@ def get_windows(one):
     return [one["classes"]["get"]["p99_us"]] if one["valid"] else [float("inf")]
 
 
+def window(arguments, service, rate, seed, generator):
+    """Measures a window of `rate` requests a second."""
+    point, = measure.load(
+        arguments.build, "rocksdb", PORT, [rate], protocol="tcp", service=service,
+        duration=round(window_s(arguments, rate), 3), warmup=0.06, drain=0.3,
+        seed=seed, cpus=generator, keys=arguments.keys, connections=arguments.connections)
+    return sample(point)
+
+
+def new_record(arguments, cpus):
+    return {"server_cpus": len(cpus), "seconds": arguments.seconds, "keys": arguments.keys,
+            "connections": arguments.connections, "mixes": {}}
+
+
 def measure_mixes(arguments):
     cpus, generator = measure.split_cpus()
-    commands = servers(arguments, cpus)
+    commands = servers(arguments, cpus, arguments.presets.split(","))
     commit = measure.revision(arguments)
-    record = {"server_cpus": len(cpus), "seconds": arguments.seconds, "keys": arguments.keys,
-              "connections": arguments.connections, "mixes": {}}
+    record = new_record(arguments, cpus)
     mixes = arguments.mixes.split(",")
     most = sum(window_s(arguments, 1e6 / MIXES[mix][1] * load) + 1.0
                for mix in mixes for load in MIXES[mix][2])
@@ -102,14 +125,8 @@ def measure_mixes(arguments):
             climbed = []
 
             def step(load, attempt):
-                rate = max(1, round(ideal * load))
-                point, = measure.load(
-                    arguments.build, "rocksdb", PORT, [rate], protocol="tcp",
-                    service=mix["service"],
-                    duration=round(window_s(arguments, rate), 3), warmup=0.06, drain=0.3,
-                    seed=1000 * number + 100 * attempt, cpus=generator, keys=arguments.keys,
-                    connections=arguments.connections)
-                climbed.append(sample(point))
+                climbed.append(window(arguments, mix["service"], max(1, round(ideal * load)),
+                                      1000 * number + 100 * attempt, generator))
                 return get_windows(climbed[-1])
 
             with measure.running(commands[name], wait_until_ready):
@@ -125,7 +142,76 @@ def measure_mixes(arguments):
     return record
 
 
+# ---- slices ----------------------------------------------------------------------
+
+def measure_slices(arguments):
+    cpus, generator = measure.split_cpus()
+    names = [f"{arguments.presets} --spin 1s --slice {one}" for one in [*arguments.slices, "none"]]
+    commands = servers(arguments, cpus, names)
+    commit = measure.revision(arguments)
+    record = {**new_record(arguments, cpus), "preset": arguments.presets}
+    total = 0.0
+    for mix in arguments.mixes.split(","):
+        service, mean, _, _ = MIXES[mix]
+        loads = arguments.loads or SLICE_LOADS[mix]
+        rates = [max(1, round(len(cpus) * 1e6 / mean * load)) for load in loads]
+        record["mixes"][mix] = {"service": service, "loads": loads, "rates": rates, "runs": []}
+        total += SERVER_S + sum(window_s(arguments, rate) + 1.0 for rate in rates)
+    measure.say(f"{len(names)} slices, {arguments.rounds} rounds, about "
+                f"{arguments.rounds * len(names) * total / 60:.1f} minutes")
+    for number in measure.rounds(arguments.rounds):
+        # Each round begins elsewhere, so that no slice always follows the same one.
+        first = number % len(names)
+        for mix in record["mixes"].values():
+            for name in names[first:] + names[:first]:
+                with measure.running(commands[name], wait_until_ready):
+                    mix["runs"] += [
+                        {"round": number, "slice": name.split()[-1], "load": load,
+                         **window(arguments, mix["service"], rate, 1000 * number, generator)}
+                        for load, rate in zip(mix["loads"], mix["rates"])]
+        measure.write(arguments, commit, record)
+    return record
+
+
+def print_slices(record):
+    """One row for each load and slice; `late`: rounds that the generator shaped."""
+    for mix in record["mixes"].values():
+        rounds = max(one["round"] for one in mix["runs"])
+        slices = sorted({one["slice"] for one in mix["runs"]}, key=slice_order)
+        classes = list(mix["runs"][0]["classes"])
+        rows = []
+        for load, slice_ in itertools.product(mix["loads"], slices):
+            runs = [one for one in mix["runs"] if (one["load"], one["slice"]) == (load, slice_)]
+            good = [one for one in runs if one["valid"]]
+            row = [f"{load:.0%}", slice_]
+            for name, quantile in itertools.product(classes, ("p50_us", "p99_us")):
+                row.append(measure.spread([one["classes"][name][quantile] for one in good], 0)
+                           if good else "-")
+            row.append(measure.spread([one["achieved_rps"] for one in good], 0)
+                       if good else "-")
+            late = sum(one["late"] > measure.MOST_LATE * max(one["sent"], 1) for one in good)
+            rows.append([*row, f"{len(runs) - len(good)}", f"{late}"])
+        measure.print_table(
+            f"{mix['service']}, {record['preset']} on {record['server_cpus']} server core(s): us, "
+            f"median [least-greatest] of {rounds} rounds",
+            ["load", "slice", *(f"{name} {quantile}" for name in classes
+                                for quantile in ("p50", "p99")),
+             "answered/s", "failed", "late"], rows)
+
+
+def slice_order(text):
+    """Sorts slices by length, then adaptive, then none."""
+    units = {"ns": 1e-3, "us": 1.0, "ms": 1e3}
+    for unit, factor in units.items():
+        if text.endswith(unit):
+            return float(text[:-len(unit)]) * factor
+    return math.inf if text == "none" else 1e12
+
+
 def print_record(record):
+    if "preset" in record:
+        print_slices(record)
+        return
     for mix in record["mixes"].values():
         highest.print_answers(
             f"{mix['service']} on {record['server_cpus']} server core(s): GETs' p99 within "
@@ -138,9 +224,15 @@ def main():
     parser = measure.parser(__doc__, rounds=8)
     parser.add_argument("--summary", nargs="+", metavar="FILE",
                         help="print the tables of these results; measure nothing")
-    parser.add_argument("--seconds", type=float, default=0.3, help="length of a window")
-    parser.add_argument("--presets", default=",".join(PRESETS),
-                        help="a preset may be followed by flags")
+    parser.add_argument("--seconds", type=float, help="length of a window (0.3; of --slices 2)")
+    parser.add_argument("--presets", help="a preset may be followed by flags; with --slices "
+                        "one, yamanote by default")
+    parser.add_argument("--slices", type=lambda text: text.split(","),
+                        help="compare these slices of one preset, instead of presets")
+    parser.add_argument("--loads", type=lambda text: [float(one) for one in text.split(",")],
+                        help="with --slices: shares of the ideal, instead of the mix's "
+                        + "; ".join(f"{mix} {loads[0]:g},{loads[1]:g}"
+                                    for mix, loads in SLICE_LOADS.items()))
     parser.add_argument("--mixes", default=",".join(MIXES), help=f"of {', '.join(MIXES)}")
     parser.add_argument("--limit-us", type=float, help="of GETs' p99, instead of the mix's")
     parser.add_argument("--keys", type=int, default=10_000, help="in the store")
@@ -148,8 +240,18 @@ def main():
     arguments = parser.parse_args()
     if arguments.summary:
         measure.print_summary(arguments.summary, print_record, ["mixes"])
-    else:
-        print_record(measure_mixes(arguments))
+        return
+    if arguments.loads and not arguments.slices:
+        parser.error("--loads goes with --slices; without, each preset climbs the mix's ladder")
+    arguments.seconds = arguments.seconds or (2.0 if arguments.slices else 0.3)
+    if arguments.slices:
+        arguments.presets = arguments.presets or "yamanote"
+        if "," in arguments.presets:
+            parser.error(f"--slices compares slices of one preset, not of {arguments.presets}")
+        print_record(measure_slices(arguments))
+        return
+    arguments.presets = arguments.presets or ",".join(PRESETS)
+    print_record(measure_mixes(arguments))
 
 
 if __name__ == "__main__":

@@ -46,9 +46,13 @@
 #error "The probes' plug-in needs LLVM 14 or later"
 #endif
 
-// From LLVM 16 on; the host's, if it has it.
-extern "C" void LLVMGetVersion(unsigned* major, unsigned* minor,
-                               unsigned* patch) __attribute__((weak));
+// The host's, if it has them: from LLVM 16, 15 and 14 on.
+extern "C" {
+void LLVMGetVersion(unsigned* major, unsigned* minor, unsigned* patch)
+    __attribute__((weak));
+void LLVMGetAggregateElement() __attribute__((weak));
+void LLVMGetGEPSourceElementType() __attribute__((weak));
+}
 
 namespace yamanote::instrument {
 namespace {
@@ -70,22 +74,26 @@ struct Options {
 
 Options* g_options = nullptr;
 
-// Not a static object: with another LLVM's layout of cl::opt, its constructor
-// would crash before anything could be said.
-__attribute__((constructor)) void RegisterOptions() {
+unsigned HostsMajor() {
   unsigned major = 0;
   unsigned minor = 0;
   unsigned patch = 0;
-  if (LLVMGetVersion != nullptr) LLVMGetVersion(&major, &minor, &patch);
-  const bool same = LLVM_VERSION_MAJOR >= 16 ? major == LLVM_VERSION_MAJOR
-                                             : LLVMGetVersion == nullptr;
-  if (!same) {
-    std::fprintf(
-        stderr,
-        "yamanote: this plug-in is for LLVM %d, the compiler has %s%u; "
-        "build the plug-in with the compiler that loads it\n",
-        LLVM_VERSION_MAJOR, major == 0 ? "an older one than 16, not " : "LLVM ",
-        major == 0 ? LLVM_VERSION_MAJOR : major);
+  if (LLVMGetVersion != nullptr) {
+    LLVMGetVersion(&major, &minor, &patch);
+    return major;
+  }
+  if (LLVMGetAggregateElement != nullptr) return 15;
+  return LLVMGetGEPSourceElementType != nullptr ? 14 : 13;  // Or older.
+}
+
+// Not a static object: with another LLVM's layout of cl::opt, its constructor
+// would crash before anything could be said.
+__attribute__((constructor)) void RegisterOptions() {
+  if (const unsigned major = HostsMajor(); major != LLVM_VERSION_MAJOR) {
+    std::fprintf(stderr,
+                 "yamanote: this plug-in is for LLVM %d, the compiler has LLVM "
+                 "%u%s; build the plug-in with the compiler that loads it\n",
+                 LLVM_VERSION_MAJOR, major, major == 13 ? " or older" : "");
     std::exit(1);
   }
   static Options options;

@@ -38,6 +38,14 @@ bool MayBeReplaced(tree builtin) {
   }
 }
 
+bool IsReplaceable(tree function) {
+#if BUILDING_GCC_MAJOR >= 12
+  return decl_replaceable_p(function, flag_semantic_interposition != 0);
+#else
+  return decl_replaceable_p(function);
+#endif
+}
+
 }  // namespace
 
 bool IsRuntimeFunction(tree function) {
@@ -87,7 +95,7 @@ bool IsLeafCall(const Unit& unit, tree callee) {
   // Another copy of an inline function does the same; a function that the
   // loader may replace need not.
   return known != unit.functions.end() && known->second.leaf &&
-         !decl_replaceable_p(callee, flag_semantic_interposition != 0);
+         !IsReplaceable(callee);
 }
 
 bool AlwaysProbes(const Unit& unit, tree callee) {

@@ -8,6 +8,7 @@
 
 // clang-format off: each of these needs those above it.
 #include <gcc-plugin.h>
+#include <bversion.h>
 #include <tree.h>
 #include <gimple.h>
 #include <tree-pass.h>

@@ -247,7 +247,13 @@ class StripPass final : public gimple_opt_pass {
     calculate_dominance_info(CDI_DOMINATORS);
     if (loops_state_satisfies_p(LOOPS_NEED_FIXUP)) fix_loop_structure(nullptr);
     std::vector<Strip> strips;
+#if BUILDING_GCC_MAJOR >= 12
     for (class loop* loop : loops_list(fun, LI_ONLY_INNERMOST)) {
+#else
+    class loop* loop = nullptr;
+    for (loop_iterator it(fun, &loop, LI_ONLY_INNERMOST); loop != nullptr;
+         loop = it.next()) {
+#endif
       if (std::optional<Strip> strip = FindStrip(loop))
         strips.push_back(*strip);
     }

@@ -49,6 +49,8 @@ inline Outcome RunCampaign(const Campaign& campaign, const Work& work) {
   options.stack_bytes = 256 * 1024;
   options.scheduling = FindPreset(campaign.preset).value();
   options.scheduling.slice = kSlice;
+  // Also if other works of the program are marked for signals.
+  options.preemption = Mechanism::kProbe;
   const auto runtime = Runtime::Create(std::move(options)).value();
   std::atomic<uint64_t> rounds{0};
   std::atomic<uint64_t> wrong{0};

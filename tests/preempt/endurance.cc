@@ -26,6 +26,7 @@
 #include <cstring>
 #include <ctime>
 #include <fstream>
+#include <map>
 #include <mutex>
 #include <random>
 #include <string>
@@ -33,6 +34,7 @@
 
 #include "tests/preempt/storm.h"
 #include "tests/preempt/works.h"
+#include "tools/version/build_info.h"
 #include "worker/engine.h"
 #include "worker/sanitizer.h"
 #include "yamanote/runtime.h"
@@ -72,6 +74,9 @@ struct Tally {
   uint64_t from_outside = 0;
   uint64_t spawned = 0;
   unsigned phases = 0;
+  unsigned adaptive_phases = 0;
+  unsigned signal_phases = 0;
+  std::map<std::string, uint64_t> by_preset;  // Preemptions.
   Instant began = Clock::now();
   Instant said = began;          // When progress was.
   std::vector<uint64_t> hit;     // Preemptions per work; works.size() + 1.
@@ -85,7 +90,8 @@ struct Tally {
 
 std::vector<NamedWork> AllWorks() {
   std::vector<NamedWork> all = LibraryWorks();
-  for (const auto& more : {LanguageWorks(), LockWorks(), RuntimeWorks()})
+  for (const auto& more :
+       {LanguageWorks(), LockWorks(), RuntimeWorks(), MarkedWorks()})
     all.insert(all.end(), more.begin(), more.end());
   return all;
 }
@@ -159,13 +165,7 @@ class Run {
   // Runs the phase to its end and adds what it showed to the tally. The calling
   // kernel thread asks from outside. `until`: the campaign's end.
   void ToEnd(Instant until) {
-    RuntimeOptions options;
-    options.cores = phase_.cores;
-    options.pin = false;
-    options.stack_bytes = 256 * 1024;
-    options.scheduling = FindPreset(phase_.preset).value();
-    options.scheduling.slice = 5us;
-    runtime_ = Runtime::Create(std::move(options)).value();
+    runtime_ = Runtime::Create(phase_.Options()).value();
     storm_.Begin();
     until_ = std::min(until, Clock::now() + phase_.time);
     std::thread main([&] {
@@ -281,6 +281,9 @@ class Run {
   void AddTo(Tally& tally) const {
     const RuntimeStats stats = runtime_->stats();
     tally.preemptions += stats.preemptions;
+    tally.by_preset[phase_.preset] += stats.preemptions;
+    tally.adaptive_phases += phase_.adaptive ? 1 : 0;
+    tally.signal_phases += phase_.signals ? 1 : 0;
     tally.spawned += stats.spawned;
     tally.by_core += storm_.ByCore();
     tally.from_outside += storm_.FromOutside();
@@ -326,6 +329,15 @@ const char* Sanitizer() {
 #endif
 }
 
+// git describe when it was built.
+std::string_view Revision() {
+#if defined(YAMANOTE_HAS_BUILD_INFO)
+  return tools::GetBuildInfo().revision;
+#else
+  return "unknown";  // A build without the command.
+#endif
+}
+
 std::string Compiler() {
 #if defined(__clang__)
   return fmt::format("clang {}.{}.{}", __clang_major__, __clang_minor__,
@@ -343,19 +355,33 @@ std::string ToJson(const Options& options, const Tally& tally,
   const std::time_t now = std::time(nullptr);
   char date[16];
   std::strftime(date, sizeof(date), "%Y-%m-%d", std::gmtime(&now));
+  uint64_t marked = 0;
+  for (size_t i = works.size() - MarkedWorks().size(); i < works.size(); ++i)
+    marked += tally.hit[i];
   std::string json = fmt::format(
       "{{\n \"schema\": \"yamanote.preempt.endurance/1\",\n"
-      " \"date\": \"{}\",\n \"cpu\": \"{}\",\n \"cpus\": {},\n"
+      " \"date\": \"{}\",\n \"revision\": \"{}\",\n \"cpu\": \"{}\",\n "
+      "\"cpus\": {},\n"
       " \"kernel\": \"{}\",\n \"compiler\": \"{}\",\n \"sanitizer\": \"{}\",\n"
       " \"seed\": {},\n \"cores\": {},\n \"phases\": {},\n"
+      " \"phases_with_adaptive_slices\": {},\n"
+      " \"phases_with_signals\": {},\n"
       " \"seconds\": {:.1f},\n \"preemptions\": {},\n"
       " \"asked_by_the_core_itself\": {},\n \"asked_from_outside\": {},\n"
+      " \"of_marked_works\": {},\n"
       " \"threads_started\": {},\n \"failures\": {},\n \"failure\": \"{}\",\n"
-      " \"works\": {{\n",
-      date, CpuName(), sysconf(_SC_NPROCESSORS_ONLN), system.release,
-      Compiler(), Sanitizer(), options.seed, options.cores, tally.phases,
-      tally.Seconds(), tally.preemptions, tally.by_core, tally.from_outside,
+      " \"presets\": {{",
+      date, Revision(), CpuName(), sysconf(_SC_NPROCESSORS_ONLN),
+      system.release, Compiler(), Sanitizer(), options.seed, options.cores,
+      tally.phases, tally.adaptive_phases, tally.signal_phases, tally.Seconds(),
+      tally.preemptions, tally.by_core, tally.from_outside, marked,
       tally.spawned, tally.failure.empty() ? 0 : 1, tally.failure);
+  const char* comma = "";
+  for (const auto& [preset, preemptions] : tally.by_preset) {
+    json += fmt::format("{}\n  \"{}\": {}", comma, preset, preemptions);
+    comma = ",";
+  }
+  json += "\n },\n \"works\": {\n";
   for (size_t i = 0; i < works.size(); ++i) {
     json += fmt::format("  \"{}\": {{\"preemptions\": {}, \"rounds\": {}}},\n",
                         works[i].name, tally.hit[i], tally.rounds[i]);
@@ -367,8 +393,10 @@ std::string ToJson(const Options& options, const Tally& tally,
 
 int RunPhases(const Options& options) {
   const std::vector<NamedWork> works = AllWorks();
-  const unsigned spin_lock = IndexOf(works, "spin_lock");
-  const auto count = static_cast<unsigned>(works.size());
+  const Repertoire repertoire{
+      .works = static_cast<unsigned>(works.size()),
+      .marked = static_cast<unsigned>(MarkedWorks().size()),
+      .spin_lock = IndexOf(works, "spin_lock")};
   Tally tally;
   tally.hit.resize(works.size() + 1);
   tally.rounds.resize(works.size());
@@ -391,8 +419,7 @@ int RunPhases(const Options& options) {
          Clock::now() < until && !g_interrupted;
        ++index) {
     SetRepeat(options, index);
-    Phase phase =
-        MakePhase(options.seed, index, options.cores, count, spin_lock);
+    Phase phase = MakePhase(options.seed, index, options.cores, repertoire);
     phase.preemptions =
         std::min(phase.preemptions, options.preemptions - tally.preemptions);
     Run(phase, works, options.seed + index, tally).ToEnd(until);

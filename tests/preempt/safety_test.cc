@@ -1,8 +1,8 @@
 // safety_test.cc - docs/preemption-safety.md, line by line.
 //
 // Every work runs on one core and on two, preempted at nearly every probe, and must
-// compute what it computes undisturbed. Last, all of them at once, preempted as the
-// timekeeper does it.
+// compute what it computes undisturbed; what has no probes is stopped by signals.
+// Last, all of them at once, preempted as the timekeeper does it.
 
 #include <gtest/gtest.h>
 
@@ -44,6 +44,28 @@ TEST_P(SafetyTest, ComputesTheSameWhilePreempted) {
 }
 
 INSTANTIATE_TEST_SUITE_P(Works, SafetyTest, testing::ValuesIn(AllWorks()),
+                         [](const auto& work) {
+                           return std::string(work.param.name);
+                         });
+
+class MarkedTest : public testing::TestWithParam<NamedWork> {};
+
+TEST_P(MarkedTest, ComputesTheSameWhileSignalsStopIt) {
+  const NamedWork& work = GetParam();
+  for (const unsigned cores : {1u, 2u}) {
+    const Outcome outcome = RunStorm({.cores = cores,
+                                      .tasks = 6,
+                                      .by_core = false,
+                                      .signals = true,
+                                      .preemptions = kPreemptions},
+                                     work.work);
+    EXPECT_EQ(outcome.wrong, 0U)
+        << work.name << " on " << cores << " core(s), " << outcome.rounds
+        << " rounds, " << outcome.preemptions << " preemptions";
+  }
+}
+
+INSTANTIATE_TEST_SUITE_P(Works, MarkedTest, testing::ValuesIn(MarkedWorks()),
                          [](const auto& work) {
                            return std::string(work.param.name);
                          });

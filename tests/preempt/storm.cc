@@ -3,10 +3,13 @@
 #include "tests/preempt/storm.h"
 
 #include <fmt/format.h>
+#include <sys/syscall.h>
+#include <unistd.h>
 
 #include <algorithm>
 #include <chrono>
 
+#include "preempt/interrupt.h"
 #include "preempt/probe.h"
 #include "worker/engine.h"
 
@@ -41,18 +44,33 @@ uint64_t Dice::Roll() {
 
 std::string Phase::Describe() const {
   return fmt::format(
-      "{}, {} core(s), {} tasks, {} works, {}", preset, cores, tasks,
-      mix.size(),
+      "{}{}, {} core(s), {} tasks, {} works, {}{}", preset,
+      adaptive ? " with slices that adapt" : "", cores, tasks, mix.size(),
       !by_core ? std::string("asked from outside")
                : fmt::format("0 to {} probes between{}", most_probes_between,
-                             from_outside ? ", and from outside" : ""));
+                             from_outside ? ", and from outside" : ""),
+      signals ? ", signals" : "");
+}
+
+RuntimeOptions Phase::Options() const {
+  RuntimeOptions options;
+  options.cores = cores;
+  options.pin = false;
+  options.stack_bytes = 256 * 1024;
+  options.scheduling = FindPreset(preset).value();
+  // One that a preset without slices gets, too.
+  options.scheduling.slice = adaptive ? kAdaptiveSlice : SliceRange(5us);
+  // Not kAuto, which takes signals where works are marked for them.
+  options.preemption = signals ? Mechanism::kSignal : Mechanism::kProbe;
+  return options;
 }
 
 Phase MakePhase(uint64_t seed, unsigned index, unsigned most_cores,
-                unsigned works, unsigned spin_lock) {
+                const Repertoire& repertoire) {
   static constexpr const char* kPresets[] = {
-      "yamanote",   "tq",          "shinjuku",      "concord",
-      "skyloft-rr", "skyloft-cfs", "skyloft-eevdf", "shinjuku-mq"};
+      "yamanote",      "tq",          "shinjuku",
+      "concord",       "skyloft-rr",  "skyloft-cfs",
+      "skyloft-eevdf", "shinjuku-mq", "persephone"};
   static constexpr uint32_t kBetween[] = {0, 0, 1, 7, 63, 1000};
   Dice dice(seed + index * 0x2545f4914f6cdd1dULL);
   Phase phase;
@@ -68,11 +86,25 @@ Phase MakePhase(uint64_t seed, unsigned index, unsigned most_cores,
   // Half of the phases run all works; the others few, each with more tasks.
   const bool all = dice.Below(2) == 0;
   const uint64_t kinds = 2 + dice.Below(7);
+  const unsigned works = repertoire.works - repertoire.marked;
   for (unsigned i = 0; i < (all ? works : kinds); ++i)
     phase.mix.push_back(all ? i : static_cast<unsigned>(dice.Below(works)));
   if (phase.preset == "shinjuku-mq") {
-    std::replace(phase.mix.begin(), phase.mix.end(), spin_lock,
-                 spin_lock == 0 ? 1U : 0U);
+    std::replace(phase.mix.begin(), phase.mix.end(), repertoire.spin_lock,
+                 repertoire.spin_lock == 0 ? 1U : 0U);
+  }
+  phase.adaptive = dice.Below(3) == 0;
+  phase.signals = dice.Below(3) == 0;
+  if (!phase.signals) return phase;
+  phase.from_outside = true;
+  // Signals are a hundred times rarer than probes, which else are most preemptions.
+  if (!all) {
+    phase.mix.clear();
+    phase.by_core = false;
+  }
+  for (uint64_t i = 0; i < (all ? repertoire.marked : kinds); ++i) {
+    phase.mix.push_back(
+        works + static_cast<unsigned>(all ? i : dice.Below(repertoire.marked)));
   }
   return phase;
 }
@@ -80,6 +112,7 @@ Phase MakePhase(uint64_t seed, unsigned index, unsigned most_cores,
 Storm::Storm(const Phase& phase, unsigned works, uint64_t seed)
     : by_core_(phase.by_core),
       from_outside_(phase.from_outside),
+      signals_(phase.signals),
       most_probes_between_(phase.most_probes_between),
       works_(works) {
   for (unsigned i = 0; i < phase.cores; ++i) {
@@ -167,6 +200,8 @@ void Storm::BeginRound(unsigned slot, unsigned work) {
   slots_[slot].store(work, std::memory_order_relaxed);
   Core& core = *cores_[Worker::This()->core()];
   preempt::ThreadState& state = preempt::OwnState();
+  if (core.state.load(std::memory_order_relaxed) == nullptr)
+    core.tid = static_cast<pid_t>(syscall(SYS_gettid));
   // Release: pairs with AskFromOutside().
   core.state.store(&state, std::memory_order_release);
   // The task before blocked or ended, and took its turn at raising along.
@@ -179,6 +214,8 @@ void Storm::AskFromOutside(Worker& core) {
       cores_[core.core()]->state.load(std::memory_order_acquire);
   if (state == nullptr) return;  // No task has run there yet.
   preempt::Ask(*state, {.progress = core.reschedules(), .ran = kRan});
+  if (signals_)
+    preempt::Interrupt(*state, cores_[core.core()]->tid, preempt::kGiveWay);
 }
 
 void Storm::End(Runtime& runtime) {
@@ -207,14 +244,8 @@ uint64_t Storm::FromOutside() const {
 }
 
 Outcome RunStorm(const Phase& phase, const Work& work) {
-  RuntimeOptions options;
-  options.cores = phase.cores;
-  options.pin = false;
-  options.stack_bytes = 256 * 1024;
-  options.scheduling = FindPreset(phase.preset).value();
-  options.scheduling.slice = 5us;
   Storm storm(phase, 1, 1);
-  const auto runtime = Runtime::Create(std::move(options)).value();
+  const auto runtime = Runtime::Create(phase.Options()).value();
   storm.Begin();
   std::atomic<uint64_t> rounds{0};
   std::atomic<uint64_t> wrong{0};

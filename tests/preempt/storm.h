@@ -5,7 +5,8 @@
 //     a random number of probes pass, 0 at the densest. Millions a second.
 //   - another kernel thread, which raises flags at any instant: in the middle of
 //     a disable, an enable, a switch or a thread's exit. That is one which does
-//     nothing else, and every other core.
+//     nothing else, and every other core. With signals, it also interrupts the
+//     thread, as the timekeeper does with one that does not answer.
 //
 // A Storm lives for one Runtime: made before it, destroyed after it. Not compiled
 // with probes.
@@ -48,18 +49,29 @@ struct Phase {
   bool by_core = true;
   bool from_outside = true;
   uint32_t most_probes_between = 0;  // Of by_core.
-  uint64_t preemptions = 0;          // The phase ends after as many,
-  Duration time{0};                  // or then.
+  bool adaptive = false;             // Slices adapt; else they are of 5 us.
+  // Mechanism::kSignal, and who asks from outside interrupts; else kProbe.
+  bool signals = false;
+  uint64_t preemptions = 0;  // The phase ends after as many,
+  Duration time{0};          // or then.
 
   std::string Describe() const;
+  // Of the runtime that the phase is for.
+  RuntimeOptions Options() const;
 };
 
-// The phase number `index` of the campaign `seed`; `works` is how many works there
-// are, `spin_lock` the index of the one that shinjuku-mq does not get: its order
-// puts who was preempted first again, so nothing bounds how long who spins holds up
-// the holder.
+// Which indices are which works.
+struct Repertoire {
+  unsigned works = 0;   // All.
+  unsigned marked = 0;  // The last ones: only signals preempt them.
+  // The one that shinjuku-mq does not get: its order puts who was preempted first
+  // again, so nothing bounds how long who spins holds up the holder.
+  unsigned spin_lock = 0;
+};
+
+// The phase number `index` of the campaign `seed`.
 Phase MakePhase(uint64_t seed, unsigned index, unsigned most_cores,
-                unsigned works, unsigned spin_lock);
+                const Repertoire& repertoire);
 
 class Storm {
  public:
@@ -83,7 +95,8 @@ class Storm {
     return slots_[slot].load(std::memory_order_relaxed);
   }
 
-  // Raises one core's flag. Any thread but the core's own, while the runtime lives.
+  // Raises one core's flag, and interrupts it if the phase has signals. Any thread but
+  // the core's own, while the runtime lives.
   void AskFromOutside(worker::Worker& core);
 
   // After Runtime::Run(): what was counted is complete.
@@ -100,6 +113,7 @@ class Storm {
     explicit Core(uint64_t seed) : dice(seed) {}
 
     std::atomic<preempt::ThreadState*> state{nullptr};
+    pid_t tid = 0;  // Written before `state`.
     // The rest is the core's own.
     Dice dice;
     uint32_t probes_left = 0;
@@ -122,6 +136,7 @@ class Storm {
 
   const bool by_core_;
   const bool from_outside_;
+  const bool signals_;
   const uint32_t most_probes_between_;
   const unsigned works_;
   std::vector<std::unique_ptr<Core>> cores_;

@@ -1,4 +1,5 @@
-// works.h - what tasks do while they are preempted; compiled with probes.
+// works.h - what tasks do while they are preempted; compiled with probes, but for
+// MarkedWorks().
 //
 // Each is one line of docs/preemption-safety.md.
 
@@ -33,5 +34,9 @@ std::vector<NamedWork> LibraryWorks();   // works_library.cc
 std::vector<NamedWork> LanguageWorks();  // works_language.cc
 std::vector<NamedWork> LockWorks();      // works_locks.cc
 std::vector<NamedWork> RuntimeWorks();   // works_runtime.cc
+
+// Without probes, and marked for signals: Mechanism::kSignal preempts them, and
+// little else. works_marked.cc
+std::vector<NamedWork> MarkedWorks();
 
 }  // namespace yamanote::tests

@@ -1,6 +1,6 @@
 """demo_run_test.py - runs `yamanote demo`, also with memcached, whole and interrupted.
 
-    demo_run_test.py YAMANOTE MEMCACHED
+    demo_run_test.py YAMANOTE MEMCACHED PROBES     PROBES: 1 if the build has them, else 0
 
 Figures are not judged, only that they are there: this machine may be busy.
 """
@@ -16,6 +16,7 @@ import time
 import unittest
 
 YAMANOTE, MEMCACHED = sys.argv[1:3]
+HAS_PROBES = sys.argv[3] == "1"
 # memcached wants to be told that root is meant.
 USER = "-u root" if os.geteuid() == 0 else ""
 
@@ -79,7 +80,11 @@ class DemoRunTest(unittest.TestCase):
         self.assertRegex(report["notes"][0],
                          r"yamanote \d+ at probes, \d+ at voluntary points \(mechanism: (probe|none)\)")
         config = dict(report["schedulers"][0]["config"])
-        self.assertRegex(config["slices ended"], r"^\d+ at probes, [1-9]\d* at voluntary points$")
+        # A busy machine had 1,600 at probes and more; there are none if probes do nothing.
+        some = HAS_PROBES and "(mechanism: probe)" in report["notes"][0]
+        at_probes = r"[1-9]\d*" if some else r"\d+"
+        self.assertRegex(config["slices ended"],
+                         rf"^{at_probes} at probes, [1-9]\d* at voluntary points$")
         self.assertNotIn("slices ended", dict(report["schedulers"][1]["config"]))
         # What was printed makes the same page again.
         saved = self.folder / "saved.json"

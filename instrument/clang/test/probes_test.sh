@@ -209,7 +209,7 @@ grep -q "Cannot find option named 'wrong'" "$work/said" || fail "a wrong -yamano
 ! cc "${load[@]}" --target=aarch64-linux-gnu -ffreestanding -xc -c /dev/null -o /dev/null \
   2>"$work/said" || fail "another processor is accepted"
 grep -q 'x86-64 ELF' "$work/said" || fail "another processor: $(<"$work/said")"
-for other in 14 19; do
+for other in $(seq 13 19); do
   if [ "$other" != "$major" ] && command -v "clang-$other" >/dev/null; then
     ! "clang-$other" "${load[@]}" -xc -c /dev/null -o /dev/null 2>"$work/said" ||
       fail "clang $other loads a plug-in for $major"
