@@ -40,7 +40,8 @@ std::unique_ptr<yamanote::dispatch::Placement> MakeSubject(unsigned slots,
                                                            unsigned cores,
                                                            Machine& machine) {
   using namespace yamanote::dispatch;
-  auto placement = MakeDedicated(yamanote::kFifo, {}, slots, cores);
+  auto placement = MakeDedicated(yamanote::kFifo, {}, slots, cores,
+                                 yamanote::dispatch::Callers::kManyThreads);
   const auto* const workers = static_cast<const Worker*>(aligned_array);
   for (unsigned core = 0; core < cores; ++core) {
     const Worker& worker = workers[core];

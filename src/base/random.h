@@ -15,6 +15,76 @@
 
 namespace yamanote::base {
 
+// The natural logarithm of x > 0, normal, within 2^-50 of it or so. Only sums and
+// products of doubles, so the same on every machine, which std::log is not; and a
+// third of std::log1p's time.
+inline constexpr double PortableLog(double x) {
+  const auto bits = std::bit_cast<uint64_t>(x);
+  // x = m * 2^e with m in [sqrt(1/2), sqrt(2)).
+  constexpr uint64_t kSqrtHalf = 0x3fe6a09e667f3bcd;
+  const uint64_t shifted = bits - kSqrtHalf;
+  const auto e = static_cast<double>(static_cast<int64_t>(shifted) >> 52);
+  const double m =
+      std::bit_cast<double>((shifted & ((uint64_t{1} << 52) - 1)) + kSqrtHalf);
+  // ln m = 2 atanh(s), s = (m - 1) / (m + 1), |s| < 0.172.
+  const double s = (m - 1) / (m + 1);
+  const double z = s * s;
+  const double z2 = z * z;
+  const double z4 = z2 * z2;
+  const double even =
+      (1.0 / 3 + z * (1.0 / 5)) + z2 * (1.0 / 7 + z * (1.0 / 9));
+  const double odd =
+      (1.0 / 11 + z * (1.0 / 13)) + z2 * (1.0 / 15 + z * (1.0 / 17));
+  return e * 0.693147180559945309 + 2 * (s + s * z * (even + z4 * odd));
+}
+
+// e^-x for 0 <= x <= 16, in the same way.
+inline constexpr double PortableExpOfMinus(double x) {
+  // Of a 256th by its series, then squared eight times.
+  const double small = x / 256;
+  double term = 1;
+  double sum = 1;
+  for (int i = 1; i < 12; ++i) {
+    term *= -small / i;
+    sum += term;
+  }
+  for (int i = 0; i < 8; ++i) sum *= sum;
+  return sum;
+}
+
+// Layers of equal area below e^-x, for Random::Exponential().
+//
+// Source: Marsaglia and Tsang, "The Ziggurat Method for Generating Random Variables",
+// Journal of Statistical Software 5(8), 2000.
+struct ExponentialLayers {
+  static constexpr unsigned kLayers = 256;
+  static constexpr double kTail =
+      7.69711747013104972;  // Where the last one begins.
+  static constexpr double kArea = 3.9496598225815571993e-3;
+
+  double right[kLayers + 1] =
+      {};  // Where each ends, and the next begins to be inside.
+  double height[kLayers + 1] = {};  // e^-right.
+  double width[kLayers] = {};  // By what 53 random bits are to be multiplied.
+  uint64_t inside[kLayers] = {};  // Of these, fewer are surely below e^-x.
+
+  constexpr ExponentialLayers() {
+    right[0] = kArea / PortableExpOfMinus(kTail);
+    right[1] = kTail;
+    for (unsigned i = 1; i < kLayers; ++i) {
+      const double next = PortableExpOfMinus(right[i]) + kArea / right[i];
+      right[i + 1] = i + 1 == kLayers ? 0 : -PortableLog(next);
+    }
+    for (unsigned i = 0; i <= kLayers; ++i)
+      height[i] = PortableExpOfMinus(i == 0 ? kTail : right[i]);
+    for (unsigned i = 0; i < kLayers; ++i) {
+      width[i] = right[i] * 0x1p-53;
+      inside[i] = static_cast<uint64_t>(right[i + 1] / right[i] * 0x1p53);
+    }
+  }
+};
+inline constexpr ExponentialLayers kExponentialLayers;
+
 class Random {
  public:
   using result_type = uint64_t;
@@ -49,8 +119,25 @@ class Random {
   // Uniform in [0, 1), in steps of 2^-53.
   double Uniform() { return static_cast<double>((*this)() >> 11) * 0x1p-53; }
 
-  // Exponential with the given mean.
-  double Exponential(double mean) { return -mean * std::log1p(-Uniform()); }
+  // Exponential with the given mean. One random number and one product, 98 times of 100.
+  double Exponential(double mean) {
+    const ExponentialLayers& layers = kExponentialLayers;
+    for (;;) {
+      const uint64_t bits = (*this)();
+      const uint64_t layer = bits & (ExponentialLayers::kLayers - 1);
+      const uint64_t along = bits >> 11;
+      const double x = static_cast<double>(along) * layers.width[layer];
+      if (along < layers.inside[layer]) [[likely]]
+        return mean * x;
+      // What is beyond the last one is exponential again.
+      if (layer == 0)
+        return mean * (ExponentialLayers::kTail - PortableLog(1 - Uniform()));
+      const double y =
+          layers.height[layer] +
+          Uniform() * (layers.height[layer + 1] - layers.height[layer]);
+      if (y < PortableExpOfMinus(x)) return mean * x;
+    }
+  }
 
   // Normal with mean 0 and standard deviation 1 (Box-Muller, one of the pair).
   double Normal() {

@@ -4,6 +4,9 @@
 
 #include <gtest/gtest.h>
 
+#include <cmath>
+#include <iterator>
+
 namespace yamanote::base {
 namespace {
 
@@ -43,6 +46,40 @@ TEST(RandomTest, MomentsMatchTheory) {
   EXPECT_NEAR(normal / kDraws, 0, 0.01);
   EXPECT_NEAR(normal_square / kDraws, 1, 0.02);
   EXPECT_NEAR(pareto / kDraws, 3, 0.03);  // 2 * 3 / (3 - 1).
+}
+
+TEST(RandomTest, ItsLogarithmAndItsPowersAreThose) {
+  Random random(3);
+  for (int i = 0; i < kDraws; ++i) {
+    const double x = 1 - random.Uniform();
+    ASSERT_NEAR(PortableLog(x), std::log(x),
+                1e-15 + 1e-15 * std::abs(std::log(x)))
+        << x;
+    ASSERT_NEAR(PortableExpOfMinus(16 * x) / std::exp(-16 * x), 1, 1e-12) << x;
+  }
+  EXPECT_EQ(PortableLog(1), 0);
+  EXPECT_NEAR(PortableLog(0x1p-53), -53 * std::log(2), 1e-13);
+}
+
+// P(X > x) = e^-x everywhere: within the layers, at their edges and in the tail. Four
+// standard errors of 4 million draws.
+TEST(RandomTest, ExponentialHasItsDistribution) {
+  Random random(7);
+  constexpr int kMany = 4'000'000;
+  constexpr double kPoints[] = {0.001, 0.01, 0.1, 0.5, 1, 2,
+                                4,     7.5,  7.7, 8,   10};
+  int beyond[std::size(kPoints)] = {};
+  for (int i = 0; i < kMany; ++i) {
+    const double x = random.Exponential(1);
+    for (std::size_t p = 0; p < std::size(kPoints); ++p)
+      beyond[p] += x > kPoints[p];
+  }
+  for (std::size_t p = 0; p < std::size(kPoints); ++p) {
+    const double expected = std::exp(-kPoints[p]);
+    EXPECT_NEAR(beyond[p] / static_cast<double>(kMany), expected,
+                4 * std::sqrt(expected * (1 - expected) / kMany))
+        << kPoints[p];
+  }
 }
 
 // Each of 10 cells expects 40,000 with a standard deviation of 190.

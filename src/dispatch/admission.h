@@ -20,6 +20,7 @@
 #include <vector>
 
 #include "base/cpu.h"
+#include "dispatch/placement.h"
 #include "yamanote/policy.h"
 
 namespace yamanote::dispatch {
@@ -27,7 +28,8 @@ namespace yamanote::dispatch {
 class Admission {
  public:
   // An empty list means one class with the default limit.
-  explicit Admission(const std::vector<ClassOptions>& classes);
+  explicit Admission(const std::vector<ClassOptions>& classes,
+                     Callers callers = Callers::kManyThreads);
 
   // Any thread. A class beyond the end counts as class 0. Returns false and
   // counts a refusal if the class's limit is reached; if true, the caller owes
@@ -51,6 +53,8 @@ class Admission {
   Class& Of(ClassId c) const { return classes_[c < count_ ? c : 0]; }
 
   const size_t count_;
+  const bool
+      alone_;  // One thread makes all calls: no read-modify-write needs be atomic.
   const std::unique_ptr<Class[]> classes_;
 };
 

@@ -22,11 +22,12 @@ namespace {
 
 class Central final : public Placement {
  public:
-  Central(const PolicyInfo& order, const PolicyOptions& options, unsigned cores)
+  Central(const PolicyInfo& order, const PolicyOptions& options, unsigned cores,
+          Callers callers)
       : Placement(order, options),
         observes_stops_(order.observes_stops),
         keeps_back_(!order.work_conserving),
-        domain_(order, options, /*shared=*/true),
+        domain_(order, options, /*shared=*/callers == Callers::kManyThreads),
         cores_(std::make_unique<Core[]>(cores)) {}
 
   Placed Enqueue(Task& task, Wake why, uint64_t /*flow*/, CoreId from,
@@ -113,8 +114,8 @@ class Central final : public Placement {
 
 std::unique_ptr<Placement> MakeCentral(const PolicyInfo& order,
                                        const PolicyOptions& options,
-                                       unsigned cores) {
-  return std::make_unique<Central>(order, options, cores);
+                                       unsigned cores, Callers callers) {
+  return std::make_unique<Central>(order, options, cores, callers);
 }
 
 }  // namespace yamanote::dispatch

@@ -101,7 +101,7 @@ struct Worker {
 class Dedicated final : public Placement {
  public:
   Dedicated(const PolicyInfo& order, const PolicyOptions& options,
-            unsigned slots, unsigned cores)
+            unsigned slots, unsigned cores, Callers callers)
       : Placement(order, options),
         cores_(cores),
         slots_(slots),
@@ -109,7 +109,9 @@ class Dedicated final : public Placement {
                                      : kDispatcherSlice),
         observes_stops_(order.observes_stops),
         workers_(std::make_unique<Worker[]>(cores)),
-        domain_(order, options, /*shared=*/order.observes_stops) {}
+        domain_(order, options,
+                /*shared=*/order.observes_stops &&
+                    callers == Callers::kManyThreads) {}
 
   Placed Enqueue(Task& task, Wake why, uint64_t /*flow*/, CoreId from,
                  Instant now) override {
@@ -292,10 +294,11 @@ class Dedicated final : public Placement {
 
 std::unique_ptr<Placement> MakeDedicated(const PolicyInfo& order,
                                          const PolicyOptions& options,
-                                         unsigned slots, unsigned cores) {
+                                         unsigned slots, unsigned cores,
+                                         Callers callers) {
   YAMANOTE_CHECK(cores >= 2, "a dedicated dispatcher needs a second core");
   YAMANOTE_CHECK(slots >= 1 && slots <= kMaxSlots, "slots out of range");
-  return std::make_unique<Dedicated>(order, options, slots, cores);
+  return std::make_unique<Dedicated>(order, options, slots, cores, callers);
 }
 
 }  // namespace yamanote::dispatch

@@ -24,7 +24,7 @@ namespace yamanote::dispatch {
 
 class alignas(base::kNoSharing) Domain {
  public:
-  // `shared` false: every call comes from one thread, so the lock is not taken.
+  // `shared` false: every call comes from one thread, so the lock need not be taken.
   Domain(const PolicyInfo& info, const PolicyOptions& options, bool shared)
       : policy_(info.make(options)), shared_(shared) {}
 

@@ -102,7 +102,8 @@ struct Lane {
 class PerCore final : public Placement {
  public:
   PerCore(const PolicyInfo& order, const PolicyOptions& options,
-          PlacementKind kind, Stealing stealing, unsigned cores)
+          PlacementKind kind, Stealing stealing, unsigned cores,
+          Callers callers)
       : Placement(order, options),
         cores_(cores),
         kind_(kind),
@@ -114,7 +115,8 @@ class PerCore final : public Placement {
     for (CoreId core = 0; core < cores; ++core) {
       PolicyOptions own = options;
       own.first_core = core;
-      lanes_[core] = std::make_unique<Lane>(order, own, shared_, core);
+      lanes_[core] = std::make_unique<Lane>(
+          order, own, shared_ && callers == Callers::kManyThreads, core);
     }
   }
 
@@ -353,8 +355,9 @@ class PerCore final : public Placement {
 std::unique_ptr<Placement> MakePerCore(const PolicyInfo& order,
                                        const PolicyOptions& options,
                                        PlacementKind kind, Stealing stealing,
-                                       unsigned cores) {
-  return std::make_unique<PerCore>(order, options, kind, stealing, cores);
+                                       unsigned cores, Callers callers) {
+  return std::make_unique<PerCore>(order, options, kind, stealing, cores,
+                                   callers);
 }
 
 }  // namespace yamanote::dispatch

@@ -8,16 +8,22 @@
 namespace yamanote::dispatch {
 
 std::unique_ptr<Placement> MakePlacement(const Scheduling& scheduling,
-                                         unsigned cores) {
+                                         unsigned cores, Callers callers) {
   const PolicyInfo* const order = FindPolicy(scheduling.order);
   YAMANOTE_CHECK(order != nullptr,
                  "MakePlacement() requires Validate(): unknown order");
+  return MakePlacement(*order, scheduling, cores, callers);
+}
+
+std::unique_ptr<Placement> MakePlacement(const PolicyInfo& order,
+                                         const Scheduling& scheduling,
+                                         unsigned cores, Callers callers) {
   YAMANOTE_CHECK(cores >= 1, "MakePlacement() requires a core");
   PolicyOptions options{.slice = scheduling.slice.least,
                         .rejoin = scheduling.rejoin,
                         .cores = 1,
                         .classes = scheduling.classes};
-  if (cores == 1) return MakeSingle(*order, options);
+  if (cores == 1) return MakeSingle(order, options);
   switch (scheduling.placement) {
     case PlacementKind::kCentral: {
       options.cores = cores;
@@ -25,20 +31,21 @@ std::unique_ptr<Placement> MakePlacement(const Scheduling& scheduling,
         // The dispatcher lends a hand only when all workers are full.
         options.cores = cores - 1;
         options.first_core = 1;
-        return MakeDedicated(*order, options, scheduling.slots, cores);
+        return MakeDedicated(order, options, scheduling.slots, cores, callers);
       }
-      return MakeCentral(*order, options, cores);
+      return MakeCentral(order, options, cores, callers);
     }
     case PlacementKind::kPartitioned:
-      return MakePerCore(*order, options, PlacementKind::kPartitioned,
-                         Stealing::kNone, cores);
+      return MakePerCore(order, options, PlacementKind::kPartitioned,
+                         Stealing::kNone, cores, callers);
     case PlacementKind::kStealing:
-      return MakePerCore(*order, options, PlacementKind::kStealing,
-                         Stealing::kRandom, cores);
+      return MakePerCore(order, options, PlacementKind::kStealing,
+                         Stealing::kRandom, cores, callers);
     case PlacementKind::kTwoLevel:
       return MakePerCore(
-          *order, options, PlacementKind::kTwoLevel,
-          scheduling.steal ? Stealing::kLongest : Stealing::kNone, cores);
+          order, options, PlacementKind::kTwoLevel,
+          scheduling.steal ? Stealing::kLongest : Stealing::kNone, cores,
+          callers);
   }
   YAMANOTE_CHECK(false, "a placement that is none");
   return nullptr;

@@ -153,9 +153,19 @@ class Placement {
   const Duration quantum_;
 };
 
+// Who calls: each core's own thread, or one thread for all of them (a simulator), so that
+// nothing needs a lock.
+enum class Callers : uint8_t { kManyThreads, kOneThread };
+
 // Returns the placement that `scheduling` asks for, on `cores` cores. Requires:
 // Validate(scheduling, cores).
-std::unique_ptr<Placement> MakePlacement(const Scheduling& scheduling,
-                                         unsigned cores);
+std::unique_ptr<Placement> MakePlacement(
+    const Scheduling& scheduling, unsigned cores,
+    Callers callers = Callers::kManyThreads);
+
+// The same with `order` instead of the one that `scheduling` names: one that is in no list.
+std::unique_ptr<Placement> MakePlacement(const PolicyInfo& order,
+                                         const Scheduling& scheduling,
+                                         unsigned cores, Callers callers);
 
 }  // namespace yamanote::dispatch

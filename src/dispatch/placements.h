@@ -15,13 +15,14 @@ std::unique_ptr<Placement> MakeSingle(const PolicyInfo& order,
 // One domain that every core calls under its lock. central.cc.
 std::unique_ptr<Placement> MakeCentral(const PolicyInfo& order,
                                        const PolicyOptions& options,
-                                       unsigned cores);
+                                       unsigned cores, Callers callers);
 
 // One domain that core 0 calls; others have `slots` slots. Requires: cores >= 2,
 // slots 1 .. kMaxSlots. dedicated.cc.
 std::unique_ptr<Placement> MakeDedicated(const PolicyInfo& order,
                                          const PolicyOptions& options,
-                                         unsigned slots, unsigned cores);
+                                         unsigned slots, unsigned cores,
+                                         Callers callers);
 
 // Who may take from another core's domain, and from which.
 enum class Stealing : uint8_t { kNone, kRandom, kLongest };
@@ -31,6 +32,6 @@ enum class Stealing : uint8_t { kNone, kRandom, kLongest };
 std::unique_ptr<Placement> MakePerCore(const PolicyInfo& order,
                                        const PolicyOptions& options,
                                        PlacementKind kind, Stealing stealing,
-                                       unsigned cores);
+                                       unsigned cores, Callers callers);
 
 }  // namespace yamanote::dispatch

@@ -17,31 +17,43 @@ constexpr CoreId kDispatcher = 0;
 constexpr std::size_t kJobsPerBlock = 1024;
 
 std::unique_ptr<preempt::AdaptiveSlice> MakeAdaptive(
-    const Scheduling& scheduling, unsigned cores) {
+    const PolicyInfo& order, const Scheduling& scheduling, unsigned cores) {
   if (!scheduling.slice.Adapts()) return nullptr;
-  const bool short_first = FindPolicy(scheduling.order)->short_first;
   return std::make_unique<preempt::AdaptiveSlice>(
       scheduling.slice.least, scheduling.slice.most, cores,
-      short_first ? preempt::ShortFirst : preempt::InTurn);
+      order.short_first ? preempt::ShortFirst : preempt::InTurn);
+}
+
+const PolicyInfo& OrderOf(const EngineOptions& options) {
+  const PolicyInfo* const order = options.order != nullptr
+                                      ? options.order
+                                      : FindPolicy(options.scheduling.order);
+  YAMANOTE_CHECK(order != nullptr, "Engine requires Validate(): unknown order");
+  return *order;
 }
 
 }  // namespace
 
 Engine::Engine(const EngineOptions& options, Source& source, Observer& observer)
+    : Engine(OrderOf(options), options, source, observer) {}
+
+Engine::Engine(const PolicyInfo& order, const EngineOptions& options,
+               Source& source, Observer& observer)
     : costs_(options.costs),
       count_(options.cores),
       dedicated_(HasDedicatedDispatcher(options.scheduling, options.cores)),
       per_core_(options.scheduling.placement != PlacementKind::kCentral),
-      dispatches_(dedicated_ ||
-                  !FindPolicy(options.scheduling.order)->work_conserving),
-      clock_use_(FindPolicy(options.scheduling.order)->clock),
-      placement_(dispatch::MakePlacement(options.scheduling, options.cores)),
-      adaptive_(MakeAdaptive(options.scheduling, options.cores)),
+      dispatches_(dedicated_ || !order.work_conserving),
+      clock_use_(order.clock),
+      placement_(dispatch::MakePlacement(order, options.scheduling,
+                                         options.cores,
+                                         dispatch::Callers::kOneThread)),
+      adaptive_(MakeAdaptive(order, options.scheduling, options.cores)),
       accounts_(clock_use_ == ClockUse::kRunTime || adaptive_ != nullptr),
       observes_stops_(placement_->ObservesStops()),
       source_(source),
       observer_(observer),
-      admission_(options.scheduling.classes),
+      admission_(options.scheduling.classes, dispatch::Callers::kOneThread),
       timeline_(options.cores),
       cores_(options.cores),
       idle_(options.cores),

@@ -41,6 +41,8 @@ struct EngineOptions {
   Scheduling scheduling;
   unsigned cores = 1;
   Costs costs{};
+  // An order that is in no list; nullptr: the one that `scheduling` names.
+  const PolicyInfo* order = nullptr;
 };
 
 // What the cores' time went to.
@@ -95,6 +97,8 @@ class Engine {
     bool has_slices = false;  // Constant.
   };
 
+  Engine(const PolicyInfo& order, const EngineOptions& options, Source& source,
+         Observer& observer);
   void PassTo(Instant when);
   void Step(CoreId core);
   void Arrive(const Arrival& arrival);

@@ -77,6 +77,9 @@ bool Statistics::Count() {
 }
 
 void Statistics::Finished(const Arrival& arrival, Instant now) {
+  ++answered_;
+  last_ = now;
+  service_ += arrival.service;
   if (!Count()) return;
   Group& group = Of(arrival.request_class);
   const auto sojourn = static_cast<uint64_t>((now - arrival.at).count());

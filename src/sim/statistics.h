@@ -65,6 +65,11 @@ class Statistics final : public Observer {
   Figures Slowdown(unsigned request_class) const;
   uint64_t refused() const { return refused_; }
 
+  // Of the run, the warm-up included: what was answered, the last time, what it took.
+  uint64_t answered() const { return answered_; }
+  Instant last() const { return last_; }
+  Duration service() const { return service_; }
+
  private:
   // Slowdowns are counted in thousandths.
   static constexpr double kSlowdownUnit = 1000;
@@ -102,6 +107,9 @@ class Statistics final : public Observer {
   uint64_t seen_ = 0;
   uint64_t in_batch_ = 0;
   uint64_t refused_ = 0;
+  uint64_t answered_ = 0;
+  Instant last_{};
+  Duration service_{0};
 };
 
 // The limits of the 95% confidence interval of a mean of normally distributed values lie

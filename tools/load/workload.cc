@@ -348,7 +348,7 @@ uint32_t Workload::DrawService(uint8_t index, base::Random& random) const {
       break;
   }
   if (c.limit_ns > 0) nanos = std::min(nanos, c.limit_ns);
-  return static_cast<uint32_t>(std::llround(nanos));
+  return static_cast<uint32_t>(nanos + 0.5);
 }
 
 double Workload::MeanServiceNanos() const {

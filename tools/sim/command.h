@@ -7,5 +7,8 @@
 namespace yamanote::tools {
 
 void AddSimCommand(CLI::App& app);
+// Its subcommands.
+void AddSweepCommand(CLI::App& sim);
+void AddCompareCommand(CLI::App& sim);
 
 }  // namespace yamanote::tools

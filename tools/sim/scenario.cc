@@ -18,6 +18,8 @@ using namespace std::chrono_literals;
 
 // Where a class has no objective: what Shinjuku's paper sets for its two.
 constexpr double kSloServices = 10;
+// Of virtual time; sim::Timeline ends somewhat later.
+constexpr double kMostDays = 20;
 
 tl::unexpected<Error> Wrong(std::string message) {
   return MakeError(ErrorCode::kInvalidArgument, std::move(message));
@@ -244,6 +246,14 @@ Result<Scenario> MakeScenario(const tools::Config& config,
   if (const Result<void> set = SetClasses(config, of_classes, scenario); !set)
     return tl::unexpected(set.error());
   SetRate(config, scenario);
+  const double days =
+      static_cast<double>(scenario.requests) / scenario.rate_rps / 86'400;
+  if (days > kMostDays) {
+    return Wrong(fmt::format(
+        "{} requests at {:.3g} a second are {:.0f} days; at most {:.0f} are "
+        "simulated: lower --requests",
+        scenario.requests, scenario.rate_rps, days, kMostDays));
+  }
   scenario.warmup = static_cast<uint64_t>(
       config.sim.warmup * static_cast<double>(scenario.requests));
   if (scenario.requests - scenario.warmup < 1) {

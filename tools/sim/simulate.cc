@@ -42,28 +42,6 @@ class Watched final : public sim::Source {
   uint64_t untold_ = 0;
 };
 
-// Where the last request was answered.
-class LastAnswer final : public sim::Observer {
- public:
-  explicit LastAnswer(sim::Statistics& statistics) : statistics_(statistics) {}
-  void Finished(const sim::Arrival& arrival, Instant now) override {
-    last = now;
-    ++answered;
-    service += arrival.service;
-    statistics_.Finished(arrival, now);
-  }
-  void Refused(const sim::Arrival& arrival) override {
-    statistics_.Refused(arrival);
-  }
-
-  Instant last{};
-  uint64_t answered = 0;
-  Duration service{0};
-
- private:
-  sim::Statistics& statistics_;
-};
-
 struct Run {
   std::unique_ptr<sim::Statistics> statistics;
   uint64_t requests = 0;
@@ -87,7 +65,7 @@ Run RunOne(const Scenario& scenario, uint64_t seed, Progress& progress,
           .requests = scenario.requests};
   const std::unique_ptr<sim::Source> source = MakeSource(scenario, seed);
   Watched watched(*source, progress, stop);
-  LastAnswer observer(*run.statistics);
+  sim::Statistics& observer = *run.statistics;
   if (scenario.oracle) {
     sim::RunOracle(*scenario.oracle, scenario.cores, watched, observer);
   } else {
@@ -103,9 +81,9 @@ Run RunOne(const Scenario& scenario, uint64_t seed, Progress& progress,
     run.adaptive_slice = engine.adaptive_slice();
   }
   run.statistics->Close();
-  run.answered = observer.answered;
-  run.service = observer.service;
-  run.length = observer.last.time_since_epoch();
+  run.answered = observer.answered();
+  run.service = observer.service();
+  run.length = observer.last().time_since_epoch();
   return run;
 }
 

@@ -18,8 +18,35 @@ namespace yamanote::simulation {
 namespace {
 
 constexpr std::size_t kMostClasses = 64;
-// Ten years: beyond, sums would not fit.
-constexpr double kLatestNs = 3.2e17;
+// The year 2255, if times count from 1970.
+constexpr int64_t kLatestNs = 9'000'000'000'000'000'000;
+
+// `text`, a decimal number of units of `ns`, exactly: a double would round times that
+// count from 1970 to a quarter of a microsecond.
+std::optional<int64_t> ReadNanos(std::string_view text, int64_t ns) {
+  int64_t whole = 0;
+  const char* const end = text.data() + text.size();
+  auto [at, error] = std::from_chars(text.data(), end, whole);
+  if (error != std::errc() || whole < 0 || whole > kLatestNs / ns)
+    return std::nullopt;
+  int64_t value = whole * ns;
+  if (at != end && *at == '.') {
+    int64_t unit = ns;
+    for (++at; at != end && *at >= '0' && *at <= '9'; ++at) {
+      unit /= 10;
+      value += unit * (*at - '0');
+    }
+  }
+  if (at != end) {  // 1e6, as JSON may write it.
+    double number = 0;
+    const auto [last, wrong] = std::from_chars(text.data(), end, number);
+    if (wrong != std::errc() || last != end || !(number >= 0) ||
+        number * static_cast<double>(ns) > static_cast<double>(kLatestNs))
+      return std::nullopt;
+    value = std::llround(number * static_cast<double>(ns));
+  }
+  return value;
+}
 
 // The fields of one line, as text.
 using Fields = std::map<std::string, std::string, std::less<>>;
@@ -123,22 +150,17 @@ class Reader {
   Result<std::optional<int64_t>> Time(const Fields& fields,
                                       const std::string& name) const {
     for (const auto& [unit, ns] :
-         {std::pair<std::string, double>{"_ns", 1}, {"_us", 1000}}) {
+         {std::pair<std::string, int64_t>{"_ns", 1}, {"_us", 1000}}) {
       const auto found = fields.find(name + unit);
       if (found == fields.end()) continue;
       const std::string& text = found->second;
-      double value = 0;
-      const auto [end, error] =
-          std::from_chars(text.data(), text.data() + text.size(), value);
-      if (error != std::errc() || end != text.data() + text.size()) {
-        return Wrong(fmt::format("{}{} is '{}', which is no number", name, unit,
-                                 text.substr(0, 40)));
+      const std::optional<int64_t> value = ReadNanos(text, ns);
+      if (!value) {
+        return Wrong(
+            fmt::format("{}{} is '{}', which is no number of it from 0 to {}",
+                        name, unit, text.substr(0, 40), kLatestNs / ns));
       }
-      if (!(value >= 0 && value * ns <= kLatestNs)) {
-        return Wrong(fmt::format("{}{} is {}; the limits are 0 and ten years",
-                                 name, unit, text.substr(0, 40)));
-      }
-      return std::optional<int64_t>(std::llround(value * ns));
+      return value;
     }
     return std::optional<int64_t>();
   }
