@@ -6,11 +6,6 @@
 // stack guard (flag.h) and calls the application's. The guard, not a count,
 // because a handler may leave by siglongjmp().
 //
-// On a worker every handler runs on the alternate stack (worker/overflow.h), asked for
-// or not: for some instructions of a switch the stack that is left is another core's
-// already, and the kernel's frame for the handler would be written over what that core
-// has there. `preempt_endurance` died of it.
-//
 // Part of yamanote_locks. The dispositions that the application sees are its own.
 
 #include <dlfcn.h>
@@ -48,8 +43,6 @@ using SigactionFunction = int (*)(int, const struct sigaction*,
 struct Handlers {
   std::atomic<Action> action{nullptr};  // With SA_SIGINFO.
   std::atomic<PlainHandler> plain{nullptr};
-  // Whether it asked for the alternate stack.
-  std::atomic<bool> on_stack{false};
 
   // Release: pairs with Guarded(). The new one first: a signal that comes in
   // between finds it, or the old one, as if it had come before.
@@ -114,24 +107,21 @@ extern "C" int sigaction(int number, const struct sigaction* action,
   const Action action_before = handlers.action.load(std::memory_order_acquire);
   const PlainHandler plain_before =
       handlers.plain.load(std::memory_order_acquire);
-  const bool on_stack_before = handlers.on_stack.load();
   struct sigaction ours;
   if (action != nullptr && CallsHandler(*action) && !IsRuntimes(*action)) {
     // First, so that a signal that comes at once finds it.
     const bool with_information = (action->sa_flags & SA_SIGINFO) != 0;
     handlers.Set(with_information ? action->sa_sigaction : nullptr,
                  with_information ? nullptr : action->sa_handler);
-    handlers.on_stack = (action->sa_flags & SA_ONSTACK) != 0;
     ours = *action;
     ours.sa_sigaction = &Guarded;
-    ours.sa_flags |= SA_SIGINFO | SA_ONSTACK;
+    ours.sa_flags |= SA_SIGINFO;
     action = &ours;
   }
   struct sigaction seen;
   const int result = NextSigaction()(number, action, &seen);
   if (result != 0) {
     handlers.Set(action_before, plain_before);
-    handlers.on_stack = on_stack_before;
     return result;
   }
   if (old != nullptr) {
@@ -143,7 +133,6 @@ extern "C" int sigaction(int number, const struct sigaction* action,
         old->sa_handler = plain_before;
         old->sa_flags &= ~SA_SIGINFO;
       }
-      if (!on_stack_before) old->sa_flags &= ~SA_ONSTACK;
     }
   }
   return 0;

@@ -104,35 +104,6 @@ TEST_F(SignalsTest, TheApplicationSeesItsOwnDispositions) {
   EXPECT_EQ(::signal(SIGUSR1, SIG_DFL), SIG_IGN);
 }
 
-// A stack that is being left by a switch may be another core's already.
-TEST_F(SignalsTest, AHandlerRunsOnTheAlternateStackThoughItDidNotAsk) {
-  static std::array<char, 64 * 1024> alternate_stack;
-  static uintptr_t seen_at;
-  const stack_t alternate{.ss_sp = alternate_stack.data(),
-                          .ss_flags = 0,
-                          .ss_size = alternate_stack.size()};
-  const auto bottom = reinterpret_cast<uintptr_t>(alternate_stack.data());
-  stack_t before{};
-  ASSERT_EQ(sigaltstack(&alternate, &before), 0);
-  for (const int asked : {0, SA_ONSTACK}) {
-    struct sigaction action{};
-    struct sigaction seen{};
-    action.sa_handler = [](int) {
-      seen_at = reinterpret_cast<uintptr_t>(__builtin_frame_address(0));
-    };
-    action.sa_flags = asked;
-    ASSERT_EQ(::sigaction(SIGUSR1, &action, nullptr), 0);
-    seen_at = 0;
-    raise(SIGUSR1);
-    EXPECT_GE(seen_at, bottom);
-    EXPECT_LT(seen_at, bottom + alternate_stack.size());
-    ASSERT_EQ(::sigaction(SIGUSR1, nullptr, &seen), 0);
-    EXPECT_EQ(seen.sa_flags & SA_ONSTACK, asked);
-    EXPECT_EQ(seen.sa_flags & SA_SIGINFO, 0);
-  }
-  ASSERT_EQ(sigaltstack(&before, nullptr), 0);
-}
-
 // A crash handler that ends by the default disposition often keeps its flags.
 TEST_F(SignalsTest, FlagsMakeNoHandlerOfADefaultOrIgnoredSignal) {
   struct sigaction action{};

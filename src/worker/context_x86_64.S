@@ -8,7 +8,8 @@
 
         .text
 
-// void* YamanoteSwitch(Context* from [rdi], Context* to [rsi], void* message [rdx])
+// void* YamanoteSwitch(Context* from [rdi], Context* to [rsi], void* message [rdx],
+//                      const Context* base [rcx])
         .globl  YamanoteSwitch
         .type   YamanoteSwitch, @function
         .p2align 6
@@ -32,13 +33,14 @@ YamanoteSwitch:
         pushq   %r15
         .cfi_adjust_cfa_offset 8
         .cfi_rel_offset %r15, 0
-        movq    %rsp, (%rdi)            // Publish: another core may continue us.
         movq    (%rsi), %rax
         testq   %rax, %rax
         jz      .Lswitch_wait
-.Lswitch_ready:
         movq    $0, (%rsi)
+        movq    %rsp, %rcx
         movq    %rax, %rsp
+        movq    %rcx, (%rdi)            // Publish: another core may continue us.
+.Lswitch_resumed:
         movq    %rdx, %rax
         popq    %r15
         .cfi_adjust_cfa_offset -8
@@ -63,16 +65,25 @@ YamanoteSwitch:
         .cfi_register %rip, %rcx
         jmpq    *%rcx
         .cfi_endproc
-        // Out of line: the target's core has not published it yet. Our stack is
-        // not ours any more, so nothing here may touch it.
+        // Out of line: the target's core has not published it yet. Whoever waits has
+        // published, and his stack is not his any more: a signal's frame must not be
+        // put there. Until then the base stack's free end will do.
         .cfi_startproc
         .cfi_undefined %rip
 .Lswitch_wait:
-        pause
+        movq    %rsp, %rax
+        cmpq    %rdi, %rcx
+        je      1f                      // It is the base stack: nobody takes that.
+        movq    (%rcx), %rcx
+        leaq    -256(%rcx), %rsp        // Beyond its red zone.
+1:      movq    %rax, (%rdi)            // Publish.
+2:      pause
         movq    (%rsi), %rax
         testq   %rax, %rax
-        jz      .Lswitch_wait
-        jmp     .Lswitch_ready
+        jz      2b
+        movq    $0, (%rsi)
+        movq    %rax, %rsp
+        jmp     .Lswitch_resumed
         .cfi_endproc
         .size   YamanoteSwitch, .-YamanoteSwitch
 
@@ -94,10 +105,11 @@ YamanoteStart:
         .cfi_adjust_cfa_offset 8
         pushq   %r15
         .cfi_adjust_cfa_offset 8
-        movq    %rsp, (%rdi)
         // From here on there is no caller: unwinding and backtraces end.
         .cfi_undefined %rip
+        movq    %rsp, %rax
         movq    %rsi, %rsp
+        movq    %rax, (%rdi)            // Publish, from the new stack.
         xorl    %ebp, %ebp
         movq    %rcx, %rdi
         callq   *%rdx

@@ -18,6 +18,7 @@ namespace yamanote::worker {
 namespace {
 
 constexpr size_t kSignalStackBytes = 64 * 1024;
+constexpr size_t kSignalGuardBytes = 4096;
 
 struct sigaction g_before;
 std::once_flag g_installed;
@@ -67,27 +68,29 @@ void OnFault(int signal, siginfo_t* info, void* context) {
 }
 
 // Below all stacks of tasks, where there is room: the guard of a handler that leaves by
-// siglongjmp() is then below the task's frames, and holds nothing off (flag.h).
+// siglongjmp() is then below the task's frames, and holds nothing off (flag.h). Below it
+// lies a page that nobody may touch, for handlers of the program's that ask for it.
 void* MapSignalStack() {
   constexpr int kFlags = MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE;
-  void* stack = MAP_FAILED;
+  constexpr size_t kBytes = kSignalGuardBytes + kSignalStackBytes;
+  void* memory = MAP_FAILED;
 #if defined(MAP_32BIT)
-  stack = mmap(nullptr, kSignalStackBytes, PROT_READ | PROT_WRITE,
-               kFlags | MAP_32BIT, -1, 0);
+  memory =
+      mmap(nullptr, kBytes, PROT_READ | PROT_WRITE, kFlags | MAP_32BIT, -1, 0);
 #endif
-  if (stack == MAP_FAILED) {
-    stack =
-        mmap(nullptr, kSignalStackBytes, PROT_READ | PROT_WRITE, kFlags, -1, 0);
-  }
-  YAMANOTE_CHECK(stack != MAP_FAILED, "no memory for a signal stack");
-  return stack;
+  if (memory == MAP_FAILED)
+    memory = mmap(nullptr, kBytes, PROT_READ | PROT_WRITE, kFlags, -1, 0);
+  YAMANOTE_CHECK(memory != MAP_FAILED, "no memory for a signal stack");
+  YAMANOTE_CHECK(mprotect(memory, kSignalGuardBytes, PROT_NONE) == 0,
+                 "no guard below a signal stack");
+  return memory;
 }
 
 }  // namespace
 
 OverflowReporter::OverflowReporter() : stack_(MapSignalStack()) {
   stack_t alternate{};
-  alternate.ss_sp = stack_;
+  alternate.ss_sp = static_cast<char*>(stack_) + kSignalGuardBytes;
   alternate.ss_size = kSignalStackBytes;
   sigaltstack(&alternate, nullptr);
   std::call_once(g_installed, [] {
@@ -103,7 +106,7 @@ OverflowReporter::~OverflowReporter() {
   stack_t disable{};
   disable.ss_flags = SS_DISABLE;
   sigaltstack(&disable, nullptr);
-  munmap(stack_, kSignalStackBytes);
+  munmap(stack_, kSignalGuardBytes + kSignalStackBytes);
 }
 
 }  // namespace yamanote::worker

@@ -1,8 +1,8 @@
 // overflow.h - says whose stack overflowed.
 //
 // A user thread that runs into its guard would die of an unexplained SIGSEGV.
-// Each worker has an alternate signal stack (the program's handlers run there too, see
-// preempt/signals.cc); the handler compares the address
+// Each worker has an alternate signal stack, guarded as well; the handler compares the
+// address
 // with the current thread's guard, prints the thread's name and the remedy, and
 // lets the fault take its usual course (core dump, or the program's own
 // handler). A frame larger than kGuardBytes may jump over the guard: compile

@@ -101,7 +101,7 @@ inline void Worker::PutCarried(const Carried& carried) {
   if (fresh) {
     resumer = YamanoteStart(&from.context, stack.top, &StackMain, &to);
   } else {
-    resumer = YamanoteSwitch(&from.context, &to.context, this);
+    resumer = YamanoteSwitch(&from.context, &to.context, this, &base_);
   }
   sanitizer::FinishSwitch(&from.saved);
   if (carried.Any()) [[unlikely]] {

@@ -54,7 +54,7 @@ void Worker::SwitchToBase(UserThread& from) {
   current_ = nullptr;
   sanitizer::StartSwitch(&from.saved, &from.stack->fiber, nullptr, base_fiber_,
                          base_bottom_, base_size_);
-  void* const resumer = YamanoteSwitch(&from.context, &base_, this);
+  void* const resumer = YamanoteSwitch(&from.context, &base_, this, &base_);
   sanitizer::FinishSwitch(&from.saved);
   if (carried.Any()) static_cast<Worker*>(resumer)->PutCarried(carried);
 }
@@ -90,7 +90,7 @@ void Worker::RunFromBase(UserThread& to) {
   if (fresh) {
     YamanoteStart(&base_, stack.top, &StackMain, &to);
   } else {
-    YamanoteSwitch(&base_, &to.context, this);
+    YamanoteSwitch(&base_, &to.context, this, &base_);
   }
   sanitizer::FinishSwitch(&base_saved_);
 }
