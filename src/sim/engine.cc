@@ -94,7 +94,9 @@ void Engine::Run() {
 }
 
 void Engine::PassTo(Instant when) {
-  const uint64_t waiting = in_system_ - running_;
+  // Those that somebody is on the way to, or that are being received, do not wait.
+  const uint64_t served = running_ + named_ + received_.size();
+  const uint64_t waiting = in_system_ > served ? in_system_ - served : 0;
   if (waiting > 0 && idle_.size() > 0) {
     time_.idle_beside_waiting +=
         (when - now_) *
@@ -109,6 +111,9 @@ void Engine::Step(CoreId core) {
       YAMANOTE_CHECK(false, "a parked core has no events");
       return;
     case Doing::kLooking:
+      --named_;
+      Look(core);
+      return;
     case Doing::kServing:
       Look(core);
       return;
@@ -119,7 +124,7 @@ void Engine::Step(CoreId core) {
         Finish(core);
       } else if (cores_[core].doing == Doing::kRunning) {
         SliceIsOver(core);
-      } else if (placement_->HasOwnWork(core)) {
+      } else if (SomethingWaitsFor(core)) {
         Cut(core);
       } else {
         BeOverdue(core);  // Another core has taken what waited.
@@ -148,7 +153,11 @@ void Engine::Arrive(const Arrival& arrival) {
   ++in_system_;
   if (dedicated_ && costs_.network > Duration::zero()) {
     received_.push_back(arrival);
-    Wake(kDispatcher);
+    if (cores_[kDispatcher].doing == Doing::kOverdue) {
+      Ask(kDispatcher);
+    } else {
+      Wake(kDispatcher);
+    }
     return;
   }
   Place(arrival, kNoCore);
@@ -173,7 +182,8 @@ void Engine::Place(const Arrival& arrival, CoreId from) {
   const Placed placed =
       placement_->Enqueue(job, Wake::kArrival, arrival.flow, from, PolicyNow());
   Notify(placed);
-  AskOverdue(placed);
+  // A dispatcher first sends what it can.
+  if (from != kDispatcher) AskOverdue(placed);
 }
 
 void Engine::Finish(CoreId core) {
@@ -203,39 +213,41 @@ void Engine::Stopped(CoreId core, Stop why) {
 
 // ---- Who is told ------------------------------------------------------------
 
-void Engine::Notify(Placed placed) {
+void Engine::Notify(Placed placed, Duration delay) {
   switch (placed.notify) {
     case Notify::kNobody:
       return;
     case Notify::kCore:
-      Wake(placed.core);
+      Wake(placed.core, delay);
       return;
     case Notify::kAnyone: {
       if (idle_.size() == 0) return;
       const CoreId best = placed.core == kNoCore ? 0 : placed.core;
       CoreId core = idle_.NextFrom(best);
       if (core == kNoCore) core = idle_.NextFrom(0);
-      Wake(core);
+      Wake(core, delay);
       return;
     }
     case Notify::kEveryone:
       for (CoreId core = idle_.NextFrom(0); core != kNoCore;
            core = idle_.NextFrom(core + 1)) {
-        Wake(core);
+        Wake(core, delay);
       }
       return;
   }
 }
 
-void Engine::Wake(CoreId core) {
+void Engine::Wake(CoreId core, Duration delay) {
   if (cores_[core].doing != Doing::kParked) return;
-  if (costs_.hop == Duration::zero() && !looking_) {
+  delay += costs_.hop;
+  if (delay == Duration::zero() && !looking_) {
     Look(core);
     return;
   }
   idle_.Remove(core);
   cores_[core].doing = Doing::kLooking;
-  timeline_.Set(core, now_ + costs_.hop);
+  ++named_;
+  timeline_.Set(core, now_ + delay);
 }
 
 // ---- A core without a task --------------------------------------------------
@@ -254,8 +266,8 @@ bool Engine::Serve() {
   for (;;) {
     const Placed placed = placement_->Dispatch(kDispatcher, PolicyNow());
     if (placed.notify == Notify::kNobody) break;
-    Notify(placed);
     cost += costs_.dispatch;
+    Notify(placed, cost);
     if (cost > Duration::zero()) break;
   }
   if (cost == Duration::zero() && !received_.empty()) {
@@ -336,8 +348,13 @@ void Engine::Run(CoreId id, Job& job, Duration delay) {
   timeline_.Set(id, next);
 }
 
+bool Engine::SomethingWaitsFor(CoreId core) const {
+  return placement_->HasOwnWork(core) ||
+         (core == kDispatcher && !received_.empty());
+}
+
 void Engine::SliceIsOver(CoreId core) {
-  if (placement_->HasOwnWork(core)) {
+  if (SomethingWaitsFor(core)) {
     Ask(core);
   } else {
     BeOverdue(core);
@@ -351,8 +368,10 @@ void Engine::BeOverdue(CoreId core) {
 }
 
 void Engine::Ask(CoreId core) {
-  if (dedicated_) owed_ += costs_.preempt_sender;
-  if (costs_.hop == Duration::zero()) {
+  // A dispatcher keeps its own time.
+  const bool itself = dedicated_ && core == kDispatcher;
+  if (dedicated_ && !itself) owed_ += costs_.preempt_sender;
+  if (itself || costs_.hop == Duration::zero()) {
     Cut(core);
     return;
   }
@@ -374,7 +393,7 @@ void Engine::AskOverdue(Placed placed) {
   }
   for (CoreId core = overdue_.NextFrom(0); core != kNoCore;
        core = overdue_.NextFrom(core + 1)) {
-    if (placement_->HasOwnWork(core)) {
+    if (SomethingWaitsFor(core)) {
       Ask(core);
     } else if (!dispatches_) {
       return;  // They share what waits.
@@ -387,8 +406,6 @@ void Engine::Cut(CoreId id) {
   Job& job = *core.job;
   Stopped(id, Stop::kPreempted);
   job.remaining = core.end - now_;
-  ++preemptions_;
-  Beside(costs_.preempt_receiver);
   Task* next = nullptr;
   if (id == kDispatcher && dedicated_ &&
       now_ - last_pass_ >= placement_->PassInterval(id)) {
@@ -398,6 +415,12 @@ void Engine::Cut(CoreId id) {
   } else {
     next = placement_->Exchange(job, Wake::kPreempted, id, PolicyNow());
   }
+  if (next == &job && dedicated_ && id == kDispatcher) {
+    Run(id, job, Duration::zero());  // It only looked.
+    return;
+  }
+  ++preemptions_;
+  Beside(costs_.preempt_receiver);
   if (next == &job) {
     Run(id, job, costs_.preempt_receiver);
   } else if (next != nullptr) {
@@ -410,6 +433,7 @@ void Engine::Cut(CoreId id) {
     if (costs_.preempt_receiver == Duration::zero() && !looking_) {
       Look(id);
     } else {
+      ++named_;
       timeline_.Set(id, now_ + costs_.preempt_receiver);
     }
   }

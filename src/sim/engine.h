@@ -103,8 +103,10 @@ class Engine {
   void Step(CoreId core);
   void Arrive(const Arrival& arrival);
   void Place(const Arrival& arrival, CoreId from);
-  void Notify(dispatch::Placed placed);
-  void Wake(CoreId core);
+  // `delay`: until it is done, whoever it is for cannot see it.
+  void Notify(dispatch::Placed placed, Duration delay = Duration{0});
+  void Wake(CoreId core, Duration delay = Duration{0});
+  bool SomethingWaitsFor(CoreId core) const;
   void WakeDispatcher() {
     if (dedicated_) Wake(0);
   }
@@ -164,6 +166,7 @@ class Engine {
   uint64_t next_id_ = 0;
   uint64_t in_system_ = 0;
   uint64_t running_ = 0;
+  uint64_t named_ = 0;  // Cores that are kLooking.
   uint64_t preemptions_ = 0;
   uint64_t steals_ = 0;
   CoreTime time_{};

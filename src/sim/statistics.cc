@@ -137,10 +137,10 @@ void Statistics::Merge(const Statistics& other) {
 
 void Statistics::Quantity::EndBatch() {
   if (batch.count() == 0) return;
-  Batch figures{batch.Mean()};
+  Batch one{.figures = {batch.Mean()}, .count = batch.count()};
   for (std::size_t i = 0; i < kQuantiles.size(); ++i)
-    figures[i + 1] = batch.Quantile(kQuantiles[i]);
-  batches.push_back(figures);
+    one.figures[i + 1] = batch.Quantile(kQuantiles[i]);
+  batches.push_back(one);
   whole.Merge(batch);
   batch = base::Histogram();
 }
@@ -153,7 +153,13 @@ void Statistics::Quantity::Merge(const Quantity& other) {
 Figures Statistics::Quantity::Read(double unit) const {
   const auto figure = [&](std::size_t index, double value) {
     std::vector<double> of_batches;
-    for (const Batch& one : batches) of_batches.push_back(one[index] / unit);
+    for (const Batch& one : batches) {
+      // Not one is beyond: it would be the batch's greatest, whatever the quantile.
+      if (index > 0 &&
+          static_cast<double>(one.count) * (1 - kQuantiles[index - 1]) < 1)
+        return Estimate{.value = value / unit};
+      of_batches.push_back(one.figures[index] / unit);
+    }
     return Spread(value / unit, of_batches);
   };
   Figures figures{.samples = whole.count(),

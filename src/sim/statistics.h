@@ -77,7 +77,10 @@ class Statistics final : public Observer {
   static constexpr std::array<double, 4> kQuantiles = {0.5, 0.9, 0.99, 0.999};
 
   // Of one batch: its mean, then its quantiles.
-  using Batch = std::array<double, 1 + kQuantiles.size()>;
+  struct Batch {
+    std::array<double, 1 + kQuantiles.size()> figures{};
+    uint64_t count = 0;
+  };
 
   struct Quantity {
     base::Histogram batch;  // The one that is not over.

@@ -66,7 +66,8 @@ std::string Explain(const Scenario& scenario, const Outcome& outcome,
 }
 
 Ranked RankOne(const Candidate& candidate, const load::Objective& objective,
-               Progress& progress, const std::function<bool()>& stopped) {
+               const std::function<bool()>& stopped) {
+  Progress progress;
   Ranked ranked{.label = candidate.label, .scenario = candidate.scenario};
   const double ideal =
       1e9 * candidate.scenario.cores / candidate.scenario.mean_service_ns;
@@ -91,14 +92,18 @@ Ranked RankOne(const Candidate& candidate, const load::Objective& objective,
     steps.push_back(step);
     return step.point;
   };
+  const double high = std::min(0.995 * highest, ideal);
   const load::SearchOptions options{
       .objective = objective,
-      .low_rps = kLowestLoad * ideal,
-      .high_rps = std::min(0.995 * highest, ideal),
+      .low_rps = std::min(kLowestLoad * ideal, high / 2),
+      .high_rps = high,
       .precision = kPrecision};
   const Result<load::SearchOutcome> outcome =
       load::Search(options, measure, [](const load::SearchStep&) {}, stopped);
-  if (!outcome) return ranked;
+  if (!outcome) {
+    ranked.why = outcome.error().message;
+    return ranked;
+  }
   ranked.best_rps = outcome->search.best_rps;
   ranked.best_load = ranked.best_rps / ideal;
   ranked.points = outcome->points;
@@ -121,7 +126,6 @@ Ranked RankOne(const Candidate& candidate, const load::Objective& objective,
 
 std::vector<Ranked> Compare(std::span<const Candidate> candidates,
                             const load::Objective& objective, unsigned jobs,
-                            Progress& progress,
                             const std::function<bool()>& stopped) {
   std::vector<Ranked> ranked(candidates.size());
   // Relaxed: only hands out numbers; joining the threads orders the results.
@@ -136,7 +140,7 @@ std::vector<Ranked> Compare(std::span<const Candidate> candidates,
     threads.emplace_back([&] {
       for (std::size_t n; (n = next.fetch_add(1, std::memory_order_relaxed)) <
                           candidates.size();) {
-        ranked[n] = RankOne(candidates[n], objective, progress, [&] {
+        ranked[n] = RankOne(candidates[n], objective, [&] {
           return stop.load(std::memory_order_relaxed);
         });
       }

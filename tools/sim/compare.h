@@ -32,7 +32,6 @@ struct Ranked {
 // whatever `jobs`. Loads are known to 2%. Empty if `stopped`.
 std::vector<Ranked> Compare(std::span<const Candidate> candidates,
                             const load::Objective& objective, unsigned jobs,
-                            Progress& progress,
                             const std::function<bool()>& stopped);
 
 }  // namespace yamanote::simulation

@@ -62,9 +62,8 @@ void RunCompare(const CompareFlags& flags) {
       flags.objective, candidates.front().scenario.workload));
   std::vector<Ranked> ranked;
   WithInterrupt([&](const std::function<bool()>& stopped) {
-    Progress progress;
     ranked =
-        Compare(candidates, objective, Jobs(flags.sim.jobs), progress, stopped);
+        Compare(candidates, objective, Jobs(flags.sim.jobs), stopped);
   });
   if (ranked.empty()) Fail("interrupted; nothing is printed of a part");
   if (!flags.report.empty()) {

@@ -18,12 +18,14 @@ struct Demand {
 
 Demand DemandOf(const Scenario& scenario);
 
-// The highest rate, requests per second, at which the queues do not grow without end.
+// The highest rate, requests per second, at which the queues need not grow without end:
+// certainly unstable above, probably stable below.
 // rho_max = 1 / (1 + c E[ceil(S/q) - 1] / E[S]) where preemptions are all that costs, and
 // the fullest core's share of the connections where they have cores.
 double HighestRate(const Scenario& scenario);
 
-// kInvalidArgument with the limit and the remedy if the scenario's rate is above it.
+// kInvalidArgument with the limit and the remedy if the scenario's rate is above it. A
+// trace ends, so it may be.
 Result<void> CheckStable(const Scenario& scenario);
 
 }  // namespace yamanote::simulation

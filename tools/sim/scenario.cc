@@ -118,8 +118,10 @@ std::pair<double, std::vector<double>> Means(const Scenario& scenario) {
     ++count;
   };
   if (scenario.trace != nullptr) {
-    for (const TracedRequest& request : scenario.trace->requests)
+    for (std::size_t i = 0; i < scenario.requests; ++i) {
+      const TracedRequest& request = scenario.trace->requests[i];
       add(request.request_class, static_cast<double>(request.service_ns));
+    }
   } else {
     base::Random random(1);
     // Of each class for itself, so that rare ones are known, too.
@@ -159,6 +161,20 @@ Result<void> ReadRequests(const tools::Config& config, Scenario& scenario) {
     if (!trace) return tl::unexpected(trace.error());
     scenario.service = sim.trace;
     scenario.trace = std::make_shared<const Trace>(std::move(*trace));
+    const std::vector<TracedRequest>& requests = scenario.trace->requests;
+    scenario.requests = std::min<uint64_t>(
+        requests.size(), config.origins.contains("sim.requests")
+                             ? config.sim.requests
+                             : requests.size());
+    double length = static_cast<double>(requests[scenario.requests - 1].at_ns);
+    for (std::size_t i = 0; i < scenario.requests; ++i)
+      length += static_cast<double>(requests[i].service_ns);
+    if (length > kMostDays * 86'400e9) {
+      return Wrong(fmt::format(
+          "{}: from the first to the last request, and what they take, are "
+          "{:.0f} days; at most {:.0f} are simulated: cut it",
+          sim.trace, length / 86'400e9, kMostDays));
+    }
     return {};
   }
   if (sim.service.empty()) {
@@ -194,10 +210,6 @@ void SetRate(const tools::Config& config, Scenario& scenario) {
   const double ideal = 1e9 * scenario.cores / scenario.mean_service_ns;
   if (scenario.trace != nullptr) {
     const auto& requests = scenario.trace->requests;
-    scenario.requests = std::min<uint64_t>(
-        requests.size(), config.origins.contains("sim.requests")
-                             ? config.sim.requests
-                             : requests.size());
     const double length = static_cast<double>(
         std::max<int64_t>(requests[scenario.requests - 1].at_ns, 1));
     scenario.rate_rps = 1e9 * static_cast<double>(scenario.requests) / length;

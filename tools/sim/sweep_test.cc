@@ -93,9 +93,7 @@ TEST(CompareTest, RanksByTheHighestLoadWhateverRunsAtATime) {
       "p99-latency<=100us", candidates[0].scenario.workload);
   ASSERT_TRUE(objective) << objective.error().message;
   const auto rank = [&](unsigned jobs) {
-    Progress progress;
-    return Compare(candidates, *objective, jobs, progress,
-                   [] { return false; });
+    return Compare(candidates, *objective, jobs, [] { return false; });
   };
   const std::vector<Ranked> ranked = rank(1);
   ASSERT_EQ(ranked.size(), 2U);
