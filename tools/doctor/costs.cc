@@ -378,10 +378,12 @@ Costs MeasureCosts(const base::Topology& topology, Duration budget) {
   MeasureUdp(share, result.costs);
   MeasureKernelSwitch(first, share, result.costs);
   MeasureUserSwitch(first, share, result.costs);
+  std::vector<int> cpus{first};
+  if (topology.cpus.size() >= 2) cpus.push_back(topology.cpus.back().number);
   result.costs.push_back(
       Summarise("preemption", "preemption",
                 "from one task's probe to another's first step",
-                TimePreemptions(first, 2 * share)));
+                TimePreemptions(cpus, 2 * share)));
   if (topology.cpus.size() >= 2) {
     const int second = topology.cpus.back().number;
     MeasureHops(topology, 3 * share, result);

@@ -6,6 +6,7 @@
 
 #pragma once
 
+#include <span>
 #include <string>
 #include <vector>
 
@@ -43,10 +44,10 @@ struct Costs {
 // are left out when the process may use only one.
 Costs MeasureCosts(const base::Topology& topology, Duration budget);
 
-// How long each preemption took that happened within `limit` on `cpu`, ns, the step of
-// whoever is preempted included. Some: a core that runs alone begins to keep time when
-// the kernel's tick has found it busy. No runtime may exist.
-std::vector<double> TimePreemptions(int cpu, Duration limit);
+// How long each preemption took that happened within `limit` on the first of `cpus`, ns,
+// the step of whoever is preempted included. The second CPU keeps time; if there is none,
+// the core itself does, which takes longer. No runtime may exist.
+std::vector<double> TimePreemptions(std::span<const int> cpus, Duration limit);
 
 // The machine as `yamanote sim` sees it. What a dispatcher and a thief take is the
 // number of cache lines that change cores, times a hop.

@@ -1,5 +1,7 @@
 // preemption.cc - what it costs to preempt a task, and the machine as a simulator sees it.
 
+#include <sched.h>
+
 #include <algorithm>
 #include <memory>
 
@@ -28,22 +30,28 @@ Duration Nanos(double ns) {
 }  // namespace
 
 // Two tasks that never stop by themselves: from the last step of the one to the first of
-// the other, each step being a look at the clock and a probe.
-std::vector<double> TimePreemptions(int cpu, Duration limit) {
+// the other, each step being a look at the clock and a probe. The other CPU's core has
+// nothing to do, so it polls and keeps time, as a dispatcher, an idle core or a generator
+// of load does.
+std::vector<double> TimePreemptions(std::span<const int> cpus, Duration limit) {
   RuntimeOptions options;
-  options.cpus = {cpu};
-  const Result<Scheduling> turns = FindPreset("tq");
+  options.cpus.assign(cpus.begin(), cpus.end());
+  options.spin = 2 * limit;
+  // What is spawned goes to the cores in turn.
+  const Result<Scheduling> turns = FindPreset("ix");
   if (!turns) return {};
   options.scheduling = *turns;
+  options.scheduling.order = "rr";
   options.scheduling.slice = std::chrono::microseconds(20);
   Result<std::unique_ptr<Runtime>> runtime = Runtime::Create(options);
   if (!runtime) return {};
   std::vector<double> samples;
-  // One kernel thread runs both.
+  // The kernel thread of the first CPU's core runs all that use these.
   Instant last = Clock::now();
   int who = 0;
   const Instant end = last + limit;
   const auto step = [&](int self) {
+    if (sched_getcpu() != cpus.front()) return;
     Instant now;
     do {
       now = Clock::now();
@@ -55,9 +63,10 @@ std::vector<double> TimePreemptions(int cpu, Duration limit) {
     } while (now < end);
   };
   (*runtime)->Run([&] {
-    Thread other([&] { step(1); });
-    step(0);
-    other.join();
+    std::vector<Thread> threads;
+    for (std::size_t i = 0; i < 2 * cpus.size(); ++i)
+      threads.emplace_back([&step, i] { step(static_cast<int>(i)); });
+    for (Thread& thread : threads) thread.join();
   });
   return samples;
 }
