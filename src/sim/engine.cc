@@ -174,10 +174,6 @@ void Engine::Place(const Arrival& arrival, CoreId from) {
   job.quanta = 0;
   job.request = arrival;
   job.remaining = arrival.service;
-  if (!dedicated_) {
-    job.remaining += costs_.network;
-    Beside(costs_.network);
-  }
   time_.tasks += arrival.service;
   const Placed placed =
       placement_->Enqueue(job, Wake::kArrival, arrival.flow, from, PolicyNow());
@@ -333,6 +329,11 @@ void Engine::Start(CoreId core, Task& task, Duration delay) {
 
 void Engine::Run(CoreId id, Job& job, Duration delay) {
   Core& core = cores_[id];
+  if (job.last_core == kNoCore && !dedicated_) {
+    // Its first turn. A slice begins with its own work.
+    delay += costs_.network;
+    Beside(costs_.network);
+  }
   job.last_core = id;
   ++running_;
   core.doing = Doing::kRunning;

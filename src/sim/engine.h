@@ -13,8 +13,8 @@
 // that forgets to name one leaves work undone, and Run() says so. Idle cores are taken
 // to poll: they see what is for them after Costs::hop.
 //
-// Requests do not block. A slice begins when the request does, and counts what
-// Costs::network takes from it.
+// Requests do not block. A slice begins with a request's own work, after what
+// Costs::network takes.
 
 #pragma once
 

@@ -46,9 +46,8 @@ Demand DemandOf(const Scenario& scenario) {
     service += Ns(arrival.service);
     // Until it knows that its slice is over, a task goes on.
     if (quantum != kNoPreemption)
-      preemptions += std::ceil((Ns(arrival.service) + network) /
-                               (Ns(quantum) + Ns(costs.hop))) -
-                     1;
+      preemptions +=
+          std::ceil(Ns(arrival.service) / (Ns(quantum) + Ns(costs.hop))) - 1;
   }
   // The load is told in terms of that mean; of heavy tails a sample's is another.
   demand.preemptions = preemptions / service * scenario.mean_service_ns;
