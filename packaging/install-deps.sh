@@ -26,7 +26,7 @@ test=(
 # What bench/ measures Yamanote against.
 bench=(
   libboost-dev libboost-fiber-dev libboost-context-dev libtbb-dev
-  golang-go memcached python3
+  golang-go memcached python3 python3-matplotlib
 )
 
 fail() {

@@ -140,8 +140,6 @@ Drawn Draw(uint64_t seed) {
 // Checks as it goes.
 class Checker final : public Observer {
  public:
-  explicit Checker(const Drawn& drawn) : drawn_(drawn) {}
-
   void Finished(const Arrival& arrival, Instant now) override {
     EXPECT_GE(now - arrival.at, arrival.service);
     EXPECT_GE(now, last_) << "time goes backwards";
@@ -159,7 +157,6 @@ class Checker final : public Observer {
   Duration service{0};
 
  private:
-  const Drawn& drawn_;
   Instant last_{};
 };
 
@@ -174,7 +171,7 @@ std::vector<Duration> RunSeed(uint64_t seed) {
   const Drawn drawn = Draw(seed);
   SCOPED_TRACE("replay: YAMANOTE_SEED=" + std::to_string(seed) +
                " sim_fuzz_test; " + drawn.Describe());
-  Checker checker(drawn);
+  Checker checker;
   ListedSource source(drawn.arrivals);
   Engine engine({.scheduling = drawn.scheduling,
                  .cores = drawn.cores,
@@ -245,7 +242,7 @@ TEST(RandomScenariosTest, WithoutCostsTheWorkIsDoneAsSoonAsOneQueueWouldDoIt) {
     Duration done{0};
     for (const Arrival& arrival : drawn.arrivals)
       done = std::max(done, arrival.at.time_since_epoch()) + arrival.service;
-    Checker checker(drawn);
+    Checker checker;
     ListedSource source(drawn.arrivals);
     Engine engine({.scheduling = drawn.scheduling, .cores = 1}, source,
                   checker);

@@ -153,7 +153,10 @@ std::vector<Ranked> Compare(std::span<const Candidate> candidates,
   }
   for (std::thread& thread : threads) thread.join();
   if (stop.load(std::memory_order_relaxed)) return {};
-  std::ranges::stable_sort(ranked, std::greater<>(), &Ranked::best_load);
+  std::ranges::sort(ranked, [](const Ranked& one, const Ranked& other) {
+    return one.best_load != other.best_load ? one.best_load > other.best_load
+                                            : one.label < other.label;
+  });
   return ranked;
 }
 
