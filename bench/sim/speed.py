@@ -39,7 +39,7 @@ CELLS = {
     "zygos, 1,024 cores": ("sim", ["--preset", "zygos", "--service", "exp:10us", "--load", "0.7",
                                    "--cores", "1024"], 10),
     "yamanote, 1,024 cores": ("sim", ["--preset", "yamanote", "--service", "exp:10us", "--load",
-                                      "0.7", "--cores", "1024"], 2),
+                                      "0.7", "--cores", "1024"], 0.5),
 }
 
 
@@ -61,8 +61,8 @@ def main():
     samples = {name: [] for name in CELLS}
     for _ in measure.rounds(arguments.rounds):
         for name, (kind, flags, millions) in CELLS.items():
-            command = ([bare, flags, str(millions * 1_000_000)] if kind == "bare" else
-                       [binary, "sim", *flags, "--requests", f"{millions}M", "--jobs", "1"])
+            command = ([bare, flags, str(int(millions * 1_000_000))] if kind == "bare" else
+                       [binary, "sim", *flags, "--requests", str(int(millions * 1_000_000)), "--jobs", "1"])
             seconds, memory = run(command)
             samples[name].append({"million_per_second": millions / seconds, "seconds": seconds,
                                   "memory_mib": memory})
