@@ -62,8 +62,7 @@ void RunCompare(const CompareFlags& flags) {
       flags.objective, candidates.front().scenario.workload));
   std::vector<Ranked> ranked;
   WithInterrupt([&](const std::function<bool()>& stopped) {
-    ranked =
-        Compare(candidates, objective, Jobs(flags.sim.jobs), stopped);
+    ranked = Compare(candidates, objective, Jobs(flags.sim.jobs), stopped);
   });
   if (ranked.empty()) Fail("interrupted; nothing is printed of a part");
   if (!flags.report.empty()) {

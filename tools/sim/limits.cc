@@ -98,7 +98,7 @@ Result<void> CheckStable(const Scenario& scenario) {
   std::string why = fmt::format(
       "a request takes {:.3g} us of its own and {:.3g} us of a core in all",
       demand.service / 1000, demand.worker / 1000);
-  if (demand.preemptions > 0)
+  if (demand.preemptions > 0.001)
     why += fmt::format(", in {:.3g} preemptions", demand.preemptions);
   if (demand.dispatcher > 0)
     why +=

@@ -36,6 +36,9 @@ load::PointResult ToPoint(const Scenario& scenario, const Outcome& outcome) {
   point.latency_us_undisturbed = point.latency_us;
   point.slowdown_undisturbed = point.slowdown;
   for (const ClassOutcome& one : outcome.classes) {
+    // That of all is the point's own.
+    if (outcome.classes.size() > 1 && &one == &outcome.classes.front())
+      continue;
     load::ClassResult result;
     result.name = one.name;
     result.sent = one.latency_us.samples;
