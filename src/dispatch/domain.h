@@ -47,7 +47,7 @@ class alignas(base::kNoSharing) Domain {
   // True if PickNext(core) would return a task, or may: somebody is just changing
   // what waits. For an order that may keep tasks back; for others Waiting() says so
   // without the lock. Async-signal-safe: does not wait for the lock, which the
-  // interrupted thread may hold. Requires: shared.
+  // interrupted thread may hold.
   bool HasWork(CoreId core) {
     if (Waiting() == 0) return false;
     if (!lock_.try_lock()) return true;

@@ -2,8 +2,7 @@
 //
 // The placement, the policies in it, admission and adaptive slices are those that the
 // runtime uses; io, worker, preempt's timekeeper and the clock are replaced by events,
-// each of which takes what Costs says. One thread; the same requests give the same run
-// on every computer.
+// each of which takes what Costs says. One thread; the same requests give the same run.
 //
 //   Source -> admission -> Enqueue -> whom Placed names looks: Dispatch, PickNext,
 //   FindWork -> runs until it ends, or its slice does while something waits: Exchange

@@ -9,31 +9,18 @@
 #include "tools/sim/json.h"
 #include "tools/sim/limits.h"
 #include "tools/sim/simulate.h"
+#include "tools/sim/test_settings.h"
 
 namespace yamanote::simulation {
 namespace {
 
 using namespace std::chrono_literals;
 using tools::Config;
-using tools::Setting;
-
-// "section.key" and its value.
-Result<Config> Configure(
-    const std::vector<std::pair<std::string, std::string>>& values) {
-  std::vector<Setting> settings;
-  for (const auto& [name, text] : values) {
-    const std::size_t dot = name.find('.');
-    const tools::OptionSpec* const option =
-        tools::FindOption(name.substr(0, dot), name.substr(dot + 1));
-    EXPECT_NE(option, nullptr) << name;
-    settings.push_back({option, text, option->flag});
-  }
-  return tools::Build(settings, tools::Use::kSimulate);
-}
 
 Result<Scenario> Make(
     const std::vector<std::pair<std::string, std::string>>& values) {
-  const Result<Config> config = Configure(values);
+  const Result<Config> config =
+      tools::Build(Settings(values), tools::Use::kSimulate);
   if (!config) return tl::unexpected(config.error());
   return MakeScenario(*config);
 }

@@ -6,24 +6,12 @@
 
 #include "tools/config/options.h"
 #include "tools/sim/compare.h"
+#include "tools/sim/test_settings.h"
 
 namespace yamanote::simulation {
 namespace {
 
 using tools::Setting;
-
-std::vector<Setting> Settings(
-    const std::vector<std::pair<std::string, std::string>>& values) {
-  std::vector<Setting> settings;
-  for (const auto& [name, text] : values) {
-    const std::size_t dot = name.find('.');
-    const tools::OptionSpec* const option =
-        tools::FindOption(name.substr(0, dot), name.substr(dot + 1));
-    EXPECT_NE(option, nullptr) << name;
-    settings.push_back({option, text, option->flag});
-  }
-  return settings;
-}
 
 Variation Vary(const std::string& text) {
   Result<Variation> variation = ParseVariation(text);
