@@ -70,7 +70,8 @@ def main():
         run([options.cmake, f"-DOUTPUT={work}/registry.cc", f"-DLIST={the_list}",
              "-P", root / "src/policy/registry.cmake"])
 
-        compile_ = [options.cxx, *options.flag, f"-I{root}/include", f"-I{root}/src", "-c"]
+        compile_ = [options.cxx, *options.flag, f"-I{root}/include", f"-I{root}/src", f"-I{root}",
+                    "-c"]
         run([*compile_, work / policy, "-o", work / "policy.o"])
         run([*compile_, work / "registry.cc", "-o", work / "registry.o"])
         # The new registry comes before the library, so that it is the one used.
