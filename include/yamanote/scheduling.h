@@ -83,6 +83,9 @@ struct Scheduling {
   bool steal = false;
   ReplyPath replies = ReplyPath::kDirect;
 
+  // How many cores it wants where an arbiter hands them out: a name in CorePolicies().
+  std::string allocation = "static";
+
   std::vector<ClassOptions> classes = {ClassOptions{}};
 };
 
@@ -115,6 +118,10 @@ bool HasDedicatedDispatcher(const Scheduling& scheduling, unsigned cores);
 // the combination is impossible on `cores` cores, of which there are `most` at most.
 Result<void> Validate(const Scheduling& scheduling, unsigned cores,
                       unsigned most = kMaxCores);
+
+// The same where an arbiter hands out the cores, so that any of them may go at any time: a
+// dispatcher that may be shared is. An error says why the combination cannot be.
+Result<Scheduling> ForArbiter(Scheduling scheduling, unsigned cores);
 
 std::string_view ToString(PlacementKind kind);
 std::string_view ToString(DispatcherKind kind);

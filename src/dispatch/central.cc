@@ -39,6 +39,10 @@ class Central final : public Placement {
     return {.notify = Notify::kAnyone, .core = last_core};
   }
 
+  void Watch(std::span<arbiter::CoreSignals> signals, bool timed) override {
+    domain_.Watch(signals[0], timed);
+  }
+
   Task* PickNext(CoreId core, Instant now) override {
     Task* const task = domain_.PickNext(core, now);
     cores_[core].busy = task != nullptr;

@@ -18,6 +18,7 @@
 
 #include "base/cpu.h"
 #include "base/spin_lock.h"
+#include "dispatch/queue_watch.h"
 #include "yamanote/policy.h"
 
 namespace yamanote::dispatch {
@@ -28,11 +29,17 @@ class alignas(base::kNoSharing) Domain {
   Domain(const PolicyInfo& info, const PolicyOptions& options, bool shared)
       : policy_(info.make(options)), shared_(shared) {}
 
+  // Shows the queue in `signals` from now on. Before any other call.
+  void Watch(arbiter::CoreSignals& signals, bool timed) {
+    watch_ = std::make_unique<QueueWatch>(signals, timed);
+  }
+
   // Any thread (the owner alone if not shared).
   void Enqueue(Task& task, Wake why, Instant now) {
     const Guard guard(*this);
     policy_->Enqueue(task, why, now);
     Add(1);
+    if (watch_ != nullptr) watch_->Joined(now);
   }
 
   // Returns what `core` runs next, nullptr if the policy has nothing for it.
@@ -40,7 +47,7 @@ class alignas(base::kNoSharing) Domain {
     if (Waiting() == 0) return nullptr;
     const Guard guard(*this);
     Task* const task = policy_->PickNext(core, now);
-    if (task != nullptr) Add(-1);
+    if (task != nullptr) Remove();
     return task;
   }
 
@@ -61,7 +68,7 @@ class alignas(base::kNoSharing) Domain {
   Task* TrySteal(CoreId thief, Instant now) {
     if (Waiting() == 0 || !lock_.try_lock()) return nullptr;
     Task* const task = policy_->Steal(thief, now);
-    if (task != nullptr) Add(-1);
+    if (task != nullptr) Remove();
     lock_.unlock();
     return task;
   }
@@ -73,6 +80,10 @@ class alignas(base::kNoSharing) Domain {
     policy_->Enqueue(stopped, why, now);
     Task* const next = policy_->PickNext(core, now);
     if (next == nullptr) Add(1);  // Else one in, one out.
+    if (watch_ != nullptr) {
+      watch_->Joined(now);
+      if (next != nullptr) watch_->Left();
+    }
     return next;
   }
 
@@ -115,12 +126,18 @@ class alignas(base::kNoSharing) Domain {
         std::memory_order_relaxed);
   }
 
+  void Remove() {
+    Add(-1);
+    if (watch_ != nullptr) watch_->Left();
+  }
+
   // One line: written by every call.
   base::SpinLock lock_;
   std::atomic<uint32_t> waiting_{0};
   // Constant after construction.
   const std::unique_ptr<Policy> policy_;
   const bool shared_;
+  std::unique_ptr<QueueWatch> watch_;  // nullptr: nobody looks.
 };
 
 }  // namespace yamanote::dispatch

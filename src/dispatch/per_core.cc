@@ -14,6 +14,14 @@
 // A task that names no flow (flow 0: a spawned thread) starts on its spawner's
 // core where idle cores steal, otherwise wherever the placement spreads it.
 //
+// Where an arbiter hands out the cores, tasks go to those that are held: to the next one
+// after that which the flow's hash says, or to the least loaded of them. A core that goes
+// hands on what waits there; who enqueues there meanwhile sees that it has gone, or it
+// sees the task:
+//
+//   enqueuer: put the task into the domain; full fence; held? if not, hand on
+//   core:     held = false; full fence; hand on
+//
 // Without stealing only its own core calls a domain, so there is no lock; other
 // threads go through the core's inbox. With stealing everybody takes the lock.
 //
@@ -21,6 +29,7 @@
 // "Efficient Microsecond-scale Blind Scheduling with Tiny Quanta", ASPLOS 2024
 // (join the shortest queue, ties to the most serviced quanta).
 
+#include <algorithm>
 #include <atomic>
 #include <memory>
 
@@ -53,6 +62,9 @@ struct Lane {
   std::atomic<int64_t> own_quanta{0};
   uint32_t current_quanta = 0;  // Of the running task.
   uint32_t random;              // For the choice of a victim.
+
+  // With Supply::kArbiter: the application has the core. seq_cst, both ways.
+  std::atomic<bool> held{false};
 
   // Written by other cores. own_quanta + others_quanta is the number of quanta
   // that this core's tasks in flight have had.
@@ -103,7 +115,7 @@ class PerCore final : public Placement {
  public:
   PerCore(const PolicyInfo& order, const PolicyOptions& options,
           PlacementKind kind, Stealing stealing, unsigned cores,
-          Callers callers)
+          Callers callers, Supply supply)
       : Placement(order, options),
         cores_(cores),
         kind_(kind),
@@ -111,6 +123,7 @@ class PerCore final : public Placement {
         shared_(stealing != Stealing::kNone),
         balanced_(kind == PlacementKind::kTwoLevel),
         observes_stops_(order.observes_stops),
+        held_change_(supply == Supply::kArbiter),
         lanes_(std::make_unique<std::unique_ptr<Lane>[]>(cores)) {
     for (CoreId core = 0; core < cores; ++core) {
       PolicyOptions own = options;
@@ -118,6 +131,16 @@ class PerCore final : public Placement {
       lanes_[core] = std::make_unique<Lane>(
           order, own, shared_ && callers == Callers::kManyThreads, core);
     }
+  }
+
+  void Watch(std::span<arbiter::CoreSignals> signals, bool timed) override {
+    for (CoreId core = 0; core < cores_; ++core)
+      lanes_[core]->domain.Watch(signals[core], timed);
+  }
+
+  Placed SetHeld(CoreId core, bool held, Instant now) override {
+    lanes_[core]->held.store(held, std::memory_order_seq_cst);
+    return held ? Placed{} : HandOn(core, now);
   }
 
   Placed Enqueue(Task& task, Wake why, uint64_t flow, CoreId from,
@@ -135,6 +158,10 @@ class PerCore final : public Placement {
       lane.domain.Enqueue(task, why, now);
     } else {
       lane.inbox.Push(task, why);
+    }
+    if (held_change_) {
+      std::atomic_thread_fence(std::memory_order_seq_cst);
+      if (!lane.held.load(std::memory_order_seq_cst)) return HandOn(home, now);
     }
     if (from != home) {
       return {.notify = shared_ ? Notify::kAnyone : Notify::kCore,
@@ -220,6 +247,45 @@ class PerCore final : public Placement {
  private:
   // The core whose domain `task` joins.
   CoreId Home(const Task& task, Wake why, uint64_t flow, CoreId from) {
+    const CoreId home = AnyHome(task, why, flow, from);
+    if (!held_change_) return home;
+    const CoreId held = HeldFrom(home);
+    return held == kNoCore ? home : held;
+  }
+
+  // The first core from `core` on that is held, round the end; kNoCore: none is.
+  CoreId HeldFrom(CoreId core) const {
+    for (unsigned i = 0; i < cores_; ++i) {
+      const CoreId one = (core + i) % cores_;
+      if (lanes_[one]->held.load(std::memory_order_seq_cst)) return one;
+    }
+    return kNoCore;
+  }
+
+  // What waits on `core`, which is not held, goes to those that are, in turn. If none
+  // is it stays: who is granted next takes it from there. Requires: shared domains.
+  Placed HandOn(CoreId core, Instant now) {
+    CoreId to = core;
+    bool handed_on = false;
+    Lane& from = *lanes_[core];
+    while (from.domain.Waiting() != 0) {
+      to = HeldFrom(to + 1);
+      if (to == kNoCore) break;
+      Task* const task = from.domain.PickNext(core, now);
+      if (task == nullptr) break;  // Others have taken it.
+      Lane& lane = *lanes_[to];
+      if (balanced_) {
+        from.others_quanta.fetch_sub(task->quanta, std::memory_order_relaxed);
+        lane.others_quanta.fetch_add(task->quanta, std::memory_order_relaxed);
+      }
+      lane.domain.Enqueue(*task, Wake::kMigrated, now);
+      handed_on = true;
+    }
+    if (!handed_on) return {};
+    return {.notify = Notify::kAnyone, .core = to};
+  }
+
+  CoreId AnyHome(const Task& task, Wake why, uint64_t flow, CoreId from) {
     if ((why == Wake::kYield || why == Wake::kPreempted) && from != kNoCore)
       return from;
     const bool woken = why != Wake::kArrival;
@@ -258,6 +324,7 @@ class PerCore final : public Placement {
 
   // The least loaded core; `first` among equals, then those after it.
   CoreId LeastLoaded(CoreId first) const {
+    if (held_change_) first = std::min(HeldFrom(first), cores_ - 1);
     // No other has less, and each costs four lines that it writes all the time.
     if (lanes_[first]->InFlight() == 0) return first;
     CoreId best = first;
@@ -265,6 +332,8 @@ class PerCore final : public Placement {
     int64_t most_quanta = 0;
     for (unsigned i = 0; i < cores_; ++i) {
       const CoreId core = (first + i) % cores_;
+      if (held_change_ && !lanes_[core]->held.load(std::memory_order_seq_cst))
+        continue;
       const uint32_t load = lanes_[core]->InFlight();
       if (load > least) continue;
       const int64_t quanta = lanes_[core]->Quanta();
@@ -344,6 +413,7 @@ class PerCore final : public Placement {
   const bool shared_;    // Every domain is called by others than its core.
   const bool balanced_;  // New tasks go to the least loaded core.
   const bool observes_stops_;
+  const bool held_change_;  // Cores come and go.
   const std::unique_ptr<std::unique_ptr<Lane>[]> lanes_;
 
   // Written by whoever enqueues a task without a flow.
@@ -355,9 +425,10 @@ class PerCore final : public Placement {
 std::unique_ptr<Placement> MakePerCore(const PolicyInfo& order,
                                        const PolicyOptions& options,
                                        PlacementKind kind, Stealing stealing,
-                                       unsigned cores, Callers callers) {
+                                       unsigned cores, Callers callers,
+                                       Supply supply) {
   return std::make_unique<PerCore>(order, options, kind, stealing, cores,
-                                   callers);
+                                   callers, supply);
 }
 
 }  // namespace yamanote::dispatch

@@ -8,21 +8,29 @@
 namespace yamanote::dispatch {
 
 std::unique_ptr<Placement> MakePlacement(const Scheduling& scheduling,
-                                         unsigned cores, Callers callers) {
+                                         unsigned cores, Callers callers,
+                                         Supply supply) {
   const PolicyInfo* const order = FindPolicy(scheduling.order);
   YAMANOTE_CHECK(order != nullptr,
                  "MakePlacement() requires Validate(): unknown order");
-  return MakePlacement(*order, scheduling, cores, callers);
+  return MakePlacement(*order, scheduling, cores, callers, supply);
 }
 
 std::unique_ptr<Placement> MakePlacement(const PolicyInfo& order,
                                          const Scheduling& scheduling,
-                                         unsigned cores, Callers callers) {
+                                         unsigned cores, Callers callers,
+                                         Supply supply) {
   YAMANOTE_CHECK(cores >= 1, "MakePlacement() requires a core");
   PolicyOptions options{.slice = scheduling.slice.least,
                         .rejoin = scheduling.rejoin,
                         .cores = 1,
                         .classes = scheduling.classes};
+  if (supply == Supply::kArbiter) {
+    YAMANOTE_CHECK(ForArbiter(scheduling, cores),
+                   "MakePlacement() requires ForArbiter()");
+    // What comes in while the core is away must show.
+    if (cores == 1) return MakeCentral(order, options, cores, callers);
+  }
   if (cores == 1) return MakeSingle(order, options);
   switch (scheduling.placement) {
     case PlacementKind::kCentral: {
@@ -37,15 +45,15 @@ std::unique_ptr<Placement> MakePlacement(const PolicyInfo& order,
     }
     case PlacementKind::kPartitioned:
       return MakePerCore(order, options, PlacementKind::kPartitioned,
-                         Stealing::kNone, cores, callers);
+                         Stealing::kNone, cores, callers, supply);
     case PlacementKind::kStealing:
       return MakePerCore(order, options, PlacementKind::kStealing,
-                         Stealing::kRandom, cores, callers);
+                         Stealing::kRandom, cores, callers, supply);
     case PlacementKind::kTwoLevel:
       return MakePerCore(
           order, options, PlacementKind::kTwoLevel,
           scheduling.steal ? Stealing::kLongest : Stealing::kNone, cores,
-          callers);
+          callers, supply);
   }
   YAMANOTE_CHECK(false, "a placement that is none");
   return nullptr;

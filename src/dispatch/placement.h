@@ -24,7 +24,9 @@
 
 #include <cstdint>
 #include <memory>
+#include <span>
 
+#include "arbiter/abi.h"
 #include "yamanote/scheduling.h"
 #include "yamanote/task.h"
 
@@ -132,6 +134,20 @@ class Placement {
     return std::chrono::microseconds(30);
   }
 
+  // Shows each core's queue in `signals`, as many as there are cores, from now on;
+  // where cores share a queue it is shown with the first. `timed`: how long tasks wait
+  // is shown, too, so that Enqueue() and Exchange() need an exact `now`. Only with
+  // Supply::kArbiter, before any other call.
+  virtual void Watch(std::span<arbiter::CoreSignals> /*signals*/, bool /*timed*/) {}
+
+  // `core` is the application's from now on, or it is no longer: then it is sent no more
+  // tasks, and what waits there goes to those that are held. Returns whom to tell. Only
+  // with Supply::kArbiter, under which none is held at first. Default: what waits belongs
+  // to no core.
+  virtual Placed SetHeld(CoreId /*core*/, bool /*held*/, Instant /*now*/) {
+    return {};
+  }
+
   // What the order needs to know about time.
   ClockUse clock_use() const { return clock_use_; }
 
@@ -157,15 +173,21 @@ class Placement {
 // nothing needs a lock.
 enum class Callers : uint8_t { kManyThreads, kOneThread };
 
+// Where the cores come from: they are the application's own, or an arbiter grants and
+// revokes them, so that work must be able to leave each of them.
+enum class Supply : uint8_t { kOwn, kArbiter };
+
 // Returns the placement that `scheduling` asks for, on `cores` cores. Requires:
-// Validate(scheduling, cores).
+// Validate(scheduling, cores); for an arbiter also
+// scheduling = ForArbiter(scheduling, cores).
 std::unique_ptr<Placement> MakePlacement(
     const Scheduling& scheduling, unsigned cores,
-    Callers callers = Callers::kManyThreads);
+    Callers callers = Callers::kManyThreads, Supply supply = Supply::kOwn);
 
 // The same with `order` instead of the one that `scheduling` names: one that is in no list.
 std::unique_ptr<Placement> MakePlacement(const PolicyInfo& order,
                                          const Scheduling& scheduling,
-                                         unsigned cores, Callers callers);
+                                         unsigned cores, Callers callers,
+                                         Supply supply = Supply::kOwn);
 
 }  // namespace yamanote::dispatch

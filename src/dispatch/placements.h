@@ -32,6 +32,7 @@ enum class Stealing : uint8_t { kNone, kRandom, kLongest };
 std::unique_ptr<Placement> MakePerCore(const PolicyInfo& order,
                                        const PolicyOptions& options,
                                        PlacementKind kind, Stealing stealing,
-                                       unsigned cores, Callers callers);
+                                       unsigned cores, Callers callers,
+                                       Supply supply);
 
 }  // namespace yamanote::dispatch

@@ -6,6 +6,8 @@
 
 #include <set>
 
+#include "yamanote/core_policy.h"
+
 namespace yamanote {
 namespace {
 
@@ -53,8 +55,17 @@ std::vector<PresetInfo> MakePresets() {
         .slice = 2us,
         .placement = PlacementKind::kTwoLevel}},
       {"shenango",
-       "a queue per core, idle cores steal; static cores (Shenango, NSDI 2019)",
-       {.preset = "shenango", .placement = PlacementKind::kStealing}},
+       "a queue per core, idle cores steal; another core when tasks wait for "
+       "an interval (Shenango, NSDI 2019)",
+       {.preset = "shenango",
+        .placement = PlacementKind::kStealing,
+        .allocation = "congestion"}},
+      {"caladan",
+       "as shenango, another core when tasks wait for 10us "
+       "(Caladan, OSDI 2020)",
+       {.preset = "caladan",
+        .placement = PlacementKind::kStealing,
+        .allocation = "delay"}},
       // The slices are those of the code published with it; where it balances
       // cores, a thief does.
       {"skyloft-rr",
@@ -98,7 +109,8 @@ std::vector<PresetInfo> MakePresets() {
         .order = "mlfq",
         .slice = kAdaptiveSlice,
         .placement = PlacementKind::kTwoLevel,
-        .steal = true}},
+        .steal = true,
+        .allocation = "delay-range"}},
   };
 }
 
@@ -188,6 +200,15 @@ std::string OrderNames() {
   return names;
 }
 
+std::string CorePolicyNames() {
+  std::string names;
+  for (const CorePolicyInfo* const info : CorePolicies()) {
+    if (!names.empty()) names += ", ";
+    names += info->name;
+  }
+  return names;
+}
+
 Result<void> ValidatePlacement(const Scheduling& s, unsigned cores) {
   const std::string_view placement = ToString(s.placement);
   if (s.slots < 1 || s.slots > kMaxSlots) {
@@ -271,10 +292,46 @@ Result<void> Validate(const Scheduling& s, unsigned cores, unsigned most) {
         fmt::format("order is '{}', which does not exist; use one of {}",
                     s.order, OrderNames()));
   }
+  if (FindCorePolicy(s.allocation) == nullptr) {
+    return Invalid(
+        fmt::format("allocation is '{}', which does not exist; use one of {}",
+                    s.allocation, CorePolicyNames()));
+  }
   if (const Result<void> valid = ValidateSlices(s); !valid) return valid;
   if (const Result<void> valid = ValidatePlacement(s, cores); !valid)
     return valid;
   return ValidateClasses(s.classes);
+}
+
+Result<Scheduling> ForArbiter(Scheduling s, unsigned cores) {
+  if (s.dispatcher == DispatcherKind::kAuto)
+    s.dispatcher = DispatcherKind::kShared;
+  const char* const shared =
+      "an arbiter may take any core at any time, and what waits there must be "
+      "able to leave";
+  if (HasDedicatedDispatcher(s, cores)) {
+    return Invalid(fmt::format(
+        "dispatcher is 'dedicated', but {}; set dispatcher to 'shared'",
+        shared));
+  }
+  if (s.placement == PlacementKind::kPartitioned ||
+      (s.placement == PlacementKind::kTwoLevel && !s.steal)) {
+    return Invalid(fmt::format(
+        "placement is '{}'{}, which binds tasks to cores, but {}; set "
+        "placement to 'central' or 'stealing', or to 'two-level' and steal to "
+        "true",
+        ToString(s.placement),
+        s.placement == PlacementKind::kTwoLevel ? " without steal" : "",
+        shared));
+  }
+  const PolicyInfo* const order = FindPolicy(s.order);
+  if (order != nullptr && !order->work_conserving) {
+    return Invalid(fmt::format(
+        "order is '{}', which keeps tasks back for certain cores, but {}; use "
+        "a work-conserving order, for example 'slo-ratio'",
+        s.order, shared));
+  }
+  return s;
 }
 
 std::string_view ToString(PlacementKind kind) {

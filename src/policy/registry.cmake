@@ -2,12 +2,22 @@
 # No static constructors: the table is constant data.
 
 # yamanote_policy_registry(OUTPUT names...) writes the table's source to OUTPUT.
+#
+# TYPE, HEADER and LIST are for others of the kind: the type of the table's entries
+# without "Info", the header that declares it, the file that has the names.
 function(yamanote_policy_registry output)
+  cmake_parse_arguments(TABLE "" "TYPE;HEADER;LIST" "" ${ARGN})
+  if(NOT TABLE_TYPE)
+    set(TABLE_TYPE Policy)
+    set(TABLE_HEADER yamanote/policy.h)
+    set(TABLE_LIST src/policy/policies.cmake)
+  endif()
+  string(REGEX REPLACE "y$" "ies" plural ${TABLE_TYPE})
   set(declarations "")
   set(entries "")
-  foreach(name IN LISTS ARGN)
+  foreach(name IN LISTS TABLE_UNPARSED_ARGUMENTS)
     if(NOT name MATCHES "^[a-z][a-z0-9]*(-[a-z0-9]+)*$")
-      message(FATAL_ERROR "policies.cmake: '${name}' must be lower-case words joined by "
+      message(FATAL_ERROR "${TABLE_LIST}: '${name}' must be lower-case words joined by "
                           "'-', as in 'slo-ratio'")
     endif()
     set(constant "k")
@@ -18,26 +28,26 @@ function(yamanote_policy_registry output)
       string(TOUPPER ${first} first)
       string(APPEND constant "${first}${rest}")
     endforeach()
-    string(APPEND declarations "extern const PolicyInfo ${constant};\n")
+    string(APPEND declarations "extern const ${TABLE_TYPE}Info ${constant};\n")
     string(APPEND entries "    &${constant},\n")
   endforeach()
   file(CONFIGURE OUTPUT ${output} @ONLY CONTENT
-"// Generated from src/policy/policies.cmake. Do not edit.
+"// Generated from @TABLE_LIST@. Do not edit.
 
-#include \"yamanote/policy.h\"
+#include \"@TABLE_HEADER@\"
 
 namespace yamanote {
 
 @declarations@
 namespace {
-constexpr const PolicyInfo* kPolicies[] = {
+constexpr const @TABLE_TYPE@Info* k@plural@[] = {
 @entries@};
 }  // namespace
 
-std::span<const PolicyInfo* const> Policies() { return kPolicies; }
+std::span<const @TABLE_TYPE@Info* const> @plural@() { return k@plural@; }
 
-const PolicyInfo* FindPolicy(std::string_view name) {
-  for (const PolicyInfo* const info : kPolicies) {
+const @TABLE_TYPE@Info* Find@TABLE_TYPE@(std::string_view name) {
+  for (const @TABLE_TYPE@Info* const info : k@plural@) {
     if (info->name == name) return info;
   }
   return nullptr;

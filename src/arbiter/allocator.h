@@ -1,0 +1,158 @@
+// allocator.h - which core an application gets, and who gives it.
+//
+// Mechanism under every core policy: those say that an application wants more or fewer
+// cores, this says which. It knows applications, cores and which of them are siblings;
+// it reads no clock, wakes nobody and allocates nothing after construction, so that the
+// daemon and the simulator use the same.
+//
+// A core's journey, for one owner after another:
+//
+//   kIdle -> kGranted -> kRunning -> kRevoked -> kIdle (parked), or kGranted to an heir
+//   kIdle: nobody's.            kGranted: an owner is told; not seen there yet.
+//   kRunning: Started().        kRevoked: the owner is asked to leave; Released() ends it.
+//   An owner may leave from every state but kIdle: Released(), Remove().
+//
+// Who gets a core (Shenango, section 4.1):
+//   1. Below its guarantee an application that wants more gets one in the same pass, a
+//      core of one that has more than its guarantee if none is idle.
+//   2. Beyond, it gets idle ones, then those of best-effort applications.
+//   3. Best-effort applications get what is left.
+// Each at most one in a pass.
+//
+// Which (the first that there is):
+//   1. the sibling of a core that it holds; 2. the one that it left last; 3. any.
+//   Never one that is revoked already.
+//
+// A core that is left goes to its heir; then, of the applications that want one: who held
+// it before, its sibling's owner, who has just left it, the one that holds the fewest
+// beyond its guarantee; then to a best-effort application.
+//
+// Fairness, which Shenango does not promise: while two applications of a kind both want
+// more, neither keeps two cores more beyond its guarantee than the other. One moves in
+// each pass.
+//
+// Invariants: a core has one owner; an application has `most` cores at most, those that
+// it is the heir of included.
+//
+// Source: Ousterhout et al., "Shenango", NSDI 2019. Where that also chooses a kernel
+// thread, here each application has one for each core (Skyloft's single binding rule:
+// Jia et al., "Skyloft", SOSP 2024, section 3.2).
+
+#pragma once
+
+#include <cstdint>
+#include <span>
+#include <vector>
+
+#include "yamanote/core_policy.h"
+#include "yamanote/task.h"
+
+namespace yamanote::arbiter {
+
+using AppId = uint32_t;
+inline constexpr AppId kNobody = UINT32_MAX;
+
+struct Limits {
+  unsigned guaranteed = 0;  // Cores that nobody takes while it uses them.
+  unsigned most = 1;        // >= 1, >= guaranteed.
+  // It gets what nobody else wants. Requires: guaranteed == 0.
+  bool best_effort = false;
+};
+
+enum class CoreState : uint8_t { kIdle, kGranted, kRunning, kRevoked };
+
+struct Change {
+  enum class Kind : uint8_t { kGrant, kRevoke };
+  Kind kind = Kind::kGrant;
+  AppId app = kNobody;
+  CoreId core = kNoCore;
+  // Of a revocation: who gets the core next; kNobody: it becomes idle.
+  AppId heir = kNobody;
+
+  friend bool operator==(const Change&, const Change&) = default;
+};
+
+class Allocator {
+ public:
+  // `siblings`: by core, the other hardware thread of the same physical core, kNoCore if
+  // there is none; as many as there are cores. At most `most_apps` at a time.
+  Allocator(std::vector<CoreId> siblings, unsigned most_apps);
+
+  // Returns the new application; kNobody: there are most_apps already, or more is
+  // guaranteed than there are cores.
+  AppId Add(const Limits& limits);
+  // It is gone, from whatever state: its cores go on as if it had left them.
+  void Remove(AppId app);
+
+  // What `app` wants in this pass. kFewer: `spare`, a core that it can do without, is
+  // revoked; kNoCore: none is.
+  void Want(AppId app, Wish wish, CoreId spare = kNoCore);
+  // Ends the pass: after every Want().
+  void Settle();
+
+  // `app` was seen on `core`. Ignored unless it was granted that one.
+  void Started(AppId app, CoreId core);
+  // `app` has left `core`. False: it did not hold it.
+  bool Released(AppId app, CoreId core);
+
+  // What came of the calls since the last TakeChanges(), in order.
+  std::span<const Change> changes() const { return changes_; }
+  void TakeChanges() { changes_.clear(); }
+
+  unsigned cores() const { return static_cast<unsigned>(cores_.size()); }
+  CoreState state(CoreId core) const { return cores_[core].state; }
+  AppId owner(CoreId core) const { return cores_[core].owner; }
+  AppId heir(CoreId core) const { return cores_[core].heir; }
+  // Cores of `app`, in any state but kIdle.
+  unsigned held(AppId app) const { return apps_[app].held; }
+  const Limits& limits(AppId app) const { return apps_[app].limits; }
+  unsigned guaranteed() const { return guaranteed_; }
+
+ private:
+  struct Core {
+    CoreState state = CoreState::kIdle;
+    AppId owner = kNobody;
+    AppId heir = kNobody;
+    // The last that left it, and the one before.
+    AppId left = kNobody;
+    AppId before = kNobody;
+    CoreId sibling = kNoCore;
+  };
+
+  struct App {
+    bool present = false;
+    bool wants = false;  // More, in this pass.
+    Limits limits{};
+    unsigned held = 0;
+    unsigned leaving = 0;           // Of those, revoked.
+    unsigned promised = 0;          // It is the heir of so many.
+    std::vector<uint64_t> left_at;  // By core; when it left it, 0: never.
+
+    // What it will have.
+    unsigned Future() const { return held - leaving + promised; }
+    unsigned Burst() const {
+      return Future() > limits.guaranteed ? Future() - limits.guaranteed : 0;
+    }
+    bool Hungry() const { return present && wants && Future() < limits.most; }
+  };
+
+  bool Better(AppId app, CoreId a, CoreId b) const;
+  CoreId Choose(AppId app, auto&& allowed) const;
+  bool GiveIdle(AppId app);
+  bool TakeFor(AppId app, auto&& from);
+  void Share(bool best_effort);
+  AppId Hungriest(bool best_effort) const;
+  AppId Successor(const Core& core) const;
+  void Grant(AppId app, CoreId core);
+  void Revoke(CoreId core, AppId heir);
+
+  std::vector<Core> cores_;
+  std::vector<App> apps_;
+  std::vector<Change> changes_;
+  unsigned idle_ = 0;
+  unsigned guaranteed_ = 0;
+  AppId first_ = 0;  // Whose turn it is to be asked first.
+  uint64_t departures_ = 0;
+};
+
+}  // namespace yamanote::arbiter
