@@ -94,6 +94,10 @@ void Allocator::Settle() {
   });
   Share(/*best_effort=*/true);
   first_ = (first_ + 1) % count;
+  for (App& app : apps_)
+    app.without = app.Hungry() && app.Future() == 0
+                      ? std::min(app.without + 1, kPatience)
+                      : 0;
 }
 
 // One core from the application of that kind that has the most beyond its guarantee to
@@ -107,7 +111,8 @@ void Allocator::Share(bool best_effort) {
     if (!app.present || app.limits.best_effort != best_effort) continue;
     if (rich == kNobody || app.Burst() > apps_[rich].Burst()) rich = id;
   }
-  if (apps_[rich].Burst() < apps_[poor].Burst() + 2) return;
+  const unsigned more = apps_[poor].without >= kPatience ? 1 : 2;
+  if (apps_[rich].Burst() < apps_[poor].Burst() + more) return;
   if (TakeFor(poor, [rich](AppId owner) { return owner == rich; }))
     apps_[poor].wants = false;
 }
@@ -158,7 +163,10 @@ AppId Allocator::Hungriest(bool best_effort) const {
   for (AppId id = 0; id < apps_.size(); ++id) {
     const App& app = apps_[id];
     if (!app.Hungry() || app.limits.best_effort != best_effort) continue;
-    if (best == kNobody || app.Burst() < apps_[best].Burst()) best = id;
+    const auto need = [this](AppId one) {
+      return std::pair(apps_[one].Burst(), kPatience - apps_[one].without);
+    };
+    if (best == kNobody || need(id) < need(best)) best = id;
   }
   return best;
 }

@@ -29,7 +29,8 @@
 //
 // Fairness, which Shenango does not promise: while two applications of a kind both want
 // more, neither keeps two cores more beyond its guarantee than the other. One moves in
-// each pass.
+// each pass. Where there are more applications than cores they take turns: who has none
+// gets one after kPatience passes.
 //
 // Invariants: a core has one owner; an application has `most` cores at most, those that
 // it is the heir of included.
@@ -74,6 +75,8 @@ struct Change {
 
 class Allocator {
  public:
+  static constexpr unsigned kPatience = 20;
+
   // `siblings`: by core, the other hardware thread of the same physical core, kNoCore if
   // there is none; as many as there are cores. At most `most_apps` at a time.
   Allocator(std::vector<CoreId> siblings, unsigned most_apps);
@@ -124,8 +127,10 @@ class Allocator {
     bool wants = false;  // More, in this pass.
     Limits limits{};
     unsigned held = 0;
-    unsigned leaving = 0;           // Of those, revoked.
-    unsigned promised = 0;          // It is the heir of so many.
+    unsigned leaving = 0;   // Of those, revoked.
+    unsigned promised = 0;  // It is the heir of so many.
+    unsigned without =
+        0;  // Passes in a row in which it wanted one and had none.
     std::vector<uint64_t> left_at;  // By core; when it left it, 0: never.
 
     // What it will have.

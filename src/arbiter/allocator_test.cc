@@ -158,6 +158,20 @@ TEST(AllocatorTest, BestEffortEqualsShareFairlyToo) {
   EXPECT_EQ(allocator.held(third), 2);
 }
 
+// Three want the only core: each has it for kPatience passes.
+TEST(AllocatorTest, MoreApplicationsThanCoresTakeTurns) {
+  Obeyed allocator(NoSiblings(1));
+  std::map<AppId, Wish> all;
+  for (int i = 0; i < 3; ++i) all[allocator.Add(kBursting)] = Wish::kMore;
+  std::map<AppId, unsigned> passes;
+  for (unsigned i = 0; i < 30 * Allocator::kPatience; ++i) {
+    allocator.Pass(all);
+    ++passes[allocator.owner(0)];
+  }
+  for (const auto& [app, wish] : all)
+    EXPECT_NEAR(passes[app], 10 * Allocator::kPatience, Allocator::kPatience);
+}
+
 // ---- Which core -------------------------------------------------------------
 
 TEST(AllocatorTest, PrefersTheSiblingOfACoreItHas) {

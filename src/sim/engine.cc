@@ -45,10 +45,13 @@ Engine::Engine(const PolicyInfo& order, const EngineOptions& options,
       per_core_(options.scheduling.placement != PlacementKind::kCentral),
       dispatches_(dedicated_ || !order.work_conserving),
       clock_use_(order.clock),
-      placement_(dispatch::MakePlacement(order, options.scheduling,
-                                         options.cores,
-                                         dispatch::Callers::kOneThread)),
+      placement_(dispatch::MakePlacement(
+          order, options.scheduling, options.cores,
+          dispatch::Callers::kOneThread, options.supply)),
       adaptive_(MakeAdaptive(order, options.scheduling, options.cores)),
+      managed_(options.supply == dispatch::Supply::kArbiter),
+      timed_(options.timed),
+      park_after_(options.park_after),
       accounts_(clock_use_ == ClockUse::kRunTime || adaptive_ != nullptr),
       observes_stops_(placement_->ObservesStops()),
       source_(source),
@@ -58,11 +61,20 @@ Engine::Engine(const PolicyInfo& order, const EngineOptions& options,
       cores_(options.cores),
       idle_(options.cores),
       overdue_(options.cores) {
+  if (managed_) {
+    signals_ = std::make_unique<arbiter::CoreSignals[]>(count_);
+    placement_->Watch({signals_.get(), count_}, timed_);
+  }
   for (CoreId core = 0; core < count_; ++core) {
-    idle_.Add(core);
+    if (managed_) {
+      cores_[core].doing = Doing::kAway;
+    } else {
+      idle_.Add(core);
+    }
     cores_[core].has_slices = placement_->Quantum(core) != kNoPreemption;
     if (adaptive_ != nullptr) adaptive_->BeginIdle(core, now_);
   }
+  more_ = source_.Next(arrival_);
 }
 
 Duration Engine::adaptive_slice() const {
@@ -70,27 +82,24 @@ Duration Engine::adaptive_slice() const {
 }
 
 void Engine::Run() {
-  Arrival arrival;
-  bool more = source_.Next(arrival);
-  for (;;) {
-    const Instant next = timeline_.FirstTime();
-    if (more && arrival.at < next) {
-      YAMANOTE_CHECK(arrival.at >= now_,
-                     "requests arrive in the order of time");
-      PassTo(arrival.at);
-      Arrive(arrival);
-      more = source_.Next(arrival);
-    } else if (next != kNever) {
-      PassTo(next);
-      Step(timeline_.FirstCore());
-    } else {
-      break;
-    }
-    if (adaptive_ != nullptr) adaptive_->Adapt(now_);
-  }
+  while (NextTime() != kNever) Step();
   YAMANOTE_CHECK(in_system_ == 0,
                  "every core is parked, but not every request is answered: the "
                  "placement forgot to name a core");
+}
+
+void Engine::Step() {
+  const Instant next = timeline_.FirstTime();
+  if (more_ && arrival_.at < next) {
+    YAMANOTE_CHECK(arrival_.at >= now_, "requests arrive in the order of time");
+    PassTo(arrival_.at);
+    Arrive(arrival_);
+    more_ = source_.Next(arrival_);
+  } else {
+    PassTo(next);
+    Step(timeline_.FirstCore());
+  }
+  if (adaptive_ != nullptr) adaptive_->Adapt(now_);
 }
 
 void Engine::PassTo(Instant when) {
@@ -108,7 +117,14 @@ void Engine::PassTo(Instant when) {
 void Engine::Step(CoreId core) {
   switch (cores_[core].doing) {
     case Doing::kParked:
-      YAMANOTE_CHECK(false, "a parked core has no events");
+      YAMANOTE_CHECK(managed_, "a parked core has no events");
+      Leave(core);
+      return;
+    case Doing::kAway:
+      YAMANOTE_CHECK(false, "a core that is not held has no events");
+      return;
+    case Doing::kLeaving:
+      BeAway(core);
       return;
     case Doing::kLooking:
       --named_;
@@ -122,6 +138,8 @@ void Engine::Step(CoreId core) {
     case Doing::kAsked:
       if (now_ >= cores_[core].end) {
         Finish(core);
+      } else if (cores_[core].revoked) {
+        Cut(core);
       } else if (cores_[core].doing == Doing::kRunning) {
         SliceIsOver(core);
       } else if (SomethingWaitsFor(core)) {
@@ -279,6 +297,10 @@ bool Engine::Serve() {
 }
 
 void Engine::Look(CoreId core) {
+  if (cores_[core].revoked) {
+    Leave(core);
+    return;
+  }
   const bool outermost = !std::exchange(looking_, true);
   const auto look = [&] {
     if (dedicated_ && core == kDispatcher) {
@@ -315,6 +337,10 @@ void Engine::Park(CoreId core) {
   cores_[core].job = nullptr;
   idle_.Add(core);
   timeline_.Set(core, kNever);
+  if (managed_) {
+    BeginIdle(core);
+    if (park_after_ != kNoPreemption) timeline_.Set(core, now_ + park_after_);
+  }
   if (adaptive_ != nullptr) adaptive_->BeginIdle(core, now_);
 }
 
@@ -324,6 +350,7 @@ void Engine::Start(CoreId core, Task& task, Duration delay) {
   Beside(costs_.context_switch);
   if (cores_[core].doing == Doing::kParked) idle_.Remove(core);
   if (adaptive_ != nullptr) adaptive_->EndIdle(core, now_);
+  if (managed_) EndIdle(core);
   Run(core, static_cast<Job&>(task), delay + costs_.context_switch);
 }
 
@@ -408,6 +435,12 @@ void Engine::Cut(CoreId id) {
   Stopped(id, Stop::kPreempted);
   job.remaining = core.end - now_;
   Task* next = nullptr;
+  if (core.revoked) {
+    Leave(id);
+    Notify(placement_->Enqueue(job, Wake::kPreempted, job.request.flow, id,
+                               PolicyNow()));
+    return;
+  }
   if (id == kDispatcher && dedicated_ &&
       now_ - last_pass_ >= placement_->PassInterval(id)) {
     // As a worker whose pass is due: it looks after the others first.

@@ -12,14 +12,19 @@
 // that forgets to name one leaves work undone, and Run() says so. Idle cores are taken
 // to poll: they see what is for them after Costs::hop.
 //
+// Cores may come and go: with Supply::kArbiter it starts with none, and a Machine calls
+// Grant() and Revoke() (sim/machine.h); what for, engine_cores.cc says.
+//
 // Requests do not block. A slice begins with a request's own work, after what
 // Costs::network takes.
 
 #pragma once
 
+#include <algorithm>
 #include <cstdint>
 #include <deque>
 #include <memory>
+#include <span>
 #include <vector>
 
 #include "dispatch/admission.h"
@@ -29,6 +34,7 @@
 #include "sim/costs.h"
 #include "sim/source.h"
 #include "sim/timeline.h"
+#include "yamanote/core_policy.h"
 #include "yamanote/scheduling.h"
 
 namespace yamanote::sim {
@@ -42,6 +48,20 @@ struct EngineOptions {
   Costs costs{};
   // An order that is in no list; nullptr: the one that `scheduling` names.
   const PolicyInfo* order = nullptr;
+
+  dispatch::Supply supply = dispatch::Supply::kOwn;
+  // With an arbiter: a core that has found nothing for so long is left; kNoPreemption:
+  // it is not.
+  Duration park_after = kNoPreemption;
+  // With an arbiter: CoreSample::oldest is shown.
+  bool timed = false;
+};
+
+// Whom an engine tells that a core is free; a Machine.
+class CoreOwner {
+ public:
+  virtual ~CoreOwner() = default;
+  virtual void Released(CoreId core) = 0;
 };
 
 // What the cores' time went to.
@@ -62,6 +82,25 @@ class Engine {
   // Runs until the source has no more and everything is answered.
   void Run();
 
+  // As Run(), in steps: when the next event is, kNever if there is none any more, and
+  // that event.
+  Instant NextTime() const {
+    return std::min(timeline_.FirstTime(), more_ ? arrival_.at : kNever);
+  }
+  void Step();
+
+  // With Supply::kArbiter, between steps. `now` is not before that of any step so far and
+  // not after NextTime(). The owner outlives the engine, and is called within a step.
+  void SetOwner(CoreOwner* owner) { owner_ = owner; }
+  // Requires: `core` is not held.
+  void Grant(CoreId core, Instant now);
+  // Released() follows, at once or later. Requires: `core` is held.
+  void Revoke(CoreId core, Instant now);
+  // Writes what the application shows of its cores.
+  void Show(std::span<CoreSample> cores, Instant now);
+  // Something is admitted and not answered, or will come.
+  bool Busy() const { return more_ || in_system_ != 0; }
+
   // Of the requests so far.
   uint64_t preemptions() const { return preemptions_; }
   uint64_t steals() const { return steals_; }
@@ -75,6 +114,8 @@ class Engine {
  private:
   enum class Doing : uint8_t {
     kParked,   // Nothing, until it is named.
+    kAway,     // It is somebody else's.
+    kLeaving,  // It is somebody else's at its event.
     kLooking,  // Has been named; looks at its event.
     kServing,  // The dispatcher's own work, until its event.
     kRunning,  // A task, within its slice.
@@ -94,12 +135,21 @@ class Engine {
     Instant since{};          // When `job` began, costs behind it.
     Instant end{};            // When it would be done.
     bool has_slices = false;  // Constant.
+    // With an arbiter:
+    bool revoked = false;  // It leaves when it comes to itself.
+    bool idle = false;     // It has no task, since:
+    Instant idle_since{};
+    Duration idle_for{0};  // Before that.
   };
 
   Engine(const PolicyInfo& order, const EngineOptions& options, Source& source,
          Observer& observer);
   void PassTo(Instant when);
   void Step(CoreId core);
+  void BeginIdle(CoreId core);
+  void EndIdle(CoreId core);
+  void Leave(CoreId core);
+  void BeAway(CoreId core);
   void Arrive(const Arrival& arrival);
   void Place(const Arrival& arrival, CoreId from);
   // `delay`: until it is done, whoever it is for cannot see it.
@@ -128,7 +178,7 @@ class Engine {
     free_ = &job;
   }
   Instant PolicyNow() const {
-    return clock_use_ == ClockUse::kNone ? Instant() : now_;
+    return clock_use_ == ClockUse::kNone && !timed_ ? Instant() : now_;
   }
   void Beside(Duration cost) { time_.beside += cost; }
 
@@ -141,10 +191,19 @@ class Engine {
   const ClockUse clock_use_;
   const std::unique_ptr<dispatch::Placement> placement_;
   const std::unique_ptr<preempt::AdaptiveSlice> adaptive_;
+  const bool managed_;  // An arbiter hands out the cores.
+  const bool timed_;
+  const Duration park_after_;
   const bool accounts_;  // Task::attained is kept.
   const bool observes_stops_;
   Source& source_;
   Observer& observer_;
+  CoreOwner* owner_ = nullptr;
+  std::unique_ptr<arbiter::CoreSignals[]> signals_;  // By core.
+
+  // The next request, if there is one.
+  Arrival arrival_{};
+  bool more_ = false;
 
   dispatch::Admission admission_;
   Instant now_{};

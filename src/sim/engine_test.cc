@@ -13,10 +13,6 @@ namespace {
 
 using namespace std::chrono_literals;
 
-Arrival At(Duration at, Duration service) {
-  return {.at = Instant(at), .service = service};
-}
-
 struct Outcome {
   SojournLog log;
   uint64_t preemptions = 0;

@@ -12,6 +12,10 @@
 
 namespace yamanote::sim {
 
+inline Arrival At(Duration at, Duration service) {
+  return {.at = Instant(at), .service = service};
+}
+
 // Those that the test lists, in order.
 class ListedSource final : public Source {
  public:
