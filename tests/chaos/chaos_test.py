@@ -26,7 +26,7 @@ from abuse import Failure, TurnedAway, Victim, ask, connect, require
 
 # A new seed tries two of the presets, so that in time all of them are met.
 PRESETS = ["ix", "zygos", "shinjuku", "shinjuku-mq", "concord", "tq", "shenango",
-           "skyloft-rr", "skyloft-cfs", "skyloft-eevdf", "persephone", "yamanote"]
+           "caladan", "skyloft-rr", "skyloft-cfs", "skyloft-eevdf", "persephone", "yamanote"]
 ACTORS = 3            # Kinds of abuse at a time.
 PRESET_SECONDS = 8.0  # Then no further abuse begins.
 

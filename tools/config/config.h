@@ -17,6 +17,7 @@
 #include <vector>
 
 #include "sim/costs.h"
+#include "yamanote/core_policy.h"
 #include "yamanote/result.h"
 #include "yamanote/runtime.h"
 #include "yamanote/scheduling.h"
@@ -87,7 +88,15 @@ struct SimSettings {
   Duration period{0};        // Of a rate that rises and falls; 0: it does not.
   double swing = 0.5;        // By how much of the mean.
   std::string trace;         // Requests from a file instead. May be empty.
+  unsigned guaranteed = 0;   // Cores, with an arbiter.
+  bool batch = false;  // A batch program has what is left, with an arbiter.
   std::string costs = "zero";  // "zero", "measured" or a file with [costs].
+};
+
+struct ArbiterSettings {
+  Duration interval{0};  // 0: there is none.
+  Duration park_after = std::chrono::microseconds(2);
+  CorePolicyOptions policies{};
 };
 
 struct Config {
@@ -98,6 +107,7 @@ struct Config {
   RocksdbSettings rocksdb;
   SpinSettings spin;
   SimSettings sim;
+  ArbiterSettings arbiter;
   sim::Costs
       costs;  // Those that were set; others are as SimSettings::costs says.
 

@@ -10,6 +10,7 @@
 #include "sim/engine.h"
 #include "sim/oracle.h"
 #include "tools/config/option_kinds.h"
+#include "yamanote/core_policy.h"
 #include "yamanote/policy.h"
 
 namespace yamanote::tools {
@@ -37,6 +38,13 @@ std::vector<std::string> OrderNames() {
   for (const PolicyInfo* policy : Policies()) names.emplace_back(policy->name);
   for (const sim::Oracle oracle : {sim::Oracle::kPs, sim::Oracle::kSrpt})
     names.emplace_back(ToString(oracle));
+  return names;
+}
+
+std::vector<std::string> AllocationNames() {
+  std::vector<std::string> names;
+  for (const CorePolicyInfo* policy : CorePolicies())
+    names.emplace_back(policy->name);
   return names;
 }
 
@@ -87,6 +95,9 @@ std::vector<OptionSpec> SchedulingEntries() {
       EnumChoice<FIELD(runtime.scheduling.replies), ReplyPath::kDirect,
                  ReplyPath::kHome>(
           "replies", "Which core sends the reply of a request that was stolen"),
+      NameChoice<FIELD(runtime.scheduling.allocation)>(
+          "allocation", AllocationNames(),
+          "How many cores it wants where an arbiter hands them out"),
       Classes("classes",
               "A request class's objective (p99 when it runs alone) "
               "and how many of its requests may be in the system; "
@@ -287,6 +298,13 @@ std::vector<OptionSpec> SimEntries() {
           "trace",
           "Requests from this file instead of `service`, `load` and `arrivals` "
           "(docs/sim.md)"),
+      Number<FIELD(sim.guaranteed)>(
+          "guaranteed", kCount, {0, sim::kMaxCores},
+          "Cores that nobody takes while it uses them, with an arbiter"),
+      Switch<FIELD(sim.batch)>(
+          "batch",
+          "Whether a batch program takes the cores that are left, with an "
+          "arbiter"),
       Text<FIELD(sim.costs)>(
           "costs", "zero, measured or FILE",
           "What is not requests' own work costs: nothing; what "
@@ -327,14 +345,45 @@ std::vector<OptionSpec> CostEntries() {
   };
 }
 
+std::vector<OptionSpec> ArbiterEntries() {
+  return {
+      Number<FIELD(arbiter.interval)>(
+          "interval", kDuration, {100, kSecond, "none", 0},
+          "How often the arbiter looks who needs more cores; \"none\": there "
+          "is "
+          "no arbiter, all cores are the application's"),
+      Number<FIELD(arbiter.park_after)>(
+          "park_after", kDuration, {0, kSecond},
+          "How long a worker looks for work before it gives its core back, "
+          "where `allocation` lets it"),
+      Number<FIELD(arbiter.policies.delay)>(
+          "delay", kDuration, {0, kSecond},
+          "Allocation delay: how long a task may wait before another core is "
+          "wanted"),
+      Number<FIELD(arbiter.policies.delay_low)>(
+          "delay_low", kDuration, {0, kSecond},
+          "Allocation delay-range: up to this mean delay an idle core may go"),
+      Number<FIELD(arbiter.policies.delay_high)>(
+          "delay_high", kDuration, {0, kSecond},
+          "Allocation delay-range: from this mean delay on another is wanted"),
+      Share<FIELD(arbiter.policies.utilization_low)>(
+          "utilization_low", 0, 1,
+          "Allocation utilization-range: below this an idle core may go"),
+      Share<FIELD(arbiter.policies.utilization_high)>(
+          "utilization_high", 0, 1,
+          "Allocation utilization-range: from this on another is wanted"),
+  };
+}
+
 #undef FIELD
 
 std::string FlagOf(const OptionSpec& spec) {
   if (spec.kind == kClass) return "--class";
   // A service's own keys carry its name, so they cannot clash with others'.
-  std::string name = IsService(spec.section)   ? spec.section + "-" + spec.key
-                     : spec.section == "costs" ? "cost-" + spec.key
-                                               : spec.key;
+  std::string name = IsService(spec.section)     ? spec.section + "-" + spec.key
+                     : spec.section == "costs"   ? "cost-" + spec.key
+                     : spec.section == "arbiter" ? "arbiter-" + spec.key
+                                                 : spec.key;
   std::replace(name.begin(), name.end(), '_', '-');
   return "--" + name;
 }
@@ -358,6 +407,7 @@ std::vector<OptionSpec> MakeTable() {
   Append(table, "rocksdb", RocksdbEntries());
   Append(table, "spin", SpinEntries());
   Append(table, "sim", SimEntries());
+  Append(table, "arbiter", ArbiterEntries());
   Append(table, "costs", CostEntries());
   return table;
 }
@@ -390,6 +440,7 @@ std::span<const SectionInfo> Sections() {
       {"rocksdb", "The RocksDB service"},
       {"spin", "The spin service"},
       {"sim", "What is simulated"},
+      {"arbiter", "Who moves cores between applications"},
       {"costs", "What is not requests' own work costs"},
   };
   return kSections;
@@ -400,7 +451,7 @@ bool IsService(std::string_view section) {
 }
 
 bool IsSimulation(std::string_view section) {
-  return section == "sim" || section == "costs";
+  return section == "sim" || section == "arbiter" || section == "costs";
 }
 
 const OptionSpec* FindOption(std::string_view section, std::string_view key) {

@@ -74,7 +74,7 @@ std::span<const SectionInfo> Sections();
 
 // True for the sections that belong to one service: "kv", "rocksdb", "spin".
 bool IsService(std::string_view section);
-// True for those that only simulations have: "sim", "costs".
+// True for those that only simulations have: "sim", "arbiter", "costs".
 bool IsSimulation(std::string_view section);
 
 const OptionSpec* FindOption(std::string_view section, std::string_view key);

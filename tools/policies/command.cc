@@ -13,6 +13,7 @@
 
 #include "tools/config/options.h"
 #include "tools/config/values.h"
+#include "yamanote/core_policy.h"
 #include "yamanote/policy.h"
 #include "yamanote/scheduling.h"
 
@@ -68,6 +69,19 @@ Json OrdersJson() {
   return orders;
 }
 
+Json AllocationsJson() {
+  Json allocations = Json::array();
+  for (const CorePolicyInfo* policy : CorePolicies()) {
+    allocations.push_back({{"name", policy->name},
+                           {"summary", policy->summary},
+                           {"good_at", policy->good_at},
+                           {"bad_at", policy->bad_at},
+                           {"source", policy->source},
+                           {"parks", policy->parks}});
+  }
+  return allocations;
+}
+
 Json PresetsJson() {
   Json presets = Json::array();
   for (const PresetInfo& preset : Presets()) {
@@ -85,7 +99,8 @@ Json PresetsJson() {
          {"dispatcher", yamanote::ToString(s.dispatcher)},
          {"slots", s.slots},
          {"steal", s.steal},
-         {"replies", yamanote::ToString(s.replies)}});
+         {"replies", yamanote::ToString(s.replies)},
+         {"allocation", s.allocation}});
   }
   return presets;
 }
@@ -111,6 +126,7 @@ void PrintJson() {
   }
   const Json document = {{"orders", OrdersJson()},
                          {"placements", placements},
+                         {"allocations", AllocationsJson()},
                          {"presets", PresetsJson()},
                          {"options", OptionsJson()}};
   fmt::print("{}\n", document.dump(2));
@@ -129,16 +145,25 @@ void PrintText() {
     fmt::print("  {:<14} {}\n", yamanote::ToString(placement.kind),
                placement.summary);
   }
+  fmt::print(
+      "\nAllocations: how many cores, where an arbiter hands them out "
+      "(--allocation)\n");
+  for (const CorePolicyInfo* policy : CorePolicies()) {
+    fmt::print("  {:<14} {}\n", policy->name, policy->summary);
+    fmt::print("  {:<14}   good at: {}\n", "", policy->good_at);
+    fmt::print("  {:<14}   bad at:  {}\n", "", policy->bad_at);
+    fmt::print("  {:<14}   source:  {}\n", "", policy->source);
+  }
   fmt::print("\nPresets: published combinations (--preset)\n");
   for (const PresetInfo& preset : Presets()) {
     const Scheduling& s = preset.scheduling;
     fmt::print("  {:<14} {}\n", preset.name, preset.summary);
     fmt::print(
         "  {:<14}   order {}, slice {}, placement {}, dispatcher {}, slots {}, "
-        "replies {}{}\n",
+        "replies {}, allocation {}{}\n",
         "", s.order, FormatSlice(s.slice), yamanote::ToString(s.placement),
         yamanote::ToString(s.dispatcher), s.slots,
-        yamanote::ToString(s.replies), s.steal ? ", steals" : "");
+        yamanote::ToString(s.replies), s.allocation, s.steal ? ", steals" : "");
   }
   fmt::print("\nOptions that override a preset's parts\n");
   for (const OptionSpec& option : Options()) {

@@ -47,6 +47,16 @@ void PrintText(const Scenario& scenario, const Outcome& outcome) {
       static_cast<double>(outcome.steals) /
           static_cast<double>(outcome.requests),
       outcome.refused);
+  if (scenario.arbiter.interval != Duration::zero()) {
+    fmt::print(
+        "Allocation {}: {:.3g} of {} cores held on average, {:.1f}% of that "
+        "time requests' own work; {} grants/s",
+        s.allocation, outcome.cores_held, scenario.cores,
+        100 * outcome.efficiency, load::FormatRate(outcome.grants_rps));
+    if (scenario.batch)
+      fmt::print("; the batch program had {:.3g}", outcome.batch_cores);
+    fmt::print("\n");
+  }
   if (outcome.adaptive_slice != kNoPreemption)
     fmt::print("The slice was {} in the end\n",
                FormatDuration(outcome.adaptive_slice));

@@ -47,6 +47,22 @@ Json ToJson(const sim::Costs& costs) {
           {"core_revoke", costs.core_revoke.count()}};
 }
 
+// null: there is none.
+Json ArbiterJson(const Scenario& scenario) {
+  const tools::ArbiterSettings& arbiter = scenario.arbiter;
+  if (arbiter.interval == Duration::zero()) return nullptr;
+  return {{"interval_ns", arbiter.interval.count()},
+          {"park_after_ns", arbiter.park_after.count()},
+          {"allocation", scenario.scheduling.allocation},
+          {"delay_ns", arbiter.policies.delay.count()},
+          {"delay_low_ns", arbiter.policies.delay_low.count()},
+          {"delay_high_ns", arbiter.policies.delay_high.count()},
+          {"utilization_low", arbiter.policies.utilization_low},
+          {"utilization_high", arbiter.policies.utilization_high},
+          {"guaranteed", scenario.guaranteed},
+          {"batch", scenario.batch}};
+}
+
 Json ScenarioJson(const Scenario& scenario) {
   const Scheduling& s = scenario.scheduling;
   const bool dedicated =
@@ -60,6 +76,7 @@ Json ScenarioJson(const Scenario& scenario) {
                                                                   : "none"},
           {"slots", s.slots},
           {"steal", s.steal},
+          {"arbiter", ArbiterJson(scenario)},
           {"cores", scenario.cores},
           {"service", scenario.service},
           {"load", scenario.load},
@@ -85,6 +102,12 @@ Json ToJson(const Scenario& scenario, const Outcome& outcome) {
   json["busy"] = outcome.busy;
   json["beside"] = outcome.beside;
   json["idle_beside_waiting"] = outcome.idle_beside_waiting;
+  if (scenario.arbiter.interval != Duration::zero()) {
+    json["cores_held"] = outcome.cores_held;
+    json["efficiency"] = outcome.efficiency;
+    json["grants_rps"] = outcome.grants_rps;
+    json["batch_cores"] = outcome.batch_cores;
+  }
   json["refused"] = outcome.refused;
   json["preemptions"] = outcome.preemptions;
   json["steals"] = outcome.steals;

@@ -9,6 +9,7 @@
 
 #include "base/topology.h"
 #include "tools/config/options.h"
+#include "tools/config/values.h"
 #include "tools/doctor/costs.h"
 
 namespace yamanote::simulation {
@@ -206,6 +207,54 @@ Result<void> ReadRequests(const tools::Config& config, Scenario& scenario) {
   return {};
 }
 
+Result<void> ReadArbiter(const tools::Config& config, Scenario& scenario) {
+  scenario.arbiter = config.arbiter;
+  scenario.guaranteed = config.sim.guaranteed;
+  scenario.batch = config.sim.batch;
+  const CorePolicyOptions& policies = config.arbiter.policies;
+  if (config.arbiter.interval == Duration::zero()) {
+    for (const char* key : {"sim.guaranteed", "sim.batch"}) {
+      if (!config.origins.contains(key)) continue;
+      return Wrong(fmt::format(
+          "{}{} is set, but arbiter.interval is none, so all cores are the "
+          "application's; set --arbiter-interval, for example to 5us",
+          Origin(config, key), key));
+    }
+    return {};
+  }
+  if (scenario.guaranteed > scenario.cores) {
+    return Wrong(fmt::format(
+        "{}sim.guaranteed is {}, but sim.cores is {}; lower it",
+        Origin(config, "sim.guaranteed"), scenario.guaranteed, scenario.cores));
+  }
+  if (policies.delay_low > policies.delay_high) {
+    return Wrong(fmt::format(
+        "{}arbiter.delay_low is {}, above arbiter.delay_high, {}; lower it",
+        Origin(config, "arbiter.delay_low"),
+        tools::FormatDuration(policies.delay_low),
+        tools::FormatDuration(policies.delay_high)));
+  }
+  if (policies.utilization_low > policies.utilization_high) {
+    return Wrong(fmt::format(
+        "{}arbiter.utilization_low is {}, above arbiter.utilization_high, {}; "
+        "lower it",
+        Origin(config, "arbiter.utilization_low"), policies.utilization_low,
+        policies.utilization_high));
+  }
+  if (scenario.oracle) {
+    return Wrong(fmt::format(
+        "{}scheduling.order is '{}', an ideal that has all cores; leave the "
+        "arbiter out",
+        Origin(config, "arbiter.interval"), scenario.scheduling.order));
+  }
+  const Result<Scheduling> shared =
+      ForArbiter(scenario.scheduling, scenario.cores);
+  if (!shared)
+    return Wrong(Origin(config, "arbiter.interval") + shared.error().message);
+  scenario.scheduling = *shared;
+  return {};
+}
+
 void SetRate(const tools::Config& config, Scenario& scenario) {
   const double ideal = 1e9 * scenario.cores / scenario.mean_service_ns;
   if (scenario.trace != nullptr) {
@@ -251,6 +300,8 @@ Result<Scenario> MakeScenario(const tools::Config& config,
   scenario.connections = config.sim.connections;
   scenario.seed = config.sim.seed;
   scenario.runs = config.sim.runs;
+  if (const Result<void> read = ReadArbiter(config, scenario); !read)
+    return tl::unexpected(read.error());
   if (const Result<void> read = ReadRequests(config, scenario); !read)
     return tl::unexpected(read.error());
   const auto [mean, of_classes] = Means(scenario);

@@ -42,6 +42,11 @@ struct Scenario {
   uint64_t seed = 1;
   unsigned runs = 1;
 
+  // With an arbiter, if its interval is not 0.
+  tools::ArbiterSettings arbiter{};
+  unsigned guaranteed = 0;
+  bool batch = false;
+
   // Mean of what requests take, ns, as long ones are cut.
   double mean_service_ns = 0;
 };

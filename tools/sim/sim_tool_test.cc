@@ -189,6 +189,50 @@ TEST(SimulateTest, ItSaysWhatTheCoresDid) {
               0.03 * scenario->rate_rps);
 }
 
+// Half of four cores' work needs a little more than two; the batch program has the rest.
+TEST(SimulateTest, AnArbiterGivesAsManyCoresAsAreNeeded) {
+  const auto scenario = Make({{"sim.service", "exp:10us"},
+                              {"sim.cores", "4"},
+                              {"sim.load", "0.5"},
+                              {"sim.requests", "50k"},
+                              {"sim.batch", "true"},
+                              {"arbiter.interval", "5us"},
+                              {"scheduling.preset", "shenango"}});
+  ASSERT_TRUE(scenario) << scenario.error().message;
+  const Outcome outcome = RunIt(*scenario);
+  EXPECT_GT(outcome.cores_held, 2);
+  EXPECT_LT(outcome.cores_held, 2.8);
+  EXPECT_NEAR(outcome.efficiency, 2 / outcome.cores_held, 0.03);
+  EXPECT_NEAR(outcome.cores_held + outcome.batch_cores, 4, 0.05);
+  EXPECT_GT(outcome.grants_rps, 1000);
+}
+
+TEST(ScenarioTest, WhatAnArbiterCannotHaveIsRefused) {
+  const auto message =
+      [](const std::vector<std::pair<std::string, std::string>>& more) {
+        std::vector<std::pair<std::string, std::string>> all = {
+            {"sim.service", "exp:10us"}, {"sim.cores", "4"}};
+        all.insert(all.end(), more.begin(), more.end());
+        const auto scenario = Make(all);
+        return scenario ? std::string() : scenario.error().message;
+      };
+  const std::pair<std::string, std::string> on = {"arbiter.interval", "5us"};
+  EXPECT_EQ(message({on, {"scheduling.preset", "shenango"}}), "");
+  for (const char* preset : {"ix", "tq", "persephone"}) {
+    EXPECT_THAT(message({on, {"scheduling.preset", preset}}),
+                testing::HasSubstr("an arbiter may take any core"))
+        << preset;
+  }
+  EXPECT_THAT(message({{"sim.batch", "true"}}),
+              testing::HasSubstr("set --arbiter-interval"));
+  EXPECT_THAT(message({on, {"sim.guaranteed", "5"}}),
+              testing::HasSubstr("sim.cores is 4; lower it"));
+  EXPECT_THAT(message({on, {"arbiter.delay_low", "5us"}}),
+              testing::HasSubstr("above arbiter.delay_high, 4us"));
+  EXPECT_THAT(message({on, {"scheduling.order", "ps"}}),
+              testing::HasSubstr("leave the arbiter out"));
+}
+
 // Requests that come in bursts, or on few connections, wait longer.
 TEST(SimulateTest, BurstsAndFewConnectionsAreWorse) {
   const auto p99 = [](const std::string& key, const std::string& value,

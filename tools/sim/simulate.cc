@@ -7,6 +7,7 @@
 #include <mutex>
 #include <thread>
 
+#include "sim/machine.h"
 #include "sim/oracle.h"
 
 namespace yamanote::simulation {
@@ -52,8 +53,42 @@ struct Run {
   Duration service{0};
   Duration beside{0};
   Duration idle_beside_waiting{0};
+  Duration held{0};
+  Duration batch{0};
+  uint64_t grants = 0;
   Duration adaptive_slice = kNoPreemption;
 };
+
+void Note(const sim::Engine& engine, Run& run) {
+  run.preemptions = engine.preemptions();
+  run.steals = engine.steals();
+  run.beside = engine.time().beside;
+  run.idle_beside_waiting = engine.time().idle_beside_waiting;
+  run.adaptive_slice = engine.adaptive_slice();
+}
+
+void RunShared(const Scenario& scenario, sim::Source& source,
+               sim::Observer& observer, Run& run) {
+  std::vector<sim::Application> apps = {
+      {.limits = {.guaranteed = scenario.guaranteed, .most = scenario.cores},
+       .scheduling = scenario.scheduling,
+       .source = &source,
+       .observer = &observer}};
+  if (scenario.batch) {
+    apps.push_back({.limits = {.most = scenario.cores, .best_effort = true}});
+  }
+  sim::Machine machine({.cores = scenario.cores,
+                        .costs = scenario.costs,
+                        .interval = scenario.arbiter.interval,
+                        .park_after = scenario.arbiter.park_after,
+                        .policies = scenario.arbiter.policies},
+                       apps);
+  machine.Run();
+  Note(*machine.engine(0), run);
+  run.held = machine.holding(0).held;
+  run.grants = machine.holding(0).grants;
+  if (scenario.batch) run.batch = machine.holding(1).held;
+}
 
 Run RunOne(const Scenario& scenario, uint64_t seed, Progress& progress,
            const std::atomic<bool>& stop) {
@@ -68,17 +103,15 @@ Run RunOne(const Scenario& scenario, uint64_t seed, Progress& progress,
   sim::Statistics& observer = *run.statistics;
   if (scenario.oracle) {
     sim::RunOracle(*scenario.oracle, scenario.cores, watched, observer);
+  } else if (scenario.arbiter.interval != Duration::zero()) {
+    RunShared(scenario, watched, observer, run);
   } else {
     sim::Engine engine({.scheduling = scenario.scheduling,
                         .cores = scenario.cores,
                         .costs = scenario.costs},
                        watched, observer);
     engine.Run();
-    run.preemptions = engine.preemptions();
-    run.steals = engine.steals();
-    run.beside = engine.time().beside;
-    run.idle_beside_waiting = engine.time().idle_beside_waiting;
-    run.adaptive_slice = engine.adaptive_slice();
+    Note(engine, run);
   }
   run.statistics->Close();
   run.answered = observer.answered();
@@ -94,6 +127,9 @@ Outcome Combine(const Scenario& scenario, std::vector<Run>& runs) {
   double service = 0;
   double beside = 0;
   double idle = 0;
+  double held = 0;
+  double batch = 0;
+  double grants = 0;
   uint64_t answered = 0;
   for (std::size_t i = 0; i < runs.size(); ++i) {
     if (i > 0) all.Merge(*runs[i].statistics);
@@ -105,6 +141,9 @@ Outcome Combine(const Scenario& scenario, std::vector<Run>& runs) {
     service += static_cast<double>(runs[i].service.count());
     beside += static_cast<double>(runs[i].beside.count());
     idle += static_cast<double>(runs[i].idle_beside_waiting.count());
+    held += static_cast<double>(runs[i].held.count());
+    batch += static_cast<double>(runs[i].batch.count());
+    grants += static_cast<double>(runs[i].grants);
   }
   outcome.refused = all.refused();
   outcome.adaptive_slice = runs.back().adaptive_slice;
@@ -113,6 +152,10 @@ Outcome Combine(const Scenario& scenario, std::vector<Run>& runs) {
     outcome.busy = service / length / scenario.cores;
     outcome.beside = beside / length / scenario.cores;
     outcome.idle_beside_waiting = idle / length / scenario.cores;
+    outcome.cores_held = held / length;
+    outcome.grants_rps = 1e9 * grants / length;
+    outcome.efficiency = held > 0 ? service / held : 0;
+    outcome.batch_cores = batch / length;
   }
   outcome.classes.push_back({.name = "all",
                              .latency_us = all.Latency(sim::Statistics::kAll),

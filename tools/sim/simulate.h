@@ -32,6 +32,11 @@ struct Outcome {
   double idle_beside_waiting =
       0;              // That cores were idle while requests waited.
   double beside = 0;  // That the costs take.
+  // With an arbiter:
+  double cores_held = 0;   // On average.
+  double grants_rps = 0;   // Per second of virtual time, of this application.
+  double efficiency = 0;   // Share of the time held that is requests' own work.
+  double batch_cores = 0;  // That a batch program had, on average.
   Duration adaptive_slice = kNoPreemption;  // In the end, of the last run.
 };
 

@@ -59,19 +59,21 @@ std::string SweepCsv(const std::vector<SweepPoint>& points,
   csv +=
       "class,actual_load,rate_rps,stable,samples,mean_us,p50_us,p99_us,p99_low,"
       "p99_high,p999_us,slowdown_p50,slowdown_p99,slowdown_p99_low,"
-      "slowdown_p99_high,slowdown_p999,busy,costs,refused\n";
+      "slowdown_p99_high,slowdown_p999,busy,costs,refused,cores_held,"
+      "efficiency,grants_rps\n";
   for (const SweepPoint& point : points) {
     std::string begin;
     for (const std::string& value : point.values) begin += quote(value) + ",";
     if (!point.unstable.empty()) {
-      csv += fmt::format("{}all,{:.6g},{:.8g},0,,,,,,,,,,,,,,,\n", begin,
+      csv += fmt::format("{}all,{:.6g},{:.8g},0,,,,,,,,,,,,,,,,,,\n", begin,
                          point.scenario.load, point.scenario.rate_rps);
       continue;
     }
     for (const ClassOutcome& one : point.outcome.classes) {
       csv += fmt::format(
           "{}{},{:.6g},{:.8g},1,{},{:.6g},{:.6g},{:.6g},{:.6g},{:.6g},{:.6g},"
-          "{:.6g},{:.6g},{:.6g},{:.6g},{:.6g},{:.5f},{:.5f},{}\n",
+          "{:.6g},{:.6g},{:.6g},{:.6g},{:.6g},{:.5f},{:.5f},{},{:.6g},{:.6g},{:"
+          ".6g}\n",
           begin, quote(one.name), point.scenario.load, point.scenario.rate_rps,
           one.latency_us.samples, one.latency_us.mean.value,
           one.latency_us.p50.value, one.latency_us.p99.value,
@@ -79,7 +81,8 @@ std::string SweepCsv(const std::vector<SweepPoint>& points,
           one.latency_us.p999.value, one.slowdown.p50.value,
           one.slowdown.p99.value, one.slowdown.p99.low, one.slowdown.p99.high,
           one.slowdown.p999.value, point.outcome.busy, point.outcome.beside,
-          point.outcome.refused);
+          point.outcome.refused, point.outcome.cores_held,
+          point.outcome.efficiency, point.outcome.grants_rps);
     }
   }
   return csv;
