@@ -1,20 +1,62 @@
-// abi.h - what an application and the arbiter read of each other's memory.
+// abi.h - what an application and the arbiter read of each other.
 //
 // The only header that crosses processes: fixed widths, no pointers, lock-free atomics,
 // zero is the first value of everything. Who reads copies each word once and checks it:
-// the writer may be broken or hostile.
+// the writer may be broken or hostile. docs/arbiter.md has the protocol in words.
+//
+// One socket (SOCK_SEQPACKET, a message for each struct) and two shared memories:
+//
+//   signals  an application's own: written by it, read by the arbiter. Sealed in size.
+//   board    one for all: written by the arbiter, read by every application.
+//
+//   application                          arbiter
+//   Hello                        ->      checks it against the configuration
+//                                <-      Welcome, with the descriptors of both memories
+//   Workers (thread ids)         ->
+//   CoreSignals, all the time    ->      reads them in every pass
+//                                <-      CoreCommand, futex wake
+//   Kick, if Board::sleeping     ->
+//   the socket closes: the application is gone, or the arbiter is.
+//
+// A core's command and presence, for one application:
+//
+//   1. The arbiter writes {epoch + 1, kGranted} and wakes the worker.
+//   2. The worker writes {that epoch, present} and runs tasks.
+//   3. It leaves by itself, or because the command is {same epoch, kRevoked}: it writes
+//      {that epoch, away}, wakes the heir's worker if there is one, and sleeps while the
+//      command is what it was.
+//   4. The arbiter sees it, at the latest in the next pass.
+//   The epoch tells an old answer from a new one.
+//
+// An heir's command is kGranted already when the owner is asked to leave, so that the one
+// that leaves can wake it: no message, no interrupt.
+//
+// A home core's command is kGranted for ever. Its application comes and goes without
+// being told; presence says so. Guests' workers run there with SCHED_IDLE.
 
 #pragma once
 
 #include <atomic>
+#include <cstddef>
 #include <cstdint>
 
 namespace yamanote::arbiter {
 
+inline constexpr uint32_t kMagic = 0x544e4d59;  // "YMNT"
+// Both sides must have the same.
+inline constexpr uint32_t kVersion = 1;
+inline constexpr unsigned kMostCores = 256;
+inline constexpr unsigned kMostApps = 64;
+inline constexpr unsigned kNameBytes = 32;  // With the 0 at the end.
+inline constexpr uint32_t kNoApp = UINT32_MAX;
+
+// ---- Shared memory ----------------------------------------------------------
+
 // What an application shows of one core, in one cache line: of the queue that belongs to
 // the core (where cores share one, it is the first's) and of the worker there.
 //
-// Every word is read by itself and alone says what it says, so all are relaxed.
+// Every word is read by itself and alone says what it says, so all are relaxed but
+// `presence`.
 struct alignas(64) CoreSignals {
   // Written under the queue's lock. Both wrap.
   std::atomic<uint32_t> enqueued;
@@ -27,8 +69,110 @@ struct alignas(64) CoreSignals {
   std::atomic<int64_t> idle;
   // CLOCK_MONOTONIC, ns, since when it has none; 0: it has.
   std::atomic<int64_t> idle_since;
+  // epoch << 1 | present. Release, pairs with the arbiter's acquire: who is away has
+  // left its tasks to others.
+  std::atomic<uint32_t> presence;
 };
 static_assert(sizeof(CoreSignals) == 64);
 static_assert(std::atomic<int64_t>::is_always_lock_free);
+static_assert(std::atomic<uint32_t>::is_always_lock_free);
+
+constexpr uint32_t Presence(uint32_t epoch, bool present) {
+  return epoch << 1 | (present ? 1 : 0);
+}
+
+// The memory of one application: kMostCores lines.
+inline constexpr std::size_t kSignalsBytes = sizeof(CoreSignals) * kMostCores;
+
+enum class Command : uint32_t { kAway = 0, kGranted = 1, kRevoked = 2 };
+
+constexpr uint32_t CommandWord(uint32_t epoch, Command command) {
+  return epoch << 2 | static_cast<uint32_t>(command);
+}
+constexpr Command CommandOf(uint32_t word) {
+  const uint32_t command = word & 3;
+  return command == 1   ? Command::kGranted
+         : command == 2 ? Command::kRevoked
+                        : Command::kAway;
+}
+// 30 bits, so presence has room for it.
+constexpr uint32_t EpochOf(uint32_t word) { return word >> 2; }
+
+// What the arbiter says to one application's worker on one core.
+struct alignas(64) CoreCommand {
+  // The worker sleeps on it (futex, shared) while it is away. Release, pairs with the
+  // worker's acquire: `heir` was written before.
+  std::atomic<uint32_t> word;
+  // Of a revocation: whose worker to wake when leaving; kNoApp: nobody's.
+  std::atomic<uint32_t> heir;
+};
+static_assert(sizeof(CoreCommand) == 64);
+
+struct alignas(64) BoardHeader {
+  // The arbiter sleeps: who needs a core, or leaves one, sends a Kick. seq_cst, both
+  // ways: the arbiter sets it and looks once more before it sleeps.
+  std::atomic<uint32_t> sleeping;
+};
+
+// The header, then kMostApps * kMostCores commands, by application, then by core.
+inline constexpr std::size_t kBoardBytes =
+    sizeof(BoardHeader) + sizeof(CoreCommand) * kMostApps * kMostCores;
+
+// ---- Messages ---------------------------------------------------------------
+
+enum class Kind : uint32_t {
+  kHello = 1,
+  kWelcome = 2,
+  kWorkers = 3,
+  kKick = 4,
+  kList = 5,  // Asks for what `yamanote apps --json` prints.
+  kText = 6,  // The answer: a Header, then JSON.
+};
+
+struct Header {
+  uint32_t magic;  // kMagic
+  uint32_t version;
+  Kind kind;
+};
+
+struct Hello {
+  Header header;
+  // Printable, 0 at the end.
+  char name[kNameBytes];
+  char allocation[kNameBytes];  // A name in CorePolicies().
+  uint32_t guaranteed;
+  uint32_t most;         // 0: as many as there are.
+  uint32_t best_effort;  // 0 or 1.
+  // 0 or 1: its threads are not workers, so it shows no signals; it is given cores as if
+  // it always wanted more, and looks after its threads itself.
+  uint32_t opaque;
+  // After the arbiter was lost: cores (by number here, not CPU) that it holds still.
+  uint8_t held[kMostCores];
+};
+
+struct Welcome {
+  Header header;
+  // 0: welcome; else a POSIX error number, and `message` says what to do.
+  uint32_t error;
+  char message[512];
+  uint32_t app;  // Its row on the board.
+  uint32_t cores;
+  // By core: the CPU, and whether it is a home core.
+  int32_t cpus[kMostCores];
+  uint8_t home[kMostCores];
+  uint32_t timed;  // CoreSignals::oldest_since is read.
+  uint32_t parks;  // A worker that finds nothing gives its core back by itself,
+  int64_t park_after_ns;  // after so long.
+};
+
+// By core; 0: there is none. The arbiter may signal those threads and move them.
+struct Workers {
+  Header header;
+  int32_t tids[kMostCores];
+};
+
+struct Kick {
+  Header header;
+};
 
 }  // namespace yamanote::arbiter
