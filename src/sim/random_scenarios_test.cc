@@ -19,9 +19,11 @@
 //   YAMANOTE_SEEDS=N   seeds 1 .. N (default 400)
 
 #include <gtest/gtest.h>
+#include <unistd.h>
 
 #include <algorithm>
 #include <chrono>
+#include <csignal>
 #include <cstdlib>
 #include <iterator>
 #include <map>
@@ -173,13 +175,24 @@ uint64_t Sum(const std::map<ClassId, uint64_t>& counts) {
   return sum;
 }
 
-std::string Replay(uint64_t seed) {
-  return "replay: YAMANOTE_SEED=" + std::to_string(seed) + " sim_fuzz_test; ";
+// How to run again what runs now. A failed CHECK aborts, and GoogleTest prints no traces then.
+std::string replay;
+
+void PrintReplay(int /*signal*/) {
+  const ssize_t ignored = write(STDERR_FILENO, replay.data(), replay.size());
+  static_cast<void>(ignored);
+}
+
+const std::string& Replay(uint64_t seed, const Drawn& drawn) {
+  replay = "replay: YAMANOTE_SEED=" + std::to_string(seed) +
+           " sim_fuzz_test; " + drawn.Describe() + "\n";
+  std::signal(SIGABRT, PrintReplay);
+  return replay;
 }
 
 std::vector<Duration> RunSeed(uint64_t seed) {
   const Drawn drawn = Draw(seed);
-  SCOPED_TRACE(Replay(seed) + drawn.Describe());
+  SCOPED_TRACE(Replay(seed, drawn));
   Checker checker;
   ListedSource source(drawn.arrivals);
   Engine engine({.scheduling = drawn.scheduling,
@@ -349,7 +362,8 @@ TEST(RandomScenariosTest, UnderOverloadNobodyStarvesUnlessDeclared) {
       only != 0 ? only : FromEnvironment("YAMANOTE_SEEDS", 400) / 4;
   for (uint64_t seed = first; seed <= last && !HasFailure(); ++seed) {
     const Drawn drawn = DrawOverload(seed, orders);
-    EXPECT_FALSE(Starves(drawn)) << Replay(seed) << drawn.Describe();
+    SCOPED_TRACE(Replay(seed, drawn));
+    EXPECT_FALSE(Starves(drawn));
   }
 }
 
