@@ -105,6 +105,11 @@ struct PolicyInfo {
   ClockUse clock = ClockUse::kNone;
   // False: PickNext() may return nullptr while tasks wait.
   bool work_conserving = true;
+  // Who may wait for as long as others come: one line. Empty: nobody does. Whoever waits is
+  // picked after finitely many picks then, whatever comes, provided that all cores go on
+  // asking, that the others end, that their deadlines lie ahead when they come, and that only
+  // so many are in the domain at a time: admission sees to that.
+  std::string_view starves = {};
   // True: Slice() may be finite although PolicyOptions::slice is not. The engine
   // keeps time only if this is true or a slice is configured.
   bool sets_slices = false;

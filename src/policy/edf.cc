@@ -6,7 +6,8 @@
 //
 // Use it when deadlines are known and the load stays below capacity: then it
 // meets every deadline that can be met on one core. Under overload it spends its
-// time on work that is late already: bound the load by admission.
+// time on work that is late already: bound the load by admission. Nobody starves:
+// who comes after a deadline, with one that lies ahead, goes behind it.
 //
 // Invariant: heap_ holds exactly the tasks enqueued and not yet picked; word 0
 // of each is when it is due, in ns. Work-conserving.

@@ -10,6 +10,8 @@
 // the end. Threads that live long have run much and go last: keep it for
 // requests.
 //
+// Starves: a long task waits for as long as shorter ones keep the cores busy.
+//
 // Invariant: heap_ holds exactly the tasks enqueued and not yet picked, and
 // nobody changes `attained` of a waiting task. Work-conserving.
 //
@@ -58,6 +60,7 @@ extern constexpr PolicyInfo kLas = {
     .bad_at = "service times that are all alike, and long-lived threads",
     .source = "Nuyens and Wierman, The Foreground-Background Queue, 2008",
     .clock = ClockUse::kRunTime,
+    .starves = "a long task, while shorter ones come",
     .sets_slices = true,
     .make = [](const PolicyOptions& options) -> std::unique_ptr<Policy> {
       return std::make_unique<LeastAttained>(options);

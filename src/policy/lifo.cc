@@ -11,7 +11,7 @@
 // requests: the oldest may wait for ever while new ones come.
 //
 // Invariant: the two queues hold exactly the tasks enqueued and not yet picked.
-// Work-conserving. Starves.
+// Work-conserving. Starves: who came first or gave way waits while new ones come.
 //
 // Source: Blumofe and Leiserson, "Scheduling Multithreaded Computations by Work
 // Stealing", Journal of the ACM 46(5), 1999 (depth-first work bounds space;
@@ -64,6 +64,7 @@ extern constexpr PolicyInfo kLifo = {
     .source =
         "Blumofe and Leiserson, Scheduling Multithreaded Computations by Work "
         "Stealing, 1999",
+    .starves = "who came first or gave way, while new ones come",
     .make = [](const PolicyOptions& options) -> std::unique_ptr<Policy> {
       return std::make_unique<Lifo>(options);
     },

@@ -3,8 +3,9 @@
 //
 // The share is (now - arrival) / slo, so a short class overtakes a long one as
 // soon as waiting hurts it more, and a long class is never starved: its share
-// grows without bound. Ties go to the lower class. A preempted task rejoins its
-// own class's head or tail.
+// grows without bound, those of the others do not as long as admission bounds how
+// many wait. Ties go to the lower class. A preempted task rejoins its own class's
+// head or tail.
 //
 // Use it when the class of a request is known and classes differ in length.
 // With one class it is fifo that reads the clock: use fifo. Picking costs time

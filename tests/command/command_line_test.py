@@ -312,6 +312,15 @@ class StreamTest(unittest.TestCase):
         for arguments in (("policies",), ("version",), ("doctor", "--no-costs")):
             json.loads(run(*arguments, "--json").stdout)
 
+    def test_each_order_says_whom_it_starves(self):
+        orders = {order["name"]: order["starves"]
+                  for order in json.loads(run("policies", "--json").stdout)["orders"]}
+        self.assertIsNone(orders["fifo"])
+        self.assertIn("long", orders["las"])
+        lines = [line.split("starves: ")[1] for line in run("policies").stdout.splitlines()
+                 if "starves: " in line]
+        self.assertEqual(lines, [starves or "nobody" for starves in orders.values()])
+
 
 if __name__ == "__main__":
     unittest.main(argv=sys.argv[:1])

@@ -9,7 +9,8 @@
 //   - every slice is positive, and finite only if configured or declared;
 //   - what PolicyInfo declares is true: the order of two runs of the same events
 //     is the same if what the policy says it does not use is changed;
-//   - a class beyond the configuration is class 0.
+//   - a class beyond the configuration is class 0;
+//   - nobody waits as long as others come, unless declared (starvation.h).
 //
 // A failure prints the seed and the command that replays it.
 //
@@ -30,6 +31,7 @@
 #include <vector>
 
 #include "tests/conformance/allocations.h"
+#include "tests/conformance/starvation.h"
 #include "yamanote/policy.h"
 
 namespace yamanote {
@@ -354,6 +356,15 @@ TEST_P(PolicyConformanceTest, AClassBeyondTheConfigurationIsClassZero) {
   }
 }
 
+TEST_P(PolicyConformanceTest, NobodyStarvesUnlessDeclared) {
+  if (!info().starves.empty()) GTEST_SKIP() << "starves " << info().starves;
+  for (const uint32_t seed : Seeds()) {
+    SCOPED_TRACE(Replay(seed));
+    ASSERT_LT(Starvation(info(), seed).LongestWait(), Starvation::kPatience)
+        << "a task waits as long as others come: declare whom it starves";
+  }
+}
+
 TEST_P(PolicyConformanceTest, ItsDescriptionIsComplete) {
   EXPECT_FALSE(info().summary.empty());
   EXPECT_FALSE(info().good_at.empty());
@@ -373,6 +384,18 @@ INSTANTIATE_TEST_SUITE_P(Every, PolicyConformanceTest,
                          testing::ValuesIn(Policies().begin(),
                                            Policies().end()),
                          TestName);
+
+// Otherwise the check above could not fail.
+TEST(StarvationTest, FindsThoseWhoStarve) {
+  for (const char* const name : {"lifo", "las"}) {
+    const PolicyInfo& info = *FindPolicy(name);
+    EXPECT_FALSE(info.starves.empty()) << name;
+    bool starved = false;
+    for (uint32_t seed = 1; seed <= 60 && !starved; ++seed)
+      starved = Starvation(info, seed).LongestWait() == Starvation::kPatience;
+    EXPECT_TRUE(starved) << name;
+  }
+}
 
 TEST(PolicyRegistryTest, NamesDifferAndUnknownOnesAreNotFound) {
   std::set<std::string_view> names;

@@ -33,6 +33,7 @@ void AddCompletionCommand(CLI::App& app) {
       ->check(OneOf({"bash", "zsh", "fish"}));
   command->footer(
       "`make install` puts the scripts where the shells look.\n"
+      "\n"
       "Examples, to do it by hand:\n"
       "  yamanote completion bash > "
       "~/.local/share/bash-completion/completions/yamanote\n"

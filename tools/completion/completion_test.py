@@ -82,12 +82,15 @@ class CompletionTest(unittest.TestCase):
                          [os.path.join(folder, "completion_test.py")])
 
     def test_zsh_and_fish_know_every_subcommand_and_flag(self):
+        functions = dict(re.findall(r"^(_yamanote\w*)\(\) \{\n(.*?)^\}", self.scripts["zsh"],
+                                    re.M | re.S))
         for path in PATHS:
+            function = functions["_".join(("_yamanote",) + path)]
             for name in subcommands(path):
-                self.assertIn(f"'{name}:", self.scripts["zsh"])
+                self.assertIn(f"'{name}:", function)
                 self.assertIn(f" -a {name} ", self.scripts["fish"])
             for flag in flags(path):
-                self.assertIn(f"'{flag}[", self.scripts["zsh"])
+                self.assertIn(f"'{flag}[", function)
                 self.assertRegex(self.scripts["fish"], rf"-l {flag[2:]} ")
 
     def test_zsh_and_fish_accept_their_scripts(self):
@@ -99,29 +102,47 @@ class CompletionTest(unittest.TestCase):
                                     capture_output=True, check=False)
             self.assertEqual((result.returncode, result.stderr), (0, ""), shell)
 
+    def fish(self, lines):
+        """Returns what fish offers at the end of each line, as a set."""
+        script = self.scripts["fish"] + "".join(f"\ncomplete -C '{line}'; echo =" for line in lines)
+        offered = subprocess.run(["fish", "--no-config", "-c", script], capture_output=True,
+                                 text=True, check=True).stdout
+        return [{word.split("\t")[0] for word in part.splitlines()}
+                for part in offered.split("=\n")[:-1]]
+
     def test_fish_completes_for_real(self):
         if shutil.which("fish") is None:
             self.skipTest("fish is not installed")
-        script = self.scripts["fish"] + "\ncomplete -C 'yamanote completion '\n"
-        offered = subprocess.run(["fish", "--no-config", "-c", script], capture_output=True,
-                                 text=True, check=True).stdout
-        self.assertLessEqual({"bash", "zsh", "fish"},
-                             {line.split("\t")[0] for line in offered.splitlines()})
+        self.assertLessEqual({"bash", "zsh", "fish"}, self.fish(["yamanote completion "])[0])
+        lines = [" ".join(("yamanote",) + path) for path in PATHS]
+        for path, words, options in zip(PATHS, self.fish([line + " " for line in lines]),
+                                        self.fish([line + " --" for line in lines])):
+            self.assertLessEqual(set(subcommands(path)), words, f"after {path}")
+            if path:
+                self.assertEqual(set(flags(path)), options, f"after {path}")
+                if not subcommands(path):
+                    self.assertFalse(set(subcommands(path[:-1])) & words - {"help"},
+                                     f"after {path}")
 
     def test_man_page_has_every_subcommand_and_flag(self):
         page = run("man").replace("\\-", "-")
         for path in PATHS[1:]:
-            self.assertIn(f".SS yamanote {' '.join(path)}\n", page)
-        for path in PATHS:
+            section = page.split(f"\n.SS yamanote {' '.join(path)}\n")
+            self.assertEqual(len(section), 2, path)
+            section = re.split(r"^\.S[SH] ", section[1], maxsplit=1, flags=re.M)[0]
             for flag in flags(path):
-                self.assertRegex(page, rf"\\fB[^\n]*{flag}\b")
+                self.assertRegex(section, rf"\\fB[^\n]*{flag}(?![-\w])", path)
 
     def test_man_page_renders_without_warning(self):
         if shutil.which("groff") is None:
             self.skipTest("groff is not installed")
-        result = subprocess.run(["groff", "-man", "-Tutf8", "-ww", "-z"], input=run("man"),
-                                text=True, capture_output=True, check=True)
+        result = subprocess.run(["groff", "-man", "-Tascii", "-P-cbou", "-ww", "-rLL=80n"],
+                                input=run("man"), text=True, capture_output=True, check=True)
         self.assertEqual(result.stderr, "")
+        # Examples, which are not filled, are 80 wide in the help; the page indents them by 7.
+        for line in result.stdout.splitlines():
+            self.assertLessEqual(len(line), 87, line)
+            self.assertNotRegex(line, r"\S +Examples", "a paragraph ran into the examples")
 
 
 if __name__ == "__main__":

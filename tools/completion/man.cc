@@ -3,6 +3,9 @@
 #include <fmt/format.h>
 #include <fmt/ranges.h>
 
+#include <algorithm>
+#include <string_view>
+
 #include "tools/completion/tree.h"
 
 namespace yamanote::tools {
@@ -41,6 +44,30 @@ void AddFlags(const CommandNode& node, std::string& out) {
   }
 }
 
+// As the help wraps it: lines that begin with a space, the examples, stay as they are; an empty
+// line or one that ends with a colon ends a paragraph.
+void AddFooter(std::string_view text, std::string& out) {
+  bool is_example = false;
+  bool starts = true;
+  while (!text.empty()) {
+    const size_t end = std::min(text.find('\n'), text.size());
+    const std::string_view line = text.substr(0, end);
+    text.remove_prefix(std::min(end + 1, text.size()));
+    if (line.starts_with(' ') != is_example && !line.empty()) {
+      is_example = !is_example;
+      out += is_example ? ".nf\n" : ".fi\n";
+    }
+    if (line.empty()) {
+      starts = true;
+      continue;
+    }
+    if (starts && !is_example) out += ".P\n";
+    out += Roff(std::string(line)) + '\n';
+    starts = line.ends_with(':');
+  }
+  if (is_example) out += ".fi\n";
+}
+
 void AddCommand(const CommandNode& node, std::string& out) {
   out +=
       fmt::format(".SS yamanote {}\n{}.\n", Roff(node.path), Roff(node.help));
@@ -49,8 +76,7 @@ void AddCommand(const CommandNode& node, std::string& out) {
                        Roff(positional.help));
   }
   AddFlags(node, out);
-  if (!node.footer.empty())
-    out += fmt::format(".P\n.nf\n{}\n.fi\n", Roff(node.footer));
+  AddFooter(node.footer, out);
 }
 
 }  // namespace

@@ -178,6 +178,11 @@ std::string FishCompletion(const CommandNode& root) {
                                  node->path.substr(start, end - start));
         start = end == std::string::npos ? end : end + 1;
       }
+      // Behind a subcommand only what is its own.
+      if (!node->children.empty()) {
+        condition += fmt::format("; and not __fish_seen_subcommand_from {}",
+                                 fmt::join(ChildNames(*node), " "));
+      }
     }
     const auto line = [&](const std::string& rest) {
       out += fmt::format("complete -c yamanote -n '{}' {}\n", condition, rest);

@@ -188,6 +188,7 @@ void AddDoctorCommand(CLI::App& app) {
       "It changes nothing, needs no privilege and takes less than five "
       "seconds.\n"
       "Run it on an idle machine: what else runs is measured too.\n"
+      "\n"
       "Examples:\n"
       "  yamanote doctor\n"
       "  yamanote doctor --json | jq '.costs.futex_wake.median_ns'\n"

@@ -58,13 +58,16 @@ std::string_view ToString(ClockUse clock) {
 Json OrdersJson() {
   Json orders = Json::array();
   for (const PolicyInfo* order : Policies()) {
-    orders.push_back({{"name", order->name},
-                      {"summary", order->summary},
-                      {"good_at", order->good_at},
-                      {"bad_at", order->bad_at},
-                      {"source", order->source},
-                      {"clock", ToString(order->clock)},
-                      {"work_conserving", order->work_conserving}});
+    orders.push_back(
+        {{"name", order->name},
+         {"summary", order->summary},
+         {"good_at", order->good_at},
+         {"bad_at", order->bad_at},
+         {"source", order->source},
+         {"clock", ToString(order->clock)},
+         {"work_conserving", order->work_conserving},
+         {"starves",
+          order->starves.empty() ? Json(nullptr) : Json(order->starves)}});
   }
   return orders;
 }
@@ -138,6 +141,8 @@ void PrintText() {
     fmt::print("  {:<14} {}\n", order->name, order->summary);
     fmt::print("  {:<14}   good at: {}\n", "", order->good_at);
     fmt::print("  {:<14}   bad at:  {}\n", "", order->bad_at);
+    fmt::print("  {:<14}   starves: {}\n", "",
+               order->starves.empty() ? "nobody" : order->starves);
     fmt::print("  {:<14}   source:  {}\n", "", order->source);
   }
   fmt::print("\nPlacements: which cores share a queue (--placement)\n");

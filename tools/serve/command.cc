@@ -339,6 +339,7 @@ void AddServeCommand(CLI::App& app) {
       "Values come from defaults, the preset, the file, the flags; the later "
       "one wins.\n"
       "`yamanote serve kv --help` shows every option.\n"
+      "\n"
       "Examples:\n"
       "  yamanote serve kv --preset yamanote --listen 127.0.0.1:11211\n"
       "  yamanote serve spin --preset zygos --protocol udp --cores 0,1\n"

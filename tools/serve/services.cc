@@ -119,8 +119,8 @@ std::span<const ServiceInfo> Services() {
       {"rocksdb", "RocksDB behind the protocol of Redis's clients",
        "Examples:\n"
        "  yamanote serve rocksdb --listen 127.0.0.1:6379\n"
-       "  yamanote serve rocksdb --rocksdb-keys 1M --preset shinjuku --class "
-       "scan:slo=5ms\n"
+       "  yamanote serve rocksdb --rocksdb-keys 1M --preset shinjuku \\\n"
+       "      --class scan:slo=5ms\n"
        "  yamanote serve rocksdb --rocksdb-path /srv/data\n"
        "  redis-cli -p 6379 range key-00000000 3\n"
        "  redis-benchmark -p 6379 -t set,get -P 16",

@@ -96,6 +96,7 @@ void AddSimCommand(CLI::App& app) {
       "sharing) and srpt (shortest "
       "remaining processing time). The same seed gives the same result. "
       "docs/sim.md explains the model and its limits.\n"
+      "\n"
       "Examples:\n"
       "  yamanote sim --preset shinjuku --cores 16 --slice 5us --load 0.8 \\\n"
       "      --service bimodal:99.5%:0.5us,0.5%:500us --requests 4M\n"

@@ -71,7 +71,7 @@ TEST(SweepTest, NamesTheCombinationThatIsImpossible) {
 TEST(CompareTest, RanksByTheHighestLoadWhateverRunsAtATime) {
   const auto points = MakeSweep(Settings({{"sim.service", "exp:10us"},
                                           {"sim.cores", "8"},
-                                          {"sim.requests", "50k"}}),
+                                          {"sim.requests", "20k"}}),
                                 {Vary("preset=ix,zygos")}, true);
   ASSERT_TRUE(points) << points.error().message;
   std::vector<Candidate> candidates;
