@@ -119,14 +119,6 @@ class Traced final : public sim::Source {
 
 }  // namespace
 
-// A hash of its number, as a network card's is of an address. Not 0.
-uint64_t FlowOf(uint64_t connection) {
-  uint64_t x = connection + 0x9e3779b97f4a7c15;
-  x = (x ^ (x >> 30)) * 0xbf58476d1ce4e5b9;
-  x = (x ^ (x >> 27)) * 0x94d049bb133111eb;
-  return (x ^ (x >> 31)) | 1;
-}
-
 std::unique_ptr<sim::Source> MakeSource(const Scenario& scenario,
                                         uint64_t seed) {
   if (scenario.trace != nullptr)
