@@ -93,11 +93,11 @@ void Engine::Run() {
                  "placement forgot to name a core");
 }
 
-void Engine::PassTo(Instant when) {
+inline void Engine::PassTo(Instant when) {
   // Those that somebody is on the way to, or that are being received, do not wait.
-  const uint64_t served = running_ + named_ + received_.size();
-  const uint64_t waiting = in_system_ > served ? in_system_ - served : 0;
-  if (waiting > 0 && idle_.size() > 0) {
+  if (in_system_ > running_ + named_ && idle_.size() > 0) {
+    const uint64_t served = running_ + named_ + received_.size();
+    const uint64_t waiting = in_system_ > served ? in_system_ - served : 0;
     time_.idle_beside_waiting +=
         (when - now_) *
         static_cast<int64_t>(std::min<uint64_t>(waiting, idle_.size()));
@@ -105,7 +105,7 @@ void Engine::PassTo(Instant when) {
   now_ = when;
 }
 
-void Engine::Step(CoreId core) {
+inline void Engine::Step(CoreId core) {
   switch (cores_[core].doing) {
     case Doing::kParked:
       YAMANOTE_CHECK(false, "a parked core has no events");
@@ -135,7 +135,7 @@ void Engine::Step(CoreId core) {
 
 // ---- Requests ---------------------------------------------------------------
 
-Engine::Job& Engine::NewJob() {
+inline Engine::Job& Engine::NewJob() {
   if (free_ == nullptr) {
     jobs_.push_back(std::make_unique<Job[]>(kJobsPerBlock));
     for (std::size_t i = kJobsPerBlock; i > 0; --i) Free(jobs_.back()[i - 1]);
@@ -145,7 +145,7 @@ Engine::Job& Engine::NewJob() {
   return job;
 }
 
-void Engine::Arrive(const Arrival& arrival) {
+inline void Engine::Arrive(const Arrival& arrival) {
   if (!admission_.TryAdmit(arrival.request_class)) {
     observer_.Refused(arrival);
     return;
@@ -163,7 +163,7 @@ void Engine::Arrive(const Arrival& arrival) {
   Place(arrival, kNoCore);
 }
 
-void Engine::Place(const Arrival& arrival, CoreId from) {
+inline void Engine::Place(const Arrival& arrival, CoreId from) {
   Job& job = NewJob();
   job.id = next_id_++;
   job.arrival = arrival.at;
@@ -182,7 +182,7 @@ void Engine::Place(const Arrival& arrival, CoreId from) {
   if (from != kDispatcher) AskOverdue(placed);
 }
 
-void Engine::Finish(CoreId core) {
+inline void Engine::Finish(CoreId core) {
   Job& job = *cores_[core].job;
   Stopped(core, Stop::kFinished);
   if (adaptive_ != nullptr) adaptive_->Record(core, job.attained);
@@ -194,7 +194,7 @@ void Engine::Finish(CoreId core) {
   WakeDispatcher();
 }
 
-void Engine::Stopped(CoreId core, Stop why) {
+inline void Engine::Stopped(CoreId core, Stop why) {
   Job& job = *cores_[core].job;
   const Duration ran = now_ - cores_[core].since;
   if (accounts_) job.attained += ran;
@@ -233,7 +233,7 @@ void Engine::Notify(Placed placed, Duration delay) {
   }
 }
 
-void Engine::Wake(CoreId core, Duration delay) {
+inline void Engine::Wake(CoreId core, Duration delay) {
   if (cores_[core].doing != Doing::kParked) return;
   delay += costs_.hop;
   if (delay == Duration::zero() && !looking_) {
@@ -310,7 +310,7 @@ void Engine::Look(CoreId core) {
   if (dispatches_) AskOverdue({.notify = Notify::kAnyone, .core = kNoCore});
 }
 
-void Engine::Park(CoreId core) {
+inline void Engine::Park(CoreId core) {
   cores_[core].doing = Doing::kParked;
   cores_[core].job = nullptr;
   idle_.Add(core);
@@ -320,14 +320,14 @@ void Engine::Park(CoreId core) {
 
 // ---- A core with a task -----------------------------------------------------
 
-void Engine::Start(CoreId core, Task& task, Duration delay) {
+inline void Engine::Start(CoreId core, Task& task, Duration delay) {
   Beside(costs_.context_switch);
   if (cores_[core].doing == Doing::kParked) idle_.Remove(core);
   if (adaptive_ != nullptr) adaptive_->EndIdle(core, now_);
   Run(core, static_cast<Job&>(task), delay + costs_.context_switch);
 }
 
-void Engine::Run(CoreId id, Job& job, Duration delay) {
+inline void Engine::Run(CoreId id, Job& job, Duration delay) {
   Core& core = cores_[id];
   if (job.last_core == kNoCore && !dedicated_) {
     // Its first turn. A slice begins with its own work.
@@ -384,7 +384,7 @@ void Engine::Ask(CoreId core) {
 }
 
 // Something may wait for those whose slices are over.
-void Engine::AskOverdue(Placed placed) {
+inline void Engine::AskOverdue(Placed placed) {
   if (overdue_.size() == 0) return;
   if (per_core_ && count_ > 1) {
     if (placed.core != kNoCore && overdue_.Contains(placed.core) &&
