@@ -12,15 +12,6 @@ namespace yamanote::base {
 
 Histogram::Histogram() : buckets_(IndexOf(kLimit) + 1, 0) {}
 
-void Histogram::Record(uint64_t value, uint64_t times) {
-  if (times == 0) return;
-  buckets_[IndexOf(std::min(value, kLimit))] += times;
-  finite_ += times;
-  min_ = std::min(min_, value);
-  max_ = std::max(max_, value);
-  sum_ += static_cast<double>(value) * static_cast<double>(times);
-}
-
 void Histogram::Merge(const Histogram& other) {
   for (size_t i = 0; i < buckets_.size(); ++i) buckets_[i] += other.buckets_[i];
   finite_ += other.finite_;

@@ -121,22 +121,14 @@ class Random {
 
   // Exponential with the given mean. One random number and one product, 98 times of 100.
   double Exponential(double mean) {
-    const ExponentialLayers& layers = kExponentialLayers;
-    for (;;) {
-      const uint64_t bits = (*this)();
-      const uint64_t layer = bits & (ExponentialLayers::kLayers - 1);
-      const uint64_t along = bits >> 11;
-      const double x = static_cast<double>(along) * layers.width[layer];
-      if (along < layers.inside[layer]) [[likely]]
-        return mean * x;
-      // What is beyond the last one is exponential again.
-      if (layer == 0)
-        return mean * (ExponentialLayers::kTail - PortableLog(1 - Uniform()));
-      const double y =
-          layers.height[layer] +
-          Uniform() * (layers.height[layer + 1] - layers.height[layer]);
-      if (y < PortableExpOfMinus(x)) return mean * x;
-    }
+    const uint64_t bits = (*this)();
+    const uint64_t layer = bits & (ExponentialLayers::kLayers - 1);
+    const uint64_t along = bits >> 11;
+    const double x =
+        static_cast<double>(along) * kExponentialLayers.width[layer];
+    if (along < kExponentialLayers.inside[layer]) [[likely]]
+      return mean * x;
+    return mean * ExponentialAtEdge(layer, x);
   }
 
   // Normal with mean 0 and standard deviation 1 (Box-Muller, one of the pair).
@@ -157,6 +149,19 @@ class Random {
     x = (x ^ (x >> 30)) * 0xbf58476d1ce4e5b9;
     x = (x ^ (x >> 27)) * 0x94d049bb133111eb;
     return x ^ (x >> 31);
+  }
+
+  // Of mean 1, if `x` in `layer` may be above e^-x. Apart, so that the usual case is short
+  // enough to be inlined.
+  [[gnu::noinline]] double ExponentialAtEdge(uint64_t layer, double x) {
+    const ExponentialLayers& layers = kExponentialLayers;
+    // What is beyond the last one is exponential again.
+    if (layer == 0)
+      return ExponentialLayers::kTail - PortableLog(1 - Uniform());
+    const double y =
+        layers.height[layer] +
+        Uniform() * (layers.height[layer + 1] - layers.height[layer]);
+    return y < PortableExpOfMinus(x) ? x : Exponential(1);
   }
 
   uint64_t state_[4];

@@ -204,9 +204,10 @@ class PerCore final : public Placement {
     const CoreId first = stealing_ == Stealing::kRandom
                              ? lanes_[core]->Random() % cores_
                              : Longest();
+    if (first == kNoCore) return nullptr;
     // That one first, then all others in turn.
     for (unsigned i = 0; i < cores_; ++i) {
-      const CoreId victim = (first + i) % cores_;
+      const CoreId victim = NthFrom(first, i);
       Lane& lane = *lanes_[victim];
       if (victim == core || lane.domain.Waiting() == 0 || lane.Keeps())
         continue;
@@ -305,13 +306,20 @@ class PerCore final : public Placement {
     return flow != 0 ? HomeOfFlow(flow, cores_) : NextInTurn();
   }
 
+  // In turn; both below cores_. Not a remainder, for a division costs more than the look
+  // at a core that it would be for.
+  CoreId NthFrom(CoreId first, unsigned i) const {
+    const CoreId core = first + i;
+    return core < cores_ ? core : core - cores_;
+  }
+
   CoreId NextInTurn() {
     return turn_.fetch_add(1, std::memory_order_relaxed) % cores_;
   }
 
-  // The core with the most waiting tasks.
+  // The core with the most waiting tasks; kNoCore if none waits anywhere.
   CoreId Longest() const {
-    CoreId longest = 0;
+    CoreId longest = kNoCore;
     uint32_t most = 0;
     for (CoreId core = 0; core < cores_; ++core) {
       const uint32_t waiting = lanes_[core]->domain.Waiting();
@@ -331,7 +339,7 @@ class PerCore final : public Placement {
     uint32_t least = UINT32_MAX;
     int64_t most_quanta = 0;
     for (unsigned i = 0; i < cores_; ++i) {
-      const CoreId core = (first + i) % cores_;
+      const CoreId core = NthFrom(first, i);
       if (held_change_ && !lanes_[core]->held.load(std::memory_order_seq_cst))
         continue;
       const uint32_t load = lanes_[core]->InFlight();

@@ -81,15 +81,8 @@ Duration Engine::adaptive_slice() const {
   return adaptive_ == nullptr ? kNoPreemption : adaptive_->current();
 }
 
-void Engine::Run() {
-  while (NextTime() != kNever) Step();
-  YAMANOTE_CHECK(in_system_ == 0,
-                 "every core is parked, but not every request is answered: the "
-                 "placement forgot to name a core");
-}
-
-void Engine::Step() {
-  const Instant next = timeline_.FirstTime();
+// `next` is the timeline's.
+inline void Engine::StepAt(Instant next) {
   if (more_ && arrival_.at < next) {
     YAMANOTE_CHECK(arrival_.at >= now_, "requests arrive in the order of time");
     PassTo(arrival_.at);
@@ -102,19 +95,20 @@ void Engine::Step() {
   if (adaptive_ != nullptr) adaptive_->Adapt(now_);
 }
 
-void Engine::PassTo(Instant when) {
-  // Those that somebody is on the way to, or that are being received, do not wait.
-  const uint64_t served = running_ + named_ + received_.size();
-  const uint64_t waiting = in_system_ > served ? in_system_ - served : 0;
-  if (waiting > 0 && idle_.size() > 0) {
-    time_.idle_beside_waiting +=
-        (when - now_) *
-        static_cast<int64_t>(std::min<uint64_t>(waiting, idle_.size()));
+void Engine::Run() {
+  for (;;) {
+    const Instant next = timeline_.FirstTime();
+    if (!more_ && next == kNever) break;
+    StepAt(next);
   }
-  now_ = when;
+  YAMANOTE_CHECK(in_system_ == 0,
+                 "every core is parked, but not every request is answered: the "
+                 "placement forgot to name a core");
 }
 
-void Engine::Step(CoreId core) {
+void Engine::Step() { StepAt(timeline_.FirstTime()); }
+
+inline void Engine::Step(CoreId core) {
   switch (cores_[core].doing) {
     case Doing::kParked:
       YAMANOTE_CHECK(managed_, "a parked core has no events");
@@ -153,7 +147,7 @@ void Engine::Step(CoreId core) {
 
 // ---- Requests ---------------------------------------------------------------
 
-Engine::Job& Engine::NewJob() {
+inline Engine::Job& Engine::NewJob() {
   if (free_ == nullptr) {
     jobs_.push_back(std::make_unique<Job[]>(kJobsPerBlock));
     for (std::size_t i = kJobsPerBlock; i > 0; --i) Free(jobs_.back()[i - 1]);
@@ -163,7 +157,7 @@ Engine::Job& Engine::NewJob() {
   return job;
 }
 
-void Engine::Arrive(const Arrival& arrival) {
+inline void Engine::Arrive(const Arrival& arrival) {
   if (!admission_.TryAdmit(arrival.request_class)) {
     observer_.Refused(arrival);
     return;
@@ -181,7 +175,9 @@ void Engine::Arrive(const Arrival& arrival) {
   Place(arrival, kNoCore);
 }
 
-void Engine::Place(const Arrival& arrival, CoreId from) {
+// GCC finds it too long for its two callers; inlined it saves 26 instructions a request.
+[[gnu::always_inline]] inline void Engine::Place(const Arrival& arrival,
+                                                 CoreId from) {
   Job& job = NewJob();
   job.id = next_id_++;
   job.arrival = arrival.at;
@@ -200,7 +196,7 @@ void Engine::Place(const Arrival& arrival, CoreId from) {
   if (from != kDispatcher) AskOverdue(placed);
 }
 
-void Engine::Finish(CoreId core) {
+inline void Engine::Finish(CoreId core) {
   Job& job = *cores_[core].job;
   Stopped(core, Stop::kFinished);
   if (adaptive_ != nullptr) adaptive_->Record(core, job.attained);
@@ -212,7 +208,7 @@ void Engine::Finish(CoreId core) {
   WakeDispatcher();
 }
 
-void Engine::Stopped(CoreId core, Stop why) {
+inline void Engine::Stopped(CoreId core, Stop why) {
   Job& job = *cores_[core].job;
   const Duration ran = now_ - cores_[core].since;
   if (accounts_) job.attained += ran;
@@ -251,7 +247,7 @@ void Engine::Notify(Placed placed, Duration delay) {
   }
 }
 
-void Engine::Wake(CoreId core, Duration delay) {
+inline void Engine::Wake(CoreId core, Duration delay) {
   if (cores_[core].doing != Doing::kParked) return;
   delay += costs_.hop;
   if (delay == Duration::zero() && !looking_) {
@@ -332,7 +328,7 @@ void Engine::Look(CoreId core) {
   if (dispatches_) AskOverdue({.notify = Notify::kAnyone, .core = kNoCore});
 }
 
-void Engine::Park(CoreId core) {
+inline void Engine::Park(CoreId core) {
   cores_[core].doing = Doing::kParked;
   cores_[core].job = nullptr;
   idle_.Add(core);
@@ -346,7 +342,7 @@ void Engine::Park(CoreId core) {
 
 // ---- A core with a task -----------------------------------------------------
 
-void Engine::Start(CoreId core, Task& task, Duration delay) {
+inline void Engine::Start(CoreId core, Task& task, Duration delay) {
   Beside(costs_.context_switch);
   if (cores_[core].doing == Doing::kParked) idle_.Remove(core);
   if (adaptive_ != nullptr) adaptive_->EndIdle(core, now_);
@@ -354,7 +350,7 @@ void Engine::Start(CoreId core, Task& task, Duration delay) {
   Run(core, static_cast<Job&>(task), delay + costs_.context_switch);
 }
 
-void Engine::Run(CoreId id, Job& job, Duration delay) {
+inline void Engine::Run(CoreId id, Job& job, Duration delay) {
   Core& core = cores_[id];
   if (job.last_core == kNoCore && !dedicated_) {
     // Its first turn. A slice begins with its own work.
@@ -411,7 +407,7 @@ void Engine::Ask(CoreId core) {
 }
 
 // Something may wait for those whose slices are over.
-void Engine::AskOverdue(Placed placed) {
+inline void Engine::AskOverdue(Placed placed) {
   if (overdue_.size() == 0) return;
   if (per_core_ && count_ > 1) {
     if (placed.core != kNoCore && overdue_.Contains(placed.core) &&

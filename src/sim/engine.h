@@ -144,7 +144,18 @@ class Engine {
 
   Engine(const PolicyInfo& order, const EngineOptions& options, Source& source,
          Observer& observer);
-  void PassTo(Instant when);
+  void StepAt(Instant next);
+  void PassTo(Instant when) {
+    // Those that somebody is on the way to, or that are being received, do not wait.
+    if (in_system_ > running_ + named_ && idle_.size() > 0) {
+      const uint64_t served = running_ + named_ + received_.size();
+      const uint64_t waiting = in_system_ > served ? in_system_ - served : 0;
+      time_.idle_beside_waiting +=
+          (when - now_) *
+          static_cast<int64_t>(std::min<uint64_t>(waiting, idle_.size()));
+    }
+    now_ = when;
+  }
   void Step(CoreId core);
   void BeginIdle(CoreId core);
   void EndIdle(CoreId core);

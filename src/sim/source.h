@@ -3,6 +3,7 @@
 #pragma once
 
 #include <cstdint>
+#include <span>
 
 #include "yamanote/task.h"
 #include "yamanote/time.h"
@@ -23,8 +24,25 @@ struct Arrival {
 class Source {
  public:
   virtual ~Source() = default;
+
   // Writes the next request to `arrival`; false: there is none any more.
-  virtual bool Next(Arrival& arrival) = 0;
+  bool Next(Arrival& arrival) {
+    if (at_hand_.empty()) {
+      at_hand_ = NextFew();
+      if (at_hand_.empty()) return false;
+    }
+    arrival = at_hand_.front();
+    at_hand_ = at_hand_.subspan(1);
+    return true;
+  }
+
+  // The next requests, as many as the source likes, so that not every one costs a virtual
+  // call; valid until the next call. Empty: there is none any more. For Next(), and for
+  // a source that passes on another's.
+  virtual std::span<const Arrival> NextFew() = 0;
+
+ private:
+  std::span<const Arrival> at_hand_;
 };
 
 // Called in the order of virtual time.

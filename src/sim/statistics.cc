@@ -63,17 +63,11 @@ Statistics::Statistics(const StatisticsOptions& options)
     : warmup_(options.warmup),
       per_batch_(std::max<uint64_t>(
           (options.requests - options.warmup) / options.batches, 1)),
+      last_class_(options.classes - 1),
       groups_(options.classes + 1) {
   YAMANOTE_CHECK(options.classes >= 1 && options.batches >= 1 &&
                      options.warmup < options.requests,
                  "Statistics: impossible options");
-}
-
-bool Statistics::Count() {
-  if (++seen_ <= warmup_) return false;
-  if (in_batch_ == per_batch_) EndBatch();
-  ++in_batch_;
-  return true;
 }
 
 void Statistics::Finished(const Arrival& arrival, Instant now) {

@@ -11,6 +11,7 @@
 
 #pragma once
 
+#include <algorithm>
 #include <array>
 #include <cstdint>
 #include <limits>
@@ -97,15 +98,20 @@ class Statistics final : public Observer {
   };
 
   Group& Of(ClassId request_class) {
-    return groups_[request_class < groups_.size() - 1 ? request_class
-                                                      : groups_.size() - 2];
+    return groups_[std::min<std::size_t>(request_class, last_class_)];
   }
   // True: it counts.
-  bool Count();
+  bool Count() {
+    if (++seen_ <= warmup_) return false;
+    if (in_batch_ == per_batch_) EndBatch();
+    ++in_batch_;
+    return true;
+  }
   void EndBatch();
 
   const uint64_t warmup_;
   const uint64_t per_batch_;
+  const std::size_t last_class_;
   std::vector<Group> groups_;  // By class; the last is of all.
   uint64_t seen_ = 0;
   uint64_t in_batch_ = 0;

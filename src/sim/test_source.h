@@ -4,6 +4,7 @@
 
 #include <functional>
 #include <map>
+#include <span>
 #include <utility>
 #include <vector>
 
@@ -21,15 +22,13 @@ class ListedSource final : public Source {
  public:
   explicit ListedSource(std::vector<Arrival> arrivals)
       : arrivals_(std::move(arrivals)) {}
-  bool Next(Arrival& arrival) override {
-    if (next_ == arrivals_.size()) return false;
-    arrival = arrivals_[next_++];
-    return true;
+  std::span<const Arrival> NextFew() override {
+    return std::exchange(left_, std::span<const Arrival>());
   }
 
  private:
   const std::vector<Arrival> arrivals_;
-  std::size_t next_ = 0;
+  std::span<const Arrival> left_ = arrivals_;
 };
 
 // `count` requests at Poisson times, `rate` per ns; `draw` gives service and class.
@@ -38,13 +37,13 @@ class PoissonSource final : public Source {
   using Draw = std::function<void(base::Random&, Arrival&)>;
   PoissonSource(double rate, uint64_t count, uint64_t seed, Draw draw)
       : gap_(1 / rate), left_(count), random_(seed), draw_(std::move(draw)) {}
-  bool Next(Arrival& arrival) override {
-    if (left_ == 0) return false;
+  std::span<const Arrival> NextFew() override {
+    if (left_ == 0) return {};
     --left_;
     at_ += random_.Exponential(gap_);
-    arrival = {.at = Instant(Duration(static_cast<int64_t>(at_)))};
-    draw_(random_, arrival);
-    return true;
+    arrival_ = {.at = Instant(Duration(static_cast<int64_t>(at_)))};
+    draw_(random_, arrival_);
+    return {&arrival_, 1};
   }
 
  private:
@@ -53,6 +52,7 @@ class PoissonSource final : public Source {
   base::Random random_;
   const Draw draw_;
   double at_ = 0;
+  Arrival arrival_{};
 };
 
 inline PoissonSource::Draw Exponential(Duration mean) {

@@ -329,26 +329,10 @@ uint8_t Workload::DrawClass(base::Random& random) const {
   return static_cast<uint8_t>(classes_.size() - 1);
 }
 
-uint32_t Workload::DrawService(uint8_t index, base::Random& random) const {
-  const RequestClass& c = classes_[index];
-  double nanos = c.scale_ns;
-  switch (c.shape) {
-    case Shape::kFixed:
-      break;
-    case Shape::kExponential:
-      nanos = random.Exponential(c.scale_ns);
-      break;
-    case Shape::kLognormal:
-      // The mean of a lognormal is exp(mu + sigma^2 / 2).
-      nanos =
-          c.scale_ns * std::exp(c.form * random.Normal() - c.form * c.form / 2);
-      break;
-    case Shape::kPareto:
-      nanos = random.Pareto(c.scale_ns, c.form);
-      break;
-  }
-  if (c.limit_ns > 0) nanos = std::min(nanos, c.limit_ns);
-  return static_cast<uint32_t>(nanos + 0.5);
+double Workload::DrawHeavyTail(const RequestClass& c, base::Random& random) {
+  if (c.shape == Shape::kPareto) return random.Pareto(c.scale_ns, c.form);
+  // The mean of a lognormal is exp(mu + sigma^2 / 2).
+  return c.scale_ns * std::exp(c.form * random.Normal() - c.form * c.form / 2);
 }
 
 double Workload::MeanServiceNanos() const {

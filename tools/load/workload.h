@@ -21,6 +21,7 @@
 
 #pragma once
 
+#include <algorithm>
 #include <cstdint>
 #include <string>
 #include <string_view>
@@ -76,8 +77,19 @@ class Workload {
   // Draws the class of the next request.
   uint8_t DrawClass(base::Random& random) const;
 
-  // Draws the service time of a spin request of class `index`, nanoseconds.
-  uint32_t DrawService(uint8_t index, base::Random& random) const;
+  // Draws the service time of a spin request of class `index`, nanoseconds. The shapes that
+  // cost little are here, to be inlined.
+  uint32_t DrawService(uint8_t index, base::Random& random) const {
+    const RequestClass& c = classes_[index];
+    double nanos = c.scale_ns;
+    if (c.shape == Shape::kExponential) {
+      nanos = random.Exponential(nanos);
+    } else if (c.shape != Shape::kFixed) {
+      nanos = DrawHeavyTail(c, random);
+    }
+    if (c.limit_ns > 0) nanos = std::min(nanos, c.limit_ns);
+    return static_cast<uint32_t>(nanos + 0.5);
+  }
 
   // Mean service time of a spin request in nanoseconds, before max= cuts it;
   // infinite for pareto with alpha <= 1.
@@ -87,6 +99,8 @@ class Workload {
   static Result<Workload> ParseSpin(std::string_view text);
   static Result<Workload> ParseStore(Application application,
                                      std::string_view text);
+  // Of a lognormal or Pareto class, not cut yet.
+  static double DrawHeavyTail(const RequestClass& c, base::Random& random);
 
   Application application_ = Application::kSpin;
   std::string text_;

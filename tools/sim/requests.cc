@@ -1,7 +1,9 @@
 // requests.cc - draws requests from a workload, or reads them from a trace.
 
 #include <algorithm>
+#include <array>
 #include <cmath>
+#include <span>
 
 #include "base/random.h"
 #include "tools/sim/scenario.h"
@@ -18,6 +20,9 @@ enum Stream : uint64_t {
   kConnectionStream
 };
 
+// As many requests are drawn or read, 2.5 KiB of them.
+constexpr std::size_t kAtATime = 64;
+
 class Drawn final : public sim::Source {
  public:
   Drawn(const Scenario& scenario, uint64_t seed)
@@ -29,9 +34,23 @@ class Drawn final : public sim::Source {
         services_(seed, kServiceStream),
         connections_(seed, kConnectionStream) {}
 
-  bool Next(sim::Arrival& arrival) override {
-    if (left_ == 0) return false;
-    --left_;
+  std::span<const sim::Arrival> NextFew() override {
+    const std::span few =
+        std::span(drawn_).first(std::min<uint64_t>(left_, drawn_.size()));
+    left_ -= few.size();
+    for (sim::Arrival& arrival : few) Draw(arrival);
+    return few;
+  }
+
+ private:
+  static std::vector<Duration> Slos(const Scenario& scenario) {
+    std::vector<Duration> slos;
+    for (const ClassOptions& one : scenario.scheduling.classes)
+      slos.push_back(one.slo);
+    return slos;
+  }
+
+  void Draw(sim::Arrival& arrival) {
     if (in_burst_ == 0) {
       in_burst_ = scenario_.arrivals.burst;
       Advance();
@@ -47,15 +66,6 @@ class Drawn final : public sim::Source {
                               ? next_connection_++
                               : connections_.Below(scenario_.connections));
     arrival.deadline = arrival.at + slos_[request_class];
-    return true;
-  }
-
- private:
-  static std::vector<Duration> Slos(const Scenario& scenario) {
-    std::vector<Duration> slos;
-    for (const ClassOptions& one : scenario.scheduling.classes)
-      slos.push_back(one.slo);
-    return slos;
   }
 
   void Advance() {
@@ -86,6 +96,7 @@ class Drawn final : public sim::Source {
   double at_ns_ = 0;
   unsigned in_burst_ = 0;
   uint64_t next_connection_ = 1;
+  std::array<sim::Arrival, kAtATime> drawn_;
 };
 
 class Traced final : public sim::Source {
@@ -93,11 +104,19 @@ class Traced final : public sim::Source {
   Traced(const Scenario& scenario, uint64_t seed)
       : scenario_(scenario), connections_(seed, kConnectionStream) {}
 
-  bool Next(sim::Arrival& arrival) override {
-    const std::vector<TracedRequest>& requests = scenario_.trace->requests;
-    if (next_ == std::min<uint64_t>(requests.size(), scenario_.requests))
-      return false;
-    const TracedRequest& request = requests[next_++];
+  std::span<const sim::Arrival> NextFew() override {
+    const uint64_t left = std::min<uint64_t>(scenario_.trace->requests.size(),
+                                             scenario_.requests) -
+                          next_;
+    const std::span few =
+        std::span(read_).first(std::min<uint64_t>(left, read_.size()));
+    for (sim::Arrival& arrival : few) Read(arrival);
+    return few;
+  }
+
+ private:
+  void Read(sim::Arrival& arrival) {
+    const TracedRequest& request = scenario_.trace->requests[next_++];
     arrival.at = Instant(Duration(request.at_ns));
     arrival.service = Duration(request.service_ns);
     arrival.request_class = request.request_class;
@@ -108,24 +127,15 @@ class Traced final : public sim::Source {
                                               : next_);
     arrival.deadline =
         arrival.at + scenario_.scheduling.classes[request.request_class].slo;
-    return true;
   }
 
- private:
   const Scenario& scenario_;
   base::Random connections_;
   uint64_t next_ = 0;
+  std::array<sim::Arrival, kAtATime> read_;
 };
 
 }  // namespace
-
-// A hash of its number, as a network card's is of an address. Not 0.
-uint64_t FlowOf(uint64_t connection) {
-  uint64_t x = connection + 0x9e3779b97f4a7c15;
-  x = (x ^ (x >> 30)) * 0xbf58476d1ce4e5b9;
-  x = (x ^ (x >> 27)) * 0x94d049bb133111eb;
-  return (x ^ (x >> 31)) | 1;
-}
 
 std::unique_ptr<sim::Source> MakeSource(const Scenario& scenario,
                                         uint64_t seed) {

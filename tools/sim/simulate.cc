@@ -21,13 +21,15 @@ class Watched final : public sim::Source {
       : source_(source), progress_(progress), stop_(stop) {}
   ~Watched() override { Tell(); }
 
-  bool Next(sim::Arrival& arrival) override {
-    if (++untold_ == kTellEvery) {
+  std::span<const sim::Arrival> NextFew() override {
+    if (untold_ >= kTellEvery) {
       // Relaxed, both: a hint for who shows it, and one to stop.
-      if (stop_.load(std::memory_order_relaxed)) return false;
+      if (stop_.load(std::memory_order_relaxed)) return {};
       Tell();
     }
-    return source_.Next(arrival);
+    const std::span<const sim::Arrival> few = source_.NextFew();
+    untold_ += few.size();
+    return few;
   }
 
  private:
