@@ -27,7 +27,7 @@ ALLOWED = {
     "preempt": {"base"},
     "arbiter": {"base"},
     "sim": {"arbiter", "base", "dispatch", "preempt"},
-    "worker": {"base", "dispatch", "io", "preempt"},
+    "worker": {"arbiter", "base", "dispatch", "io", "preempt"},
     "net": {"base", "dispatch", "io", "preempt", "worker"},
 }
 # What crosses processes: any room may include it.

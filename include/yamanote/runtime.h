@@ -17,6 +17,7 @@
 #include <cstddef>
 #include <functional>
 #include <memory>
+#include <string>
 #include <vector>
 
 #include "yamanote/mechanism.h"
@@ -26,12 +27,29 @@
 
 namespace yamanote {
 
+// Under an arbiter (`yamanoted`, docs/arbiter.md) the cores are its: it says which they
+// are, and the runtime has a worker for each, of which only those run tasks that it holds.
+struct ArbiterOptions {
+  // The arbiter's socket. Empty: there is none, the cores are the runtime's own; but the
+  // environment may name one: YAMANOTE_ARBITER, and with it YAMANOTE_GUARANTEED,
+  // YAMANOTE_MOST and YAMANOTE_NAME (set by `yamanote run`).
+  std::string socket = {};
+  // For `yamanote apps`. Empty: the program's name.
+  std::string name = {};
+  // Cores that are its whenever it has work, 1 .. most. It gets more as its
+  // scheduling's `allocation` wants them, up to `most`; 0: as many as there are.
+  unsigned guaranteed = 1;
+  unsigned most = 0;
+};
+
 struct RuntimeOptions {
   // Operating-system CPU numbers, one worker each, pinned. Empty: the first
   // `cores` CPUs that the process may use.
   std::vector<int> cpus = {};
   // Workers if `cpus` is empty. 0: as many as the process may use. 1 .. 256.
   unsigned cores = 0;
+  // If it names a socket, `cpus`, `cores` and `pin` must not be set.
+  ArbiterOptions arbiter = {};
   // False: workers are not pinned; the kernel moves them.
   bool pin = true;
   // Who puts a Scheduling of its own here sets every part of it: that has no
@@ -64,6 +82,7 @@ struct RuntimeStats {
   uint64_t slices_ended = 0;  // Of those, because the slice was over.
   uint64_t preemptions = 0;   // Slices ended at a probe that was not voluntary.
   uint64_t spawned = 0;       // User threads and requests.
+  uint64_t grants = 0;        // Times an arbiter gave it a core.
   uint64_t held_off = 0;      // Times a task held preemption off for too long.
   Duration adaptive_slice{0};  // The slice now; 0 if it is fixed.
 };

@@ -9,6 +9,7 @@
 #include <thread>
 #include <vector>
 
+#include "arbiter/client.h"
 #include "dispatch/placement.h"
 #include "preempt/timekeeper.h"
 #include "worker/park.h"
@@ -41,7 +42,9 @@ class Engine {
  public:
   // Requires: options are valid, `cpus` has one entry per worker. `asked`: what
   // options.preemption was before kAuto was resolved.
-  Engine(RuntimeOptions options, std::vector<int> cpus, Mechanism asked);
+  // `client`: the arbiter whose cores these are; nullptr: they are its own.
+  Engine(RuntimeOptions options, std::vector<int> cpus, Mechanism asked,
+         std::unique_ptr<arbiter::Client> client = nullptr);
   // Maps the first memory and starts the workers; once. kResourceExhausted: the
   // system refuses memory or a kernel thread; then there are no workers.
   Result<void> Start();
@@ -81,6 +84,13 @@ class Engine {
   StackPool& stacks() { return stacks_; }
   ThreadPool& threads() { return threads_; }
   preempt::Timekeeper& timekeeper() { return timekeeper_; }
+  // nullptr: the cores are its own.
+  arbiter::Client* client() { return client_.get(); }
+  // Placements are told the time: the order needs it, or the arbiter.
+  bool wants_now() const {
+    return placement_->clock_use() != ClockUse::kNone ||
+           (client_ != nullptr && client_->timed());
+  }
   Mechanism mechanism() const { return mechanism_; }
   Mechanism asked_mechanism() const { return asked_mechanism_; }
   // nullptr: slices are fixed.
@@ -114,11 +124,13 @@ class Engine {
 
   void RunWorker(CoreId core, int cpu);
   void StopWorkers();
+  Result<void> TellArbiter();
 
   static inline std::atomic<Engine*> current_{nullptr};
   static inline std::atomic<uint64_t> next_id_{1};
 
   const RuntimeOptions options_;
+  const std::unique_ptr<arbiter::Client> client_;
   const std::unique_ptr<dispatch::Placement> placement_;
   const Mechanism mechanism_;  // In use: never kAuto.
   const Mechanism asked_mechanism_;
@@ -134,7 +146,13 @@ class Engine {
   const std::vector<int> cpus_;
   std::vector<std::unique_ptr<Worker>> workers_;
   std::vector<std::thread> kernel_threads_;
+  // By core; 0: it has not begun. For the arbiter.
+  std::unique_ptr<std::atomic<int>[]> tids_;
 };
+
+// Registers with the arbiter that `options` or the environment name; nullptr: there is
+// none. Adapts options.scheduling to it.
+Result<std::unique_ptr<arbiter::Client>> Register(RuntimeOptions& options);
 
 // True if one core's tasks and events may be taken by another core.
 bool WorkMoves(const Scheduling& scheduling, unsigned cores);

@@ -118,6 +118,25 @@ void Parking::CancelPark(CoreId core) {
   // Else a waker made it Spinning and counted it.
 }
 
+bool Parking::BeAway(CoreId core) {
+  Slot& slot = slots_[core];
+  State expected = State::kParked;
+  if (slot.state.compare_exchange_strong(expected, State::kAway)) {
+    parked_.fetch_sub(1);
+  } else if (expected == State::kSpinning) {
+    return false;
+  } else {
+    slot.state.store(State::kAway);
+  }
+  away_.fetch_add(1, std::memory_order_relaxed);
+  return true;
+}
+
+void Parking::ComeBack(CoreId core) {
+  away_.fetch_sub(1, std::memory_order_relaxed);
+  slots_[core].state.store(State::kRunning);
+}
+
 void Parking::SleepOnWord(Slot& slot) {
   // On the state itself: the call of a waker that comes late spoils nothing.
   while (slot.state.load() == State::kParked)

@@ -21,6 +21,10 @@
 // nothing. Rejected: to count first, and take it back if another waker was first;
 // then E3 leaves a task to a spinner that there is not.
 //
+// Where an arbiter hands out the cores a worker may also be Away: its core is another
+// application's, so only the arbiter wakes it. E4 passes it over; what it would have
+// taken is in the domains of cores that are held, or will be (dispatch/placement.h).
+//
 // Events of file descriptors: where work may move between cores, one sleeper
 // (the watcher) sleeps on all cores' pollers, so that a core held by a long
 // task does not delay its connections; the others sleep on a word of their own.
@@ -81,10 +85,23 @@ class Parking {
   // `when`, sleep anew. Any thread.
   void NotifyTimer(Instant when);
 
-  // True while `core` sleeps or is about to.
+  // The calling worker's core is somebody else's from now on: nobody wakes it here. After
+  // BeginPark(): false if it has been woken meanwhile, so it is Spinning and there is
+  // work. Else from Running.
+  bool BeAway(CoreId core);
+  // It is the application's again: the caller is Running.
+  void ComeBack(CoreId core);
+  bool IsAway(CoreId core) const {
+    // seq_cst: as IsParked().
+    return slots_[core].state.load(std::memory_order_seq_cst) == State::kAway;
+  }
+  unsigned away() const { return away_.load(std::memory_order_relaxed); }
+
+  // True while `core` sleeps, or is about to, or is away.
   // seq_cst: see Engine::SetPump(), which relies on it.
   bool IsParked(CoreId core) const {
-    return slots_[core].state.load(std::memory_order_seq_cst) == State::kParked;
+    const State state = slots_[core].state.load(std::memory_order_seq_cst);
+    return state == State::kParked || state == State::kAway;
   }
 
   // True if a worker looks for work. A hint unless a full fence precedes.
@@ -102,7 +119,7 @@ class Parking {
   io::Poller& poller(CoreId core) const { return *slots_[core].poller; }
 
  private:
-  enum class State : uint32_t { kRunning, kSpinning, kParked };
+  enum class State : uint32_t { kRunning, kSpinning, kParked, kAway };
 
   struct alignas(base::kNoSharing) Slot {
     std::atomic<State> state{
@@ -134,6 +151,7 @@ class Parking {
 
   alignas(base::kNoSharing) std::atomic<int32_t> spinning_{0};
   std::atomic<uint32_t> parked_{0};
+  std::atomic<uint32_t> away_{0};  // A hint, for who stops the workers.
   std::atomic<uint64_t> wakes_{0};
   std::atomic<bool> watched_{false};             // Somebody is the watcher.
   std::atomic<int64_t> watch_until_{INT64_MIN};  // When it wakes by itself, ns.

@@ -4,6 +4,8 @@
 
 #include <pthread.h>
 #include <sched.h>
+#include <sys/syscall.h>
+#include <unistd.h>
 
 #include <cerrno>
 #include <cstring>
@@ -84,10 +86,15 @@ preempt::TimekeeperOptions Timekeeping(const RuntimeOptions& options,
 
 }  // namespace
 
-Engine::Engine(RuntimeOptions options, std::vector<int> cpus, Mechanism asked)
+Engine::Engine(RuntimeOptions options, std::vector<int> cpus, Mechanism asked,
+               std::unique_ptr<arbiter::Client> client)
     : options_(std::move(options)),
-      placement_(dispatch::MakePlacement(options_.scheduling,
-                                         static_cast<unsigned>(cpus.size()))),
+      client_(std::move(client)),
+      placement_(dispatch::MakePlacement(
+          options_.scheduling, static_cast<unsigned>(cpus.size()),
+          dispatch::Callers::kManyThreads,
+          client_ != nullptr ? dispatch::Supply::kArbiter
+                             : dispatch::Supply::kOwn)),
       mechanism_(InUse(options_.preemption, *placement_, cpus.size())),
       asked_mechanism_(asked),
       stacks_(options_.stack_bytes,
@@ -99,7 +106,14 @@ Engine::Engine(RuntimeOptions options, std::vector<int> cpus, Mechanism asked)
       adaptive_(MakeAdaptive(options_.scheduling, mechanism_, cpus.size())),
       timekeeper_(cores_, Timekeeping(options_, mechanism_, adaptive_.get(),
                                       *placement_, cpus.size())),
-      cpus_(std::move(cpus)) {
+      cpus_(std::move(cpus)),
+      tids_(std::make_unique<std::atomic<int>[]>(cpus_.size())) {
+  if (client_ != nullptr) {
+    placement_->Watch(client_->signals(), client_->timed());
+    for (CoreId core = 0; core < cpus_.size(); ++core) {
+      if (client_->home(core)) placement_->SetHeld(core, true, Clock::now());
+    }
+  }
   for (CoreId core = 0; core < cpus_.size(); ++core) {
     workers_.push_back(std::make_unique<Worker>(*this, core));
   }
@@ -116,7 +130,7 @@ Result<void> Engine::Start() {
       pthread_atfork(nullptr, nullptr, &Worker::LeaveInChild);
   YAMANOTE_CHECK(at_fork == 0, "no memory for what fork() has to do");
   preempt::SetHandler(&Worker::AtProbe);
-  if (timekeeper_.needed()) {
+  if (timekeeper_.needed() || client_ != nullptr) {
     preempt::InstallInterrupts(
         {.current = &Worker::CurrentTask, .tick = &Worker::AtTick},
         mechanism_ == Mechanism::kSignal ||
@@ -138,7 +152,19 @@ Result<void> Engine::Start() {
           error.code().value());
     }
   }
-  return {};
+  return client_ == nullptr ? Result<void>() : TellArbiter();
+}
+
+Result<void> Engine::TellArbiter() {
+  std::vector<int> tids(cpus_.size());
+  for (CoreId core = 0; core < cpus_.size(); ++core) {
+    // Relaxed: the number alone.
+    while ((tids[core] = tids_[core].load(std::memory_order_relaxed)) == 0)
+      sched_yield();
+  }
+  const Result<void> told = client_->SendWorkers(tids);
+  if (!told) StopWorkers();
+  return told;
 }
 
 Engine::~Engine() { StopWorkers(); }
@@ -148,6 +174,11 @@ void Engine::StopWorkers() {
   // A worker that was about to park re-reads stopping_ after it said so, and
   // one that said so earlier is woken here: as for E2-E4 in park.h.
   parking_.NotifyAll();
+  // One that was about to sleep may miss it.
+  while (client_ != nullptr && parking_.away() != 0) {
+    client_->WakeAll();
+    std::this_thread::sleep_for(std::chrono::milliseconds(1));
+  }
   for (std::thread& thread : kernel_threads_) thread.join();
   kernel_threads_.clear();
   current_.store(nullptr, std::memory_order_release);
@@ -163,7 +194,9 @@ void Engine::RunWorker(CoreId core, int cpu) {
   }
   const std::string name = "yamanote-" + std::to_string(core);
   pthread_setname_np(pthread_self(), name.c_str());
-  if (timekeeper_.needed()) preempt::AcceptInterrupts();
+  if (timekeeper_.needed() || client_ != nullptr) preempt::AcceptInterrupts();
+  tids_[core].store(static_cast<int>(syscall(SYS_gettid)),
+                    std::memory_order_relaxed);
   const OverflowReporter reporter;
   workers_[core]->Loop();
 }
@@ -215,9 +248,8 @@ void Engine::Free(UserThread& thread) {
 
 void Engine::Launch(UserThread& thread) {
   Worker* const worker = Worker::This();
-  const bool wants_now = placement_->clock_use() != ClockUse::kNone;
-  const Instant now = wants_now ? Clock::now() : Instant{};
-  if (wants_now && thread.arrival == Instant{}) thread.arrival = now;
+  const Instant now = wants_now() ? Clock::now() : Instant{};
+  if (wants_now() && thread.arrival == Instant{}) thread.arrival = now;
   parking_.Notify(
       placement_->Enqueue(thread, Wake::kArrival, thread.flow,
                           worker == nullptr ? kNoCore : worker->core(), now));
@@ -234,8 +266,7 @@ void Engine::Resume(UserThread& thread) {
     while (!thread.stop_reported.load(std::memory_order_acquire)) base::Pause();
   }
   Worker* const worker = Worker::This();
-  const Instant now =
-      placement_->clock_use() != ClockUse::kNone ? Clock::now() : Instant{};
+  const Instant now = wants_now() ? Clock::now() : Instant{};
   parking_.Notify(
       placement_->Enqueue(thread, Wake::kWakeup, thread.flow,
                           worker == nullptr ? kNoCore : worker->core(), now));
@@ -407,7 +438,10 @@ struct Claim {
 Result<std::unique_ptr<Runtime>> Runtime::Create(RuntimeOptions options) {
   if (auto checked = CheckLimits(options); !checked)
     return tl::unexpected(checked.error());
-  Result<std::vector<int>> cpus = ChooseCpus(options);
+  Result<std::unique_ptr<arbiter::Client>> client = worker::Register(options);
+  if (!client) return tl::unexpected(client.error());
+  Result<std::vector<int>> cpus =
+      *client == nullptr ? ChooseCpus(options) : (*client)->cpus();
   if (!cpus) return tl::unexpected(cpus.error());
   const auto cores = static_cast<unsigned>(cpus->size());
   if (auto valid = Validate(options.scheduling, cores); !valid) {
@@ -423,8 +457,8 @@ Result<std::unique_ptr<Runtime>> Runtime::Create(RuntimeOptions options) {
   const Mechanism asked = std::exchange(options.preemption, *mechanism);
   options.cores = cores;
   options.stack_bytes = (options.stack_bytes + kPage - 1) / kPage * kPage;
-  auto impl =
-      std::make_unique<Impl>(std::move(options), std::move(*cpus), asked);
+  auto impl = std::make_unique<Impl>(std::move(options), std::move(*cpus),
+                                     asked, std::move(*client));
   if (auto started = impl->Start(); !started) {
     impl.reset();
     return tl::unexpected(started.error());

@@ -76,7 +76,9 @@ bool Worker::CheckSlice(Worker* worker, Instant now) {
     worker->StartSlice(now);
     return false;
   }
-  if (!worker->placement_.HasOwnWork(worker->core_)) {
+  if (worker->MayLeave() && worker->Revoked()) {
+    worker->WantPass();
+  } else if (!worker->placement_.HasOwnWork(worker->core_)) {
     // Nothing waits here. What has arrived meanwhile is seen by a pass; the slice
     // starts anew so that this costs a look per slice, not one per check.
     worker->StartSlice(now);
@@ -107,6 +109,10 @@ void Worker::AtProbe() {
 bool Worker::IsOver(const preempt::Request& request) {
   // Late: it was meant for the task before.
   if (request.progress != own_reschedules_) return false;
+  if (MayLeave() && Revoked()) {
+    WantPass();
+    return true;
+  }
   // Longer than the least: whoever keeps time asks again after as long.
   const Duration slice = SliceOf(*current_);
   if (slice != quantum_ && request.ran < slice) return false;
@@ -234,6 +240,11 @@ void Worker::AtTick() {
   if (worker == nullptr) return;
   preempt::Timekeeper& timekeeper = worker->engine_.timekeeper();
   const Instant now = Clock::now();
+  if (worker->MayLeave() && worker->current_ != nullptr && worker->Revoked()) {
+    worker->preempt_->skips = 0;
+    preempt::Ask(*worker->preempt_, {.progress = worker->own_reschedules_});
+    return;
+  }
   // Nobody has looked for longer than a slice, nor has this core made a pass: it has run
   // a task for so long, one without voluntary points, or that has left them behind. Its
   // probes find out whether that pays, until its slice can have ended, which may be a

@@ -27,7 +27,9 @@ Worker::Worker(Engine& engine, CoreId core)
     : engine_(engine),
       placement_(engine.placement()),
       core_(core),
-      order_wants_now_(placement_.clock_use() != ClockUse::kNone),
+      client_(engine.client()),
+      home_(client_ != nullptr && client_->home(core)),
+      wants_now_(engine.wants_now()),
       adaptive_(engine.adaptive()),
       wants_run_time_(placement_.clock_use() == ClockUse::kRunTime ||
                       adaptive_ != nullptr),
@@ -213,6 +215,7 @@ void Worker::AdaptLookCount(Instant now) {
   const Instant now = Clock::now();
   AdaptLookCount(now);
   engine_.timekeeper().KeepInPassing(now);
+  if (MayLeave() && Revoked()) return true;
   return now - last_pass_ >= pass_interval_ - LookInterval() / 2 ||
          pump_asked_.load(std::memory_order_relaxed);
 }
@@ -261,6 +264,7 @@ UserThread* Worker::Pass() {
     if (placed.notify == dispatch::Notify::kNobody) break;
     engine_.parking().Notify(placed);
   }
+  if (client_ != nullptr) KickIfNeeded(now);
   if (UserThread* const thread = HelpOneStuck(now)) return thread;
   if (Task* const task = placement_.PickNext(core_, now))
     return static_cast<UserThread*>(task);
@@ -307,9 +311,9 @@ UserThread* Worker::HelpOneStuck(Instant now) {
     return nullptr;
   looked_when_ = now;
   const CoreId other = looked_at_;
-  const bool stuck = other != core_ &&
-                     engine_.worker(other).reschedules() == looked_count_ &&
-                     !engine_.parking().IsParked(other);
+  const bool stuck =
+      other != core_ && engine_.worker(other).reschedules() == looked_count_ &&
+      (!engine_.parking().IsParked(other) || engine_.parking().IsAway(other));
   looked_at_ = other + 1 < engine_.cores() ? other + 1 : 0;
   if (looked_at_ == core_)
     looked_at_ = core_ + 1 < engine_.cores() ? core_ + 1 : 0;
@@ -372,10 +376,14 @@ UserThread* Worker::Found(UserThread* thread) {
 UserThread* Worker::Idle() {
   Parking& parking = engine_.parking();
   parking.BeginSpin(core_);
-  Instant park_after = Clock::now() + engine_.options().spin;
+  const Duration spin =
+      client_ != nullptr ? client_->park_after() : engine_.options().spin;
+  Instant park_after = Clock::now() + spin;
   while (!engine_.stopping()) {
+    if (MayLeave() && Revoked()) break;
     if (UserThread* const thread = Pass()) {
       if (adaptive_ != nullptr) adaptive_->EndIdle(core_, last_pass_);
+      if (client_ != nullptr) ShowIdle(last_pass_, false);
       return Found(thread);
     }
     // Help is progress too: where there was something, there may be more.
@@ -384,7 +392,8 @@ UserThread* Worker::Idle() {
       continue;
     }
     if (adaptive_ != nullptr) adaptive_->BeginIdle(core_, last_pass_);
-    if (last_pass_ < park_after) {
+    if (client_ != nullptr) ShowIdle(last_pass_, true);
+    if (last_pass_ < park_after || (MayLeave() && !client_->parks())) {
       base::Pause();
       continue;
     }
@@ -397,8 +406,15 @@ UserThread* Worker::Idle() {
       continue;
     }
     Bump(parks_);
+    if (MayLeave()) {
+      if (!parking.BeAway(core_)) continue;
+      held_ = false;
+      return nullptr;
+    }
+    if (client_ != nullptr) client_->Leave(core_, word_);
     parking.Sleep(core_, [this] { return EarliestTimer(); });
-    park_after = Clock::now() + engine_.options().spin;
+    if (client_ != nullptr) Come();
+    park_after = Clock::now() + spin;
   }
   parking.EndSpinWithWork(core_);
   return nullptr;
@@ -424,6 +440,7 @@ void Worker::Loop() {
   pthread_attr_destroy(&attributes);
   base_bottom_ = bottom;
 
+  if (client_ != nullptr && home_) Come();
   preempt::Timekeeper& timekeeper = engine_.timekeeper();
   if (engine_.mechanism() == Mechanism::kUserInterrupt)
     preempt_->receiver = preempt::ReceiveUserInterrupts();
@@ -431,6 +448,10 @@ void Worker::Loop() {
   std::optional<preempt::Tick> tick;
   if (timekeeper.needed()) tick.emplace();
   while (!engine_.stopping()) {
+    if (MayLeave() && (!held_ || (handoff_ == nullptr && Revoked()))) {
+      BeAway();
+      continue;
+    }
     UserThread* thread = Pass();
     if (thread == nullptr) thread = Idle();
     if (thread != nullptr) RunFromBase(*thread);
@@ -456,6 +477,7 @@ void Worker::AddStats(RuntimeStats& stats) const {
   stats.slices_ended += read(slices_ended_);
   stats.preemptions += read(preemptions_);
   stats.spawned += read(spawned_);
+  stats.grants += read(grants_);
 }
 
 }  // namespace yamanote::worker

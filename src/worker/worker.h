@@ -18,6 +18,7 @@
 #include <atomic>
 #include <cstdint>
 
+#include "arbiter/client.h"
 #include "base/cpu.h"
 #include "base/thread_local.h"
 #include "dispatch/placement.h"
@@ -217,13 +218,24 @@ class alignas(base::kNoSharing) Worker {
   // What a stopping thread's core runs next without a pass; nullptr: go to
   // base.
   UserThread* PickSuccessor();
-  Instant Now() const { return order_wants_now_ ? Clock::now() : Instant{}; }
+  Instant Now() const { return wants_now_ ? Clock::now() : Instant{}; }
   static void GiveWay(Worker* worker, Wake why);
   Carried TakeCarried();
   void PutCarried(const Carried& carried);
   // Says, once, that the current task blocks with a lock of the process held.
   void WarnOfHeldLock() const;
   void TakeIds();
+
+  // Where an arbiter hands out the cores (cores.cc). What this worker's core is to the
+  // application: its own whenever it likes, or granted and revoked.
+  bool MayLeave() const { return client_ != nullptr && !home_; }
+  bool Revoked() const;
+  // From the base, between tasks: leaves the core and sleeps until it is granted, or the
+  // engine stops.
+  void BeAway();
+  void Come();
+  void ShowIdle(Instant now, bool idle);
+  void KickIfNeeded(Instant now);
 
   // One pass; returns a task to run or nullptr.
   UserThread* Pass();
@@ -245,8 +257,10 @@ class alignas(base::kNoSharing) Worker {
   Engine& engine_;
   dispatch::Placement& placement_;
   const CoreId core_;
+  arbiter::Client* const client_;  // nullptr: the cores are the runtime's own.
+  const bool home_;
   // What the order and the slice need; constant.
-  const bool order_wants_now_;
+  const bool wants_now_;
   preempt::AdaptiveSlice* const adaptive_;  // nullptr: slices are fixed.
   const bool wants_run_time_;               // The order, or adaptive_.
   const bool observes_stops_;
@@ -304,6 +318,11 @@ class alignas(base::kNoSharing) Worker {
   ThreadStock threads_;
   StackStock stacks_;
   TimerQueue timers_;
+  // Of the command by which it has the core.
+  uint32_t word_ = 0;
+  bool held_ = false;
+  Instant idle_since_{};  // As the arbiter is shown; Instant{}: it is not idle.
+  Instant last_kick_{};
   Stackless stackless_{engine_, timers_};
 
   // Read by whoever keeps time; hence apart from what is not shared.
@@ -317,6 +336,7 @@ class alignas(base::kNoSharing) Worker {
   Counter yields_{0};
   Counter slices_ended_{0};
   Counter preemptions_{0};
+  Counter grants_{0};
   // Tasks preempted here less those that went on here. This thread writes.
   std::atomic<int64_t> preempted_{0};
   Counter spawned_{0};

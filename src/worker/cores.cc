@@ -1,0 +1,162 @@
+// cores.cc - a worker whose core an arbiter grants and revokes.
+//
+// A home core's worker parks and is woken as without an arbiter, and shows whether it is
+// there. Another core's worker is Away (park.h) until its command is kGranted:
+//
+//   granted: present -> placement knows -> tasks
+//   revoked, or nothing found for a while: its tasks go to the others -> placement knows
+//   -> away -> the heir's worker is woken -> sleeps on its command
+//
+// Who runs a task hears of a revocation at a scheduling point, at a probe that reads the
+// clock, or by the arbiter's signal (AtTick()).
+
+#include <errno.h>  // program_invocation_short_name
+
+#include <cstdlib>
+
+#include "base/check.h"
+#include "worker/engine.h"
+#include "worker/worker.h"
+#include "yamanote/core_policy.h"
+
+namespace yamanote::worker {
+
+using arbiter::Command;
+
+bool Worker::Revoked() const {
+  const uint32_t word = client_->Word(core_);
+  // Of a later epoch, too: then this one is over.
+  return word != word_ && arbiter::CommandOf(word) != Command::kGranted;
+}
+
+void Worker::Come() {
+  word_ = client_->Word(core_);
+  client_->Come(core_, word_);
+}
+
+void Worker::BeAway() {
+  Parking& parking = engine_.parking();
+  const Instant now = Clock::now();
+  ShowIdle(now, false);
+  if (adaptive_ != nullptr) adaptive_->BeginIdle(core_, now);
+  const bool had = word_ != 0;
+  if (!parking.IsAway(core_)) parking.BeAway(core_);
+  held_ = false;
+  if (had) {
+    placement_.Leave(core_);
+    parking.Notify(placement_.SetHeld(core_, false, now));
+    // What it was left to look after is others' as well: see Help().
+    Reschedule();
+    // Past a deadline the arbiter may be an epoch ahead.
+    const uint32_t word = client_->Word(core_);
+    const bool ours = arbiter::EpochOf(word) == arbiter::EpochOf(word_);
+    client_->Leave(core_, ours ? word : word_);
+    client_->KickIfAsleep();
+    // Who left a task to this core when it was looking for one.
+    if (placement_.HasWork(core_))
+      parking.Notify({dispatch::Notify::kAnyone, kNoCore});
+  }
+  for (;;) {
+    const uint32_t word = client_->Word(core_);
+    if (engine_.stopping()) break;
+    if (word != word_ && arbiter::CommandOf(word) == Command::kGranted) {
+      word_ = word;
+      held_ = true;
+      break;
+    }
+    client_->Sleep(core_, word);
+  }
+  parking.ComeBack(core_);
+  if (!held_) return;
+  Bump(grants_);
+  client_->Come(core_, word_);
+  placement_.SetHeld(core_, true, Clock::now());
+}
+
+void Worker::ShowIdle(Instant now, bool idle) {
+  if (idle == (idle_since_ != Instant{})) return;
+  arbiter::CoreSignals& signals = client_->signals()[core_];
+  // Relaxed, all: each word stands for itself.
+  if (!idle) {
+    signals.idle.store(signals.idle.load(std::memory_order_relaxed) +
+                           ToNanos(now - idle_since_),
+                       std::memory_order_relaxed);
+  }
+  idle_since_ = idle ? now : Instant{};
+  signals.idle_since.store(idle ? ToNanos(now) : 0, std::memory_order_relaxed);
+}
+
+// Something waits although this core is at work: an arbiter that sleeps should look.
+void Worker::KickIfNeeded(Instant now) {
+  constexpr Duration kKickPause = std::chrono::microseconds(50);
+  if (now - last_kick_ < kKickPause || !placement_.HasWork(core_)) return;
+  last_kick_ = now;
+  client_->KickIfAsleep();
+}
+
+// ---- Registration -------------------------------------------------------------
+
+namespace {
+
+Result<void> ReadEnvironment(ArbiterOptions& options) {
+  const char* const socket = std::getenv("YAMANOTE_ARBITER");
+  if (!options.socket.empty() || socket == nullptr || *socket == '\0')
+    return {};
+  options.socket = socket;
+  for (const auto& [name, field] :
+       {std::pair{"YAMANOTE_GUARANTEED", &options.guaranteed},
+        std::pair{"YAMANOTE_MOST", &options.most}}) {
+    const char* const text = std::getenv(name);
+    if (text == nullptr) continue;
+    char* end = nullptr;
+    const unsigned long value = std::strtoul(text, &end, 10);
+    if (end == text || *end != '\0' || value > arbiter::kMostCores) {
+      return MakeError(ErrorCode::kInvalidArgument,
+                       std::string(name) + " is '" + text +
+                           "'; it must be a number of cores, 0 to " +
+                           std::to_string(arbiter::kMostCores));
+    }
+    *field = static_cast<unsigned>(value);
+  }
+  if (const char* const name = std::getenv("YAMANOTE_NAME"); name != nullptr)
+    options.name = name;
+  return {};
+}
+
+}  // namespace
+
+Result<std::unique_ptr<arbiter::Client>> Register(RuntimeOptions& options) {
+  if (const Result<void> read = ReadEnvironment(options.arbiter); !read)
+    return tl::unexpected(read.error());
+  ArbiterOptions& wanted = options.arbiter;
+  if (wanted.socket.empty()) return nullptr;
+  if (!options.cpus.empty() || options.cores != 0 || !options.pin) {
+    return MakeError(ErrorCode::kInvalidArgument,
+                     "cpus, cores or pin is set, but the cores are those of "
+                     "the arbiter at '" +
+                         wanted.socket + "'; leave them out");
+  }
+  if (wanted.guaranteed < 1 ||
+      (wanted.most != 0 && wanted.most < wanted.guaranteed)) {
+    return MakeError(
+        ErrorCode::kInvalidArgument,
+        "arbiter.guaranteed is " + std::to_string(wanted.guaranteed) +
+            " and arbiter.most " + std::to_string(wanted.most) +
+            "; a runtime needs 1 guaranteed core at least, on which the "
+            "kernel wakes it, and no more than `most`");
+  }
+  Result<Scheduling> scheduling =
+      ForArbiter(options.scheduling, arbiter::kMostCores);
+  if (!scheduling) return tl::unexpected(scheduling.error());
+  if (FindCorePolicy(options.scheduling.allocation) == nullptr)
+    return tl::unexpected(Validate(options.scheduling, 1).error());
+  options.scheduling = std::move(*scheduling);
+  if (wanted.name.empty()) wanted.name = program_invocation_short_name;
+  return arbiter::Client::Connect({.socket = wanted.socket,
+                                   .name = wanted.name,
+                                   .allocation = options.scheduling.allocation,
+                                   .guaranteed = wanted.guaranteed,
+                                   .most = wanted.most});
+}
+
+}  // namespace yamanote::worker

@@ -1,0 +1,409 @@
+// cores_test.cc - a runtime whose cores an arbiter hands out; the test is the arbiter.
+
+#include <gtest/gtest.h>
+#include <linux/futex.h>
+#include <stdlib.h>
+#include <sys/mman.h>
+#include <sys/socket.h>
+#include <sys/syscall.h>
+#include <sys/un.h>
+#include <unistd.h>
+
+#include <atomic>
+#include <climits>
+#include <cstring>
+#include <string>
+#include <thread>
+
+#include "arbiter/abi.h"
+#include "base/cpu.h"
+#include "base/random.h"
+#include "base/topology.h"
+#include "yamanote/condition_variable.h"
+#include "yamanote/mutex.h"
+#include "yamanote/preempt.h"
+#include "yamanote/runtime.h"
+#include "yamanote/thread.h"
+
+namespace yamanote {
+namespace {
+
+using namespace std::chrono_literals;
+using arbiter::Command;
+using arbiter::CommandWord;
+using arbiter::EpochOf;
+using arbiter::Presence;
+
+// Serves one application: core 0 is its home core, the others are what the test says.
+class TestArbiter {
+ public:
+  explicit TestArbiter(unsigned cores, bool parks = true)
+      : cores_(cores), parks_(parks) {
+    char folder[] = "/tmp/yamanote-cores-XXXXXX";
+    EXPECT_NE(mkdtemp(folder), nullptr);
+    folder_ = folder;
+    listener_ = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0);
+    sockaddr_un address{.sun_family = AF_UNIX, .sun_path = {}};
+    std::strncpy(address.sun_path, path().c_str(),
+                 sizeof(address.sun_path) - 1);
+    EXPECT_EQ(
+        bind(listener_, reinterpret_cast<sockaddr*>(&address), sizeof(address)),
+        0);
+    EXPECT_EQ(listen(listener_, 1), 0);
+    signals_fd_ = memfd_create("signals", MFD_CLOEXEC);
+    board_fd_ = memfd_create("board", MFD_CLOEXEC);
+    EXPECT_EQ(ftruncate(signals_fd_, arbiter::kSignalsBytes), 0);
+    EXPECT_EQ(ftruncate(board_fd_, arbiter::kBoardBytes), 0);
+    signals_ = static_cast<arbiter::CoreSignals*>(
+        mmap(nullptr, arbiter::kSignalsBytes, PROT_READ, MAP_SHARED,
+             signals_fd_, 0));
+    board_ = static_cast<arbiter::BoardHeader*>(
+        mmap(nullptr, arbiter::kBoardBytes, PROT_READ | PROT_WRITE, MAP_SHARED,
+             board_fd_, 0));
+    commands_ = reinterpret_cast<arbiter::CoreCommand*>(board_ + 1);
+    commands_[0].word = CommandWord(1, Command::kGranted);
+    server_ = std::thread([this] { Serve(); });
+  }
+  ~TestArbiter() {
+    shutdown(listener_, SHUT_RDWR);
+    server_.join();
+    Close();
+    close(listener_);
+    close(signals_fd_);
+    close(board_fd_);
+    munmap(signals_, arbiter::kSignalsBytes);
+    munmap(board_, arbiter::kBoardBytes);
+    unlink(path().c_str());
+    rmdir(folder_.c_str());
+  }
+
+  std::string path() const { return folder_ + "/arbiter.sock"; }
+  RuntimeOptions Options(const char* order = "fifo") const {
+    RuntimeOptions options;
+    options.scheduling = Scheduling{};
+    options.scheduling.order = order;
+    options.scheduling.allocation = "congestion";
+    options.arbiter.socket = path();
+    return options;
+  }
+
+  void Grant(CoreId core) {
+    Command_(core, EpochOf(commands_[core].word) + 1, Command::kGranted);
+  }
+  void Revoke(CoreId core) {
+    Command_(core, EpochOf(commands_[core].word), Command::kRevoked);
+  }
+  bool Present(CoreId core) const {
+    return signals_[core].presence.load(std::memory_order_acquire) ==
+           Presence(EpochOf(commands_[core].word), true);
+  }
+  bool Away(CoreId core) const {
+    return signals_[core].presence.load(std::memory_order_acquire) ==
+           Presence(EpochOf(commands_[core].word), false);
+  }
+  uint32_t Waiting(CoreId core) const {
+    return signals_[core].enqueued - signals_[core].taken;
+  }
+  void Sleep(bool sleeps) { board_->sleeping = sleeps ? 1 : 0; }
+  void Refuse(std::string why) { refusal_ = std::move(why); }
+  // As if it crashed.
+  void Close() {
+    const int fd = peer_.exchange(-1);
+    if (fd >= 0) close(fd);
+  }
+
+  arbiter::Hello hello{};
+  arbiter::Workers workers{};
+  std::atomic<int> messages{0};  // After those.
+
+ private:
+  void Command_(CoreId core, uint32_t epoch, Command command) {
+    commands_[core].heir = arbiter::kNoApp;
+    commands_[core].word.store(CommandWord(epoch, command),
+                               std::memory_order_release);
+    syscall(SYS_futex, &commands_[core].word, FUTEX_WAKE, INT_MAX, nullptr,
+            nullptr, 0);
+  }
+
+  void Serve() {
+    const int fd = accept(listener_, nullptr, nullptr);
+    if (fd < 0) return;
+    peer_ = fd;
+    EXPECT_EQ(recv(fd, &hello, sizeof(hello), 0), sizeof(hello));
+    arbiter::Welcome welcome{};
+    welcome.header = {arbiter::kMagic, arbiter::kVersion,
+                      arbiter::Kind::kWelcome};
+    welcome.cores = cores_;
+    const std::vector<int> allowed = base::AllowedCpus();
+    for (unsigned core = 0; core < cores_; ++core)
+      welcome.cpus[core] = allowed[core % allowed.size()];
+    welcome.home[0] = 1;
+    welcome.timed = 1;
+    welcome.parks = parks_ ? 1 : 0;
+    welcome.park_after_ns = 2000;
+    if (!refusal_.empty()) {
+      welcome.error = EPERM;
+      refusal_.copy(welcome.message, sizeof(welcome.message) - 1);
+    }
+    iovec part{&welcome, sizeof(welcome)};
+    alignas(cmsghdr) char control[CMSG_SPACE(2 * sizeof(int))] = {};
+    msghdr message{};
+    message.msg_iov = &part;
+    message.msg_iovlen = 1;
+    message.msg_control = control;
+    message.msg_controllen = sizeof(control);
+    cmsghdr* const header = CMSG_FIRSTHDR(&message);
+    header->cmsg_level = SOL_SOCKET;
+    header->cmsg_type = SCM_RIGHTS;
+    header->cmsg_len = CMSG_LEN(2 * sizeof(int));
+    const int fds[] = {signals_fd_, board_fd_};
+    std::memcpy(CMSG_DATA(header), fds, sizeof(fds));
+    EXPECT_EQ(sendmsg(fd, &message, 0), sizeof(welcome));
+    if (!refusal_.empty()) return;
+    EXPECT_EQ(recv(fd, &workers, sizeof(workers), 0), sizeof(workers));
+    char more[4096];
+    while (recv(fd, more, sizeof(more), 0) > 0) ++messages;
+  }
+
+  const unsigned cores_;
+  const bool parks_;
+  std::string folder_;
+  std::string refusal_;
+  int listener_ = -1;
+  int signals_fd_ = -1;
+  int board_fd_ = -1;
+  std::atomic<int> peer_{-1};
+  arbiter::CoreSignals* signals_ = nullptr;
+  arbiter::BoardHeader* board_ = nullptr;
+  arbiter::CoreCommand* commands_ = nullptr;
+  std::thread server_;
+};
+
+// Until it holds, for as long as a busy machine may need.
+template <typename Condition>
+bool Eventually(Condition condition) {
+  const Instant end = Clock::now() + 20s;
+  while (!condition()) {
+    if (Clock::now() > end) return false;
+    std::this_thread::sleep_for(100us);
+  }
+  return true;
+}
+
+std::unique_ptr<Runtime> Start(const RuntimeOptions& options) {
+  auto runtime = Runtime::Create(options);
+  EXPECT_TRUE(runtime) << runtime.error().message;
+  return runtime ? std::move(*runtime) : nullptr;
+}
+
+TEST(CoresTest, RegistersAndRunsOnItsHomeCore) {
+  TestArbiter arbiter(2);
+  RuntimeOptions options = arbiter.Options();
+  options.arbiter.name = "tested";
+  options.arbiter.most = 2;
+  const auto runtime = Start(options);
+  ASSERT_NE(runtime, nullptr);
+  EXPECT_EQ(runtime->cores(), 2);
+  runtime->Run([] {
+    Thread other([] {});
+    other.join();
+  });
+  EXPECT_STREQ(arbiter.hello.name, "tested");
+  EXPECT_STREQ(arbiter.hello.allocation, "congestion");
+  EXPECT_EQ(arbiter.hello.guaranteed, 1);
+  EXPECT_EQ(arbiter.hello.most, 2);
+  EXPECT_TRUE(Eventually([&] { return arbiter.workers.tids[1] != 0; }));
+  EXPECT_EQ(runtime->stats().grants, 0);
+  // Nothing to do: it is not there.
+  EXPECT_TRUE(Eventually([&] { return arbiter.Away(0); }));
+}
+
+// The second runs only where the first does not.
+TEST(CoresTest, AGrantedCoreRunsWhatWaits) {
+  TestArbiter arbiter(2);
+  const auto runtime = Start(arbiter.Options());
+  ASSERT_NE(runtime, nullptr);
+  std::atomic<bool> ran{false};
+  std::thread granter([&] {
+    EXPECT_TRUE(Eventually([&] { return arbiter.Waiting(0) == 1; }));
+    arbiter.Grant(1);
+  });
+  runtime->Run([&] {
+    Thread second([&] { ran = true; });
+    while (!ran) base::Pause();  // Does not give way.
+    second.join();
+  });
+  granter.join();
+  EXPECT_EQ(runtime->stats().grants, 1);
+  // And gives the core back, since it finds nothing more.
+  EXPECT_TRUE(Eventually([&] { return arbiter.Away(1); }));
+}
+
+TEST(CoresTest, AnIdleCoreIsKeptWhereThePolicySaysSo) {
+  TestArbiter arbiter(2, /*parks=*/false);
+  const auto runtime = Start(arbiter.Options());
+  ASSERT_NE(runtime, nullptr);
+  arbiter.Grant(1);
+  EXPECT_TRUE(Eventually([&] { return arbiter.Present(1); }));
+  std::this_thread::sleep_for(20ms);
+  EXPECT_TRUE(arbiter.Present(1));
+  arbiter.Revoke(1);
+  EXPECT_TRUE(Eventually([&] { return arbiter.Away(1); }));
+}
+
+// A task that gives way now and then goes on elsewhere.
+TEST(CoresTest, ARevokedCoresTaskGoesOn) {
+  TestArbiter arbiter(2);
+  RuntimeOptions options = arbiter.Options("rr");
+  options.scheduling.slice = 50us;
+  const auto runtime = Start(options);
+  ASSERT_NE(runtime, nullptr);
+  std::atomic<int> on_granted{0};
+  std::atomic<bool> end{false};
+  std::thread granter([&] {
+    EXPECT_TRUE(Eventually([&] { return arbiter.Present(0); }));
+    for (int i = 0; i < 50; ++i) {
+      arbiter.Grant(1);
+      EXPECT_TRUE(Eventually([&] { return arbiter.Present(1); }));
+      arbiter.Revoke(1);
+      EXPECT_TRUE(Eventually([&] { return arbiter.Away(1); })) << i;
+    }
+    end = true;
+  });
+  runtime->Run([&] {
+    std::vector<Thread> threads;
+    for (int i = 0; i < 3; ++i) {
+      threads.emplace_back([&] {
+        while (!end) CheckPreempt();
+        ++on_granted;
+      });
+    }
+    for (Thread& thread : threads) thread.join();
+  });
+  granter.join();
+  EXPECT_EQ(on_granted, 3);
+  EXPECT_EQ(runtime->stats().grants, 50);
+}
+
+// While the arbiter sleeps it is told that something waits.
+TEST(CoresTest, KicksAnArbiterThatSleeps) {
+  TestArbiter arbiter(2);
+  arbiter.Sleep(true);
+  const auto runtime = Start(arbiter.Options());
+  ASSERT_NE(runtime, nullptr);
+  runtime->Run([&] {
+    Thread second([] {});
+    const Instant begin = Clock::now();
+    while (arbiter.messages == 0 && Clock::now() - begin < 20s) {
+      Thread third([] {});
+      third.join();
+    }
+    second.join();
+  });
+  EXPECT_GE(arbiter.messages, 1);
+}
+
+TEST(CoresTest, GoesOnWithoutTheArbiter) {
+  TestArbiter arbiter(2);
+  const auto runtime = Start(arbiter.Options());
+  ASSERT_NE(runtime, nullptr);
+  arbiter.Grant(1);
+  arbiter.Close();
+  int ran = 0;
+  runtime->Run([&] {
+    for (int i = 0; i < 100; ++i) {
+      Thread one([&] { ++ran; });
+      one.join();
+    }
+  });
+  EXPECT_EQ(ran, 100);
+}
+
+TEST(CoresTest, SaysWhyItCannotRegister) {
+  RuntimeOptions options;
+  options.arbiter.socket = "/nonexistent/arbiter.sock";
+  auto runtime = Runtime::Create(options);
+  ASSERT_FALSE(runtime);
+  EXPECT_NE(runtime.error().message.find("start yamanoted"), std::string::npos)
+      << runtime.error().message;
+
+  TestArbiter arbiter(2);
+  arbiter.Refuse("guaranteed is 1; the limit for this user is 0");
+  runtime = Runtime::Create(arbiter.Options());
+  ASSERT_FALSE(runtime);
+  EXPECT_NE(runtime.error().message.find("the limit for this user is 0"),
+            std::string::npos)
+      << runtime.error().message;
+
+  options = arbiter.Options();
+  options.cores = 2;
+  runtime = Runtime::Create(options);
+  ASSERT_FALSE(runtime);
+  EXPECT_NE(runtime.error().message.find("leave them out"), std::string::npos);
+
+  options = arbiter.Options();
+  options.scheduling.placement = PlacementKind::kPartitioned;
+  runtime = Runtime::Create(options);
+  ASSERT_FALSE(runtime);
+  EXPECT_NE(runtime.error().message.find("an arbiter may take any core"),
+            std::string::npos);
+}
+
+// Cores come and go at random while tasks spawn, block and wake each other.
+TEST(CoresTest, NothingIsLostWhateverCoresComeAndGo) {
+  for (const char* preset : {"shenango", "yamanote", "custom"}) {
+    SCOPED_TRACE(preset);
+    constexpr unsigned kCores = 4;
+    TestArbiter arbiter(kCores);
+    RuntimeOptions options = arbiter.Options();
+    if (std::string_view(preset) != "custom")
+      options.scheduling = FindPreset(preset).value();
+    const auto runtime = Start(options);
+    ASSERT_NE(runtime, nullptr);
+    std::atomic<bool> end{false};
+    std::thread granter([&] {
+      base::Random random(7);
+      while (!end) {
+        const auto core = static_cast<CoreId>(1 + random.Below(kCores - 1));
+        if (arbiter.Away(core)) {
+          arbiter.Grant(core);
+        } else if (arbiter.Present(core)) {
+          arbiter.Revoke(core);
+        }
+        if (random.Below(4) == 0) std::this_thread::sleep_for(20us);
+      }
+    });
+    std::atomic<int> ran{0};
+    runtime->Run([&] {
+      Mutex mutex;
+      ConditionVariable changed;
+      int turn = 0;
+      constexpr int kThreads = 16;
+      constexpr int kTurns = 300;
+      std::vector<Thread> threads;
+      for (int i = 0; i < kThreads; ++i) {
+        threads.emplace_back([&, i] {
+          for (int n = 0; n < kTurns; ++n) {
+            std::unique_lock lock(mutex);
+            changed.wait(lock, [&] { return turn % kThreads == i; });
+            ++turn;
+            changed.notify_all();
+            lock.unlock();
+            Thread short_one([&] { ++ran; });
+            this_thread::yield();
+            short_one.join();
+          }
+        });
+      }
+      for (Thread& thread : threads) thread.join();
+      EXPECT_EQ(turn, kThreads * kTurns);
+    });
+    end = true;
+    granter.join();
+    EXPECT_EQ(ran, 16 * 300);
+    EXPECT_GT(runtime->stats().grants, 0);
+  }
+}
+
+}  // namespace
+}  // namespace yamanote
