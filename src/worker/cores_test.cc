@@ -66,8 +66,9 @@ class TestArbiter {
   }
   ~TestArbiter() {
     shutdown(listener_, SHUT_RDWR);
-    server_.join();
     Close();
+    server_.join();
+    close(peer_);
     close(listener_);
     close(signals_fd_);
     close(board_fd_);
@@ -108,8 +109,8 @@ class TestArbiter {
   void Refuse(std::string why) { refusal_ = std::move(why); }
   // As if it crashed.
   void Close() {
-    const int fd = peer_.exchange(-1);
-    if (fd >= 0) close(fd);
+    const int fd = peer_;
+    if (fd >= 0) shutdown(fd, SHUT_RDWR);
   }
 
   arbiter::Hello hello{};
@@ -261,7 +262,8 @@ TEST(CoresTest, ARevokedCoresTaskGoesOn) {
   std::atomic<int> on_granted{0};
   std::atomic<bool> end{false};
   std::thread granter([&] {
-    EXPECT_TRUE(Eventually([&] { return arbiter.Present(0); }));
+    // Else the granted core finds nothing, and is left at once.
+    EXPECT_TRUE(Eventually([&] { return arbiter.Waiting(0) >= 2; }));
     for (int i = 0; i < 50; ++i) {
       arbiter.Grant(1);
       EXPECT_TRUE(Eventually([&] { return arbiter.Present(1); }));
@@ -374,34 +376,37 @@ TEST(CoresTest, NothingIsLostWhateverCoresComeAndGo) {
       }
     });
     std::atomic<int> ran{0};
-    runtime->Run([&] {
-      Mutex mutex;
-      ConditionVariable changed;
-      int turn = 0;
-      constexpr int kThreads = 16;
-      constexpr int kTurns = 300;
-      std::vector<Thread> threads;
-      for (int i = 0; i < kThreads; ++i) {
-        threads.emplace_back([&, i] {
-          for (int n = 0; n < kTurns; ++n) {
-            std::unique_lock lock(mutex);
-            changed.wait(lock, [&] { return turn % kThreads == i; });
-            ++turn;
-            changed.notify_all();
-            lock.unlock();
-            Thread short_one([&] { ++ran; });
-            this_thread::yield();
-            short_one.join();
-          }
-        });
-      }
-      for (Thread& thread : threads) thread.join();
-      EXPECT_EQ(turn, kThreads * kTurns);
-    });
+    int rounds = 0;
+    while (rounds < 1 || runtime->stats().grants < 20) {
+      ++rounds;
+      runtime->Run([&] {
+        Mutex mutex;
+        ConditionVariable changed;
+        int turn = 0;
+        constexpr int kThreads = 16;
+        constexpr int kTurns = 300;
+        std::vector<Thread> threads;
+        for (int i = 0; i < kThreads; ++i) {
+          threads.emplace_back([&, i] {
+            for (int n = 0; n < kTurns; ++n) {
+              std::unique_lock lock(mutex);
+              changed.wait(lock, [&] { return turn % kThreads == i; });
+              ++turn;
+              changed.notify_all();
+              lock.unlock();
+              Thread short_one([&] { ++ran; });
+              this_thread::yield();
+              short_one.join();
+            }
+          });
+        }
+        for (Thread& thread : threads) thread.join();
+        EXPECT_EQ(turn, kThreads * kTurns);
+      });
+    }
     end = true;
     granter.join();
-    EXPECT_EQ(ran, 16 * 300);
-    EXPECT_GT(runtime->stats().grants, 0);
+    EXPECT_EQ(ran, rounds * 16 * 300);
   }
 }
 
