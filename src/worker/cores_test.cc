@@ -225,12 +225,15 @@ TEST(CoresTest, AGrantedCoreRunsWhatWaits) {
   const auto runtime = Start(arbiter.Options());
   ASSERT_NE(runtime, nullptr);
   std::atomic<bool> ran{false};
+  std::atomic<bool> spawned{false};
   std::thread granter([&] {
-    EXPECT_TRUE(Eventually([&] { return arbiter.Waiting(0) == 1; }));
+    EXPECT_TRUE(Eventually([&] { return spawned.load(); }));
+    EXPECT_EQ(arbiter.Waiting(0), 1);
     arbiter.Grant(1);
   });
   runtime->Run([&] {
     Thread second([&] { ran = true; });
+    spawned = true;
     while (!ran) base::Pause();  // Does not give way.
     second.join();
   });
@@ -261,9 +264,10 @@ TEST(CoresTest, ARevokedCoresTaskGoesOn) {
   ASSERT_NE(runtime, nullptr);
   std::atomic<int> on_granted{0};
   std::atomic<bool> end{false};
+  std::atomic<int> begun{0};
   std::thread granter([&] {
     // Else the granted core finds nothing, and is left at once.
-    EXPECT_TRUE(Eventually([&] { return arbiter.Waiting(0) >= 2; }));
+    EXPECT_TRUE(Eventually([&] { return begun == 3; }));
     for (int i = 0; i < 50; ++i) {
       arbiter.Grant(1);
       EXPECT_TRUE(Eventually([&] { return arbiter.Present(1); }));
@@ -276,6 +280,7 @@ TEST(CoresTest, ARevokedCoresTaskGoesOn) {
     std::vector<Thread> threads;
     for (int i = 0; i < 3; ++i) {
       threads.emplace_back([&] {
+        ++begun;
         while (!end) CheckPreempt();
         ++on_granted;
       });
