@@ -32,14 +32,14 @@ namespace yamanote {
 struct ArbiterOptions {
   // The arbiter's socket. Empty: there is none, the cores are the runtime's own; but the
   // environment may name one: YAMANOTE_ARBITER, and with it YAMANOTE_GUARANTEED,
-  // YAMANOTE_MOST and YAMANOTE_NAME (set by `yamanote run`).
+  // YAMANOTE_BURST and YAMANOTE_NAME (set by `yamanote run`).
   std::string socket = {};
   // For `yamanote apps`. Empty: the program's name.
   std::string name = {};
-  // Cores that are its whenever it has work, 1 .. most. It gets more as its
-  // scheduling's `allocation` wants them, up to `most`; 0: as many as there are.
+  // Cores that are its whenever it has work; >= 1.
   unsigned guaranteed = 1;
-  unsigned most = 0;
+  // It gets so many more as its scheduling's `allocation` wants them.
+  unsigned burst = kMaxCores;
 };
 
 struct RuntimeOptions {

@@ -105,7 +105,7 @@ Result<void> ReadEnvironment(ArbiterOptions& options) {
   options.socket = socket;
   for (const auto& [name, field] :
        {std::pair{"YAMANOTE_GUARANTEED", &options.guaranteed},
-        std::pair{"YAMANOTE_MOST", &options.most}}) {
+        std::pair{"YAMANOTE_BURST", &options.burst}}) {
     const char* const text = std::getenv(name);
     if (text == nullptr) continue;
     char* end = nullptr;
@@ -136,14 +136,10 @@ Result<std::unique_ptr<arbiter::Client>> Register(RuntimeOptions& options) {
                      "the arbiter at '" +
                          wanted.socket + "'; leave them out");
   }
-  if (wanted.guaranteed < 1 ||
-      (wanted.most != 0 && wanted.most < wanted.guaranteed)) {
-    return MakeError(
-        ErrorCode::kInvalidArgument,
-        "arbiter.guaranteed is " + std::to_string(wanted.guaranteed) +
-            " and arbiter.most " + std::to_string(wanted.most) +
-            "; a runtime needs 1 guaranteed core at least, on which the "
-            "kernel wakes it, and no more than `most`");
+  if (wanted.guaranteed < 1) {
+    return MakeError(ErrorCode::kInvalidArgument,
+                     "arbiter.guaranteed is 0; a runtime needs 1 guaranteed "
+                     "core at least, on which the kernel wakes it");
   }
   Result<Scheduling> scheduling =
       ForArbiter(options.scheduling, arbiter::kMostCores);
@@ -152,11 +148,14 @@ Result<std::unique_ptr<arbiter::Client>> Register(RuntimeOptions& options) {
     return tl::unexpected(Validate(options.scheduling, 1).error());
   options.scheduling = std::move(*scheduling);
   if (wanted.name.empty()) wanted.name = program_invocation_short_name;
-  return arbiter::Client::Connect({.socket = wanted.socket,
-                                   .name = wanted.name,
-                                   .allocation = options.scheduling.allocation,
-                                   .guaranteed = wanted.guaranteed,
-                                   .most = wanted.most});
+  return arbiter::Client::Connect(
+      {.socket = wanted.socket,
+       .name = wanted.name,
+       .allocation = options.scheduling.allocation,
+       .guaranteed = wanted.guaranteed,
+       .most = wanted.burst >= arbiter::kMostCores
+                   ? 0
+                   : wanted.guaranteed + wanted.burst});
 }
 
 }  // namespace yamanote::worker

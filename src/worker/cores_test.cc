@@ -201,7 +201,7 @@ TEST(CoresTest, RegistersAndRunsOnItsHomeCore) {
   TestArbiter arbiter(2);
   RuntimeOptions options = arbiter.Options();
   options.arbiter.name = "tested";
-  options.arbiter.most = 2;
+  options.arbiter.burst = 1;
   const auto runtime = Start(options);
   ASSERT_NE(runtime, nullptr);
   EXPECT_EQ(runtime->cores(), 2);

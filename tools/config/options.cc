@@ -114,6 +114,18 @@ std::vector<OptionSpec> RuntimeEntries() {
           "workers", kCount, {0, kMaxCores},
           "Workers if `cores` is auto; "
           "0 is one for each CPU that the process may use"),
+      Text<FIELD(runtime.arbiter.socket)>(
+          "arbiter", "PATH or empty",
+          "The socket of the arbiter (yamanoted) whose cores these are, "
+          "instead "
+          "of `cores`; empty: that of $YAMANOTE_ARBITER if it is set, else "
+          "there is none"),
+      Number<FIELD(runtime.arbiter.guaranteed)>(
+          "guaranteed", kCount, {1, kMaxCores},
+          "Cores that are its whenever it has work, under an arbiter"),
+      Number<FIELD(runtime.arbiter.burst)>(
+          "burst", kCount, {0, kMaxCores},
+          "Cores beyond those that it gets as `allocation` wants them"),
       Switch<FIELD(runtime.pin)>("pin", "Whether each worker stays on its CPU"),
       Number<FIELD(runtime.spin)>(
           "spin", kDuration, {0, 10 * kSecond},
