@@ -21,7 +21,7 @@ test=(
   clang-19 clang-tidy-19 clang-format-19 libclang-rt-19-dev llvm-19-dev lld-19
   libgtest-dev libgmock-dev
   memcached libmemcached-tools redis-tools python3 python3-pymemcache chromium
-  util-linux zsh fish groff-base
+  util-linux zsh fish groff-base spin
 )
 # What bench/ measures Yamanote against.
 bench=(

@@ -4,14 +4,17 @@
 // zero is the first value of everything. Who reads copies each word once and checks it:
 // the writer may be broken or hostile. docs/arbiter.md has the protocol in words.
 //
-// One socket (SOCK_SEQPACKET, a message for each struct) and two shared memories:
+// One socket (SOCK_SEQPACKET, a message for each struct) and three shared memories:
 //
-//   signals  an application's own: written by it, read by the arbiter. Sealed in size.
-//   board    one for all: written by the arbiter, read by every application.
+//   signals   an application's own: written by it, read by the arbiter. Sealed in size.
+//   board     one for all: written by the arbiter, read by every application.
+//   handover  one for all: written by applications, read by applications. Who lies there
+//             lets another one in early or late, and could as well run threads of its
+//             own on the core; the arbiter does not read it.
 //
 //   application                          arbiter
 //   Hello                        ->      checks it against the configuration
-//                                <-      Welcome, with the descriptors of both memories
+//                                <-      Welcome, with the descriptors of those memories
 //   Workers (thread ids)         ->
 //   CoreSignals, all the time    ->      reads them in every pass
 //                                <-      CoreCommand, futex wake
@@ -22,14 +25,18 @@
 //
 //   1. The arbiter writes {epoch + 1, kGranted} and wakes the worker.
 //   2. The worker writes {that epoch, present} and runs tasks.
-//   3. It leaves by itself, or because the command is {same epoch, kRevoked}: it writes
-//      {that epoch, away}, wakes the heir's worker if there is one, and sleeps while the
-//      command is what it was.
+//   3. It leaves by itself, or because the command is {same epoch, kRevoked}: it reads
+//      the command, writes {that epoch, away} and, into the core's handover, that it has
+//      left; wakes the heir's worker if the command says one; and sleeps while the command
+//      is what it was. So does a worker that was revoked before it came.
 //   4. The arbiter sees it, at the latest in the next pass.
 //   The epoch tells an old answer from a new one.
 //
-// An heir's command is kGranted already when the owner is asked to leave, so that the one
-// that leaves can wake it: no message, no interrupt.
+// An heir's command is {epoch + 1, kNext} before the owner is asked to leave: it comes as
+// soon as the handover says that the owner has left, with no message and no interrupt.
+// When the arbiter sees that too it makes the command kGranted and wakes it once more: the
+// owner may have left before it knew of an heir, or the heir was not asleep yet.
+// tests/model/arbiter.pml checks all orders of these steps.
 //
 // A home core's command is kGranted for ever. Its application comes and goes without
 // being told; presence says so. Guests' workers run there with SCHED_IDLE.
@@ -84,16 +91,18 @@ constexpr uint32_t Presence(uint32_t epoch, bool present) {
 // The memory of one application: kMostCores lines.
 inline constexpr std::size_t kSignalsBytes = sizeof(CoreSignals) * kMostCores;
 
-enum class Command : uint32_t { kAway = 0, kGranted = 1, kRevoked = 2 };
+enum class Command : uint32_t {
+  kAway = 0,
+  kGranted = 1,
+  kRevoked = 2,
+  kNext = 3,  // Granted once CoreCommand::after has left.
+};
 
 constexpr uint32_t CommandWord(uint32_t epoch, Command command) {
   return epoch << 2 | static_cast<uint32_t>(command);
 }
 constexpr Command CommandOf(uint32_t word) {
-  const uint32_t command = word & 3;
-  return command == 1   ? Command::kGranted
-         : command == 2 ? Command::kRevoked
-                        : Command::kAway;
+  return static_cast<Command>(word & 3);
 }
 // 30 bits, so presence has room for it.
 constexpr uint32_t EpochOf(uint32_t word) { return word >> 2; }
@@ -101,12 +110,29 @@ constexpr uint32_t EpochOf(uint32_t word) { return word >> 2; }
 // What the arbiter says to one application's worker on one core.
 struct alignas(64) CoreCommand {
   // The worker sleeps on it (futex, shared) while it is away. Release, pairs with the
-  // worker's acquire: `heir` was written before.
+  // worker's acquire: `heir` and `after` were written before.
   std::atomic<uint32_t> word;
   // Of a revocation: whose worker to wake when leaving; kNoApp: nobody's.
   std::atomic<uint32_t> heir;
+  // Of kNext: Departure() of the one that must have left.
+  std::atomic<uint64_t> after;
 };
 static_assert(sizeof(CoreCommand) == 64);
+
+// Who left a core by which grant, for its heir.
+constexpr uint64_t Departure(uint32_t app, uint32_t epoch) {
+  return uint64_t{app} << 32 | epoch;
+}
+
+struct alignas(64) Handover {
+  // Departure() of the last to leave. Release, pairs with the heir's acquire: who sees it
+  // sees the core left.
+  std::atomic<uint64_t> left;
+};
+static_assert(sizeof(Handover) == 64);
+
+// One for each core.
+inline constexpr std::size_t kHandoverBytes = sizeof(Handover) * kMostCores;
 
 struct alignas(64) BoardHeader {
   // The arbiter sleeps: who needs a core, or leaves one, sends a Kick. seq_cst, both

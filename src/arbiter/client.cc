@@ -40,12 +40,13 @@ void Copy(std::span<char> to, std::string_view text) {
 }
 
 struct Descriptors {
-  int signals = -1;
-  int board = -1;
+  // In the order in which they come: signals, board, handover.
+  std::array<int, 3> fds = {-1, -1, -1};
 
   ~Descriptors() {
-    if (signals >= 0) close(signals);
-    if (board >= 0) close(board);
+    for (const int fd : fds) {
+      if (fd >= 0) close(fd);
+    }
   }
 };
 
@@ -82,7 +83,7 @@ Result<int> Dial(const std::string& path) {
 Result<Welcome> ReceiveWelcome(int fd, Descriptors& descriptors) {
   Welcome welcome{};
   iovec part{.iov_base = &welcome, .iov_len = sizeof(welcome)};
-  alignas(cmsghdr) std::array<char, CMSG_SPACE(2 * sizeof(int))> control{};
+  alignas(cmsghdr) std::array<char, CMSG_SPACE(3 * sizeof(int))> control{};
   msghdr message{};
   message.msg_iov = &part;
   message.msg_iovlen = 1;
@@ -95,12 +96,9 @@ Result<Welcome> ReceiveWelcome(int fd, Descriptors& descriptors) {
   const cmsghdr* const header = CMSG_FIRSTHDR(&message);
   if (header != nullptr && header->cmsg_level == SOL_SOCKET &&
       header->cmsg_type == SCM_RIGHTS) {
-    std::array<int, 2> fds = {-1, -1};
-    std::memcpy(
-        fds.data(), CMSG_DATA(header),
-        std::min<std::size_t>(header->cmsg_len - CMSG_LEN(0), sizeof(fds)));
-    descriptors.signals = fds[0];
-    descriptors.board = fds[1];
+    std::memcpy(descriptors.fds.data(), CMSG_DATA(header),
+                std::min<std::size_t>(header->cmsg_len - CMSG_LEN(0),
+                                      sizeof(descriptors.fds)));
   }
   if (static_cast<std::size_t>(length) != sizeof(welcome) ||
       welcome.header.magic != kMagic || welcome.header.kind != Kind::kWelcome) {
@@ -118,7 +116,7 @@ Result<Welcome> ReceiveWelcome(int fd, Descriptors& descriptors) {
   }
   if (welcome.header.version != kVersion || welcome.cores < 1 ||
       welcome.cores > kMostCores || welcome.app >= kMostApps ||
-      descriptors.board < 0) {
+      descriptors.fds.back() < 0) {
     return MakeError(ErrorCode::kUnavailable,
                      "the arbiter's answer makes no sense; use the yamanoted "
                      "that came with this library");
@@ -172,18 +170,23 @@ Result<std::unique_ptr<Client>> Client::Connect(const ClientOptions& options) {
   client->parks_ = welcome->parks != 0;
   client->park_after_ = Duration(welcome->park_after_ns);
 
-  const Result<void*> board = Map(descriptors.board, kBoardBytes, PROT_READ);
+  const Result<void*> board = Map(descriptors.fds[1], kBoardBytes, PROT_READ);
   if (!board) return tl::unexpected(board.error());
   client->board_ = static_cast<const BoardHeader*>(*board);
   client->commands_ = reinterpret_cast<const CoreCommand*>(client->board_ + 1);
   const Result<void*> signals =
-      Map(descriptors.signals, kSignalsBytes, PROT_READ | PROT_WRITE);
+      Map(descriptors.fds[0], kSignalsBytes, PROT_READ | PROT_WRITE);
   if (!signals) return tl::unexpected(signals.error());
   client->signals_ = static_cast<CoreSignals*>(*signals);
+  const Result<void*> handover =
+      Map(descriptors.fds[2], kHandoverBytes, PROT_READ | PROT_WRITE);
+  if (!handover) return tl::unexpected(handover.error());
+  client->handover_ = static_cast<Handover*>(*handover);
   return client;
 }
 
 Client::~Client() {
+  if (handover_ != nullptr) munmap(handover_, kHandoverBytes);
   if (signals_ != nullptr) munmap(signals_, kSignalsBytes);
   if (board_ != nullptr) munmap(const_cast<BoardHeader*>(board_), kBoardBytes);
   if (socket_ >= 0) close(socket_);
@@ -201,6 +204,14 @@ Result<void> Client::SendWorkers(std::span<const int> tids) {
                 "can't tell the arbiter the workers' threads", errno);
 }
 
+bool Client::MayCome(CoreId core, uint32_t word) const {
+  if (CommandOf(word) == Command::kGranted) return true;
+  // Relaxed: written before the word. Acquire: pairs with Leave() of the other.
+  return CommandOf(word) == Command::kNext &&
+         handover_[core].left.load(std::memory_order_acquire) ==
+             Slot(app_, core).after.load(std::memory_order_relaxed);
+}
+
 void Client::Come(CoreId core, uint32_t word) {
   // Relaxed: it says nothing about anything else.
   signals_[core].presence.store(Presence(EpochOf(word), true),
@@ -211,6 +222,9 @@ void Client::Leave(CoreId core, uint32_t word) {
   // Release: pairs with the arbiter's acquire.
   signals_[core].presence.store(Presence(EpochOf(word), false),
                                 std::memory_order_release);
+  // Release: pairs with MayCome() of the heir.
+  handover_[core].left.store(Departure(app_, EpochOf(word)),
+                             std::memory_order_release);
   if (CommandOf(word) != Command::kRevoked) return;
   // Relaxed: written before the word, which was read with acquire.
   const uint32_t heir = Slot(app_, core).heir.load(std::memory_order_relaxed);

@@ -57,6 +57,9 @@ class Client {
   uint32_t Word(CoreId core) const {
     return Slot(app_, core).word.load(std::memory_order_acquire);
   }
+  // Whether `word`, the command for `core`, lets its worker come: it is granted, or next and
+  // the one before has left.
+  bool MayCome(CoreId core, uint32_t word) const;
   // The worker of `core` is there, or it has left; then it must not run tasks. An heir's
   // worker is woken.
   void Come(CoreId core, uint32_t word);
@@ -86,6 +89,7 @@ class Client {
   CoreSignals* signals_ = nullptr;
   const BoardHeader* board_ = nullptr;
   const CoreCommand* commands_ = nullptr;  // Behind the header.
+  Handover* handover_ = nullptr;
 };
 
 }  // namespace yamanote::arbiter

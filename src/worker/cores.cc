@@ -3,7 +3,7 @@
 // A home core's worker parks and is woken as without an arbiter, and shows whether it is
 // there. Another core's worker is Away (park.h) until its command is kGranted:
 //
-//   granted: present -> placement knows -> tasks
+//   granted, or next and the one before has left: present -> placement knows -> tasks
 //   revoked, or nothing found for a while: its tasks go to the others -> placement knows
 //   -> away -> the heir's worker is woken -> sleeps on its command
 //
@@ -25,8 +25,11 @@ using arbiter::Command;
 
 bool Worker::Revoked() const {
   const uint32_t word = client_->Word(core_);
-  // Of a later epoch, too: then this one is over.
-  return word != word_ && arbiter::CommandOf(word) != Command::kGranted;
+  if (arbiter::EpochOf(word) == arbiter::EpochOf(word_)) {
+    return arbiter::CommandOf(word) == Command::kRevoked ||
+           arbiter::CommandOf(word) == Command::kAway;
+  }
+  return true;  // Past a deadline this grant is over.
 }
 
 void Worker::Come() {
@@ -56,13 +59,19 @@ void Worker::BeAway() {
     if (placement_.HasWork(core_))
       parking.Notify({dispatch::Notify::kAnyone, kNoCore});
   }
-  for (;;) {
+  while (!engine_.stopping()) {
     const uint32_t word = client_->Word(core_);
-    if (engine_.stopping()) break;
-    if (word != word_ && arbiter::CommandOf(word) == Command::kGranted) {
-      word_ = word;
-      held_ = true;
-      break;
+    if (arbiter::EpochOf(word) != arbiter::EpochOf(word_)) {
+      if (client_->MayCome(core_, word)) {
+        word_ = word;
+        held_ = true;
+        break;
+      }
+      if (arbiter::CommandOf(word) == Command::kRevoked) {
+        // Before it came. The arbiter waits for its answer all the same.
+        word_ = word;
+        client_->Leave(core_, word);
+      }
     }
     client_->Sleep(core_, word);
   }

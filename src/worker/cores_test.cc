@@ -52,6 +52,8 @@ class TestArbiter {
     EXPECT_EQ(listen(listener_, 1), 0);
     signals_fd_ = memfd_create("signals", MFD_CLOEXEC);
     board_fd_ = memfd_create("board", MFD_CLOEXEC);
+    handover_fd_ = memfd_create("handover", MFD_CLOEXEC);
+    EXPECT_EQ(ftruncate(handover_fd_, arbiter::kHandoverBytes), 0);
     EXPECT_EQ(ftruncate(signals_fd_, arbiter::kSignalsBytes), 0);
     EXPECT_EQ(ftruncate(board_fd_, arbiter::kBoardBytes), 0);
     signals_ = static_cast<arbiter::CoreSignals*>(
@@ -60,6 +62,9 @@ class TestArbiter {
     board_ = static_cast<arbiter::BoardHeader*>(
         mmap(nullptr, arbiter::kBoardBytes, PROT_READ | PROT_WRITE, MAP_SHARED,
              board_fd_, 0));
+    handover_ = static_cast<arbiter::Handover*>(
+        mmap(nullptr, arbiter::kHandoverBytes, PROT_READ | PROT_WRITE,
+             MAP_SHARED, handover_fd_, 0));
     commands_ = reinterpret_cast<arbiter::CoreCommand*>(board_ + 1);
     commands_[0].word = CommandWord(1, Command::kGranted);
     server_ = std::thread([this] { Serve(); });
@@ -72,6 +77,8 @@ class TestArbiter {
     close(listener_);
     close(signals_fd_);
     close(board_fd_);
+    close(handover_fd_);
+    munmap(handover_, arbiter::kHandoverBytes);
     munmap(signals_, arbiter::kSignalsBytes);
     munmap(board_, arbiter::kBoardBytes);
     unlink(path().c_str());
@@ -93,6 +100,20 @@ class TestArbiter {
   }
   void Revoke(CoreId core) {
     Command_(core, EpochOf(commands_[core].word), Command::kRevoked);
+  }
+  // Once `app` has left by the grant `epoch`; and that.
+  void GrantAfter(CoreId core, uint32_t app, uint32_t epoch) {
+    commands_[core].after = arbiter::Departure(app, epoch);
+    Command_(core, EpochOf(commands_[core].word) + 1, Command::kNext);
+  }
+  void Depart(CoreId core, uint32_t app, uint32_t epoch) {
+    handover_[core].left = arbiter::Departure(app, epoch);
+    syscall(SYS_futex, &commands_[core].word, FUTEX_WAKE, INT_MAX, nullptr,
+            nullptr, 0);
+  }
+  bool Left(CoreId core) const {
+    return handover_[core].left ==
+           arbiter::Departure(0, EpochOf(commands_[core].word));
   }
   bool Present(CoreId core) const {
     return signals_[core].presence.load(std::memory_order_acquire) ==
@@ -147,7 +168,7 @@ class TestArbiter {
       refusal_.copy(welcome.message, sizeof(welcome.message) - 1);
     }
     iovec part{&welcome, sizeof(welcome)};
-    alignas(cmsghdr) char control[CMSG_SPACE(2 * sizeof(int))] = {};
+    alignas(cmsghdr) char control[CMSG_SPACE(3 * sizeof(int))] = {};
     msghdr message{};
     message.msg_iov = &part;
     message.msg_iovlen = 1;
@@ -156,8 +177,8 @@ class TestArbiter {
     cmsghdr* const header = CMSG_FIRSTHDR(&message);
     header->cmsg_level = SOL_SOCKET;
     header->cmsg_type = SCM_RIGHTS;
-    header->cmsg_len = CMSG_LEN(2 * sizeof(int));
-    const int fds[] = {signals_fd_, board_fd_};
+    header->cmsg_len = CMSG_LEN(3 * sizeof(int));
+    const int fds[] = {signals_fd_, board_fd_, handover_fd_};
     std::memcpy(CMSG_DATA(header), fds, sizeof(fds));
     EXPECT_EQ(sendmsg(fd, &message, 0), sizeof(welcome));
     if (!refusal_.empty()) return;
@@ -173,9 +194,11 @@ class TestArbiter {
   int listener_ = -1;
   int signals_fd_ = -1;
   int board_fd_ = -1;
+  int handover_fd_ = -1;
   std::atomic<int> peer_{-1};
   arbiter::CoreSignals* signals_ = nullptr;
   arbiter::BoardHeader* board_ = nullptr;
+  arbiter::Handover* handover_ = nullptr;
   arbiter::CoreCommand* commands_ = nullptr;
   std::thread server_;
 };
@@ -290,6 +313,33 @@ TEST(CoresTest, ARevokedCoresTaskGoesOn) {
   granter.join();
   EXPECT_EQ(on_granted, 3);
   EXPECT_EQ(runtime->stats().grants, 50);
+}
+
+TEST(CoresTest, AnHeirComesWhenTheOneBeforeHasLeft) {
+  TestArbiter arbiter(2, /*parks=*/false);
+  const auto runtime = Start(arbiter.Options());
+  ASSERT_NE(runtime, nullptr);
+  arbiter.GrantAfter(1, 7, 3);
+  arbiter.Depart(1, 7, 2);  // An earlier time.
+  arbiter.Depart(1, 6, 3);  // Another one.
+  std::this_thread::sleep_for(5ms);
+  EXPECT_FALSE(arbiter.Present(1));
+  arbiter.Depart(1, 7, 3);
+  EXPECT_TRUE(Eventually([&] { return arbiter.Present(1); }));
+  // And says so itself.
+  arbiter.Revoke(1);
+  EXPECT_TRUE(Eventually([&] { return arbiter.Left(1); }));
+}
+
+TEST(CoresTest, AGrantThatIsRevokedAtOnceIsAnswered) {
+  TestArbiter arbiter(2, /*parks=*/false);
+  const auto runtime = Start(arbiter.Options());
+  ASSERT_NE(runtime, nullptr);
+  arbiter.GrantAfter(1, 7, 3);  // Who never leaves.
+  arbiter.Revoke(1);
+  EXPECT_TRUE(Eventually([&] { return arbiter.Away(1); }));
+  arbiter.Grant(1);
+  EXPECT_TRUE(Eventually([&] { return arbiter.Present(1); }));
 }
 
 // While the arbiter sleeps it is told that something waits.
