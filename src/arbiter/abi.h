@@ -11,7 +11,8 @@
 //
 //   application                          arbiter
 //   Hello                        ->      checks it against the configuration
-//                                <-      Welcome, with the descriptors of both memories
+//                                <-      Welcome, with the descriptors of both memories,
+//                                        `signals` first
 //   Workers (thread ids)         ->
 //   CoreSignals, all the time    ->      reads them in every pass
 //                                <-      CoreCommand, futex wake
@@ -37,6 +38,7 @@
 #pragma once
 
 #include <atomic>
+#include <csignal>
 #include <cstddef>
 #include <cstdint>
 
@@ -49,6 +51,9 @@ inline constexpr unsigned kMostCores = 256;
 inline constexpr unsigned kMostApps = 64;
 inline constexpr unsigned kNameBytes = 32;  // With the 0 at the end.
 inline constexpr uint32_t kNoApp = UINT32_MAX;
+// What a worker gets that is late: the runtime's own interrupt, which programs that are
+// no runtime ignore.
+inline constexpr int kLateSignal = SIGURG;
 
 // ---- Shared memory ----------------------------------------------------------
 
