@@ -13,6 +13,10 @@
 
 namespace yamanote::arbiter {
 
+std::string_view ToString(DaemonOptions::Mode mode) {
+  return mode == DaemonOptions::Mode::kEvents ? "events" : "polling";
+}
+
 Result<std::unique_ptr<Daemon>> Daemon::Create(DaemonOptions options,
                                                Kernel& kernel) {
   std::unique_ptr<Daemon> daemon(new Daemon(std::move(options), kernel));

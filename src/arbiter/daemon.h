@@ -9,6 +9,7 @@
 #pragma once
 
 #include <memory>
+#include <string_view>
 
 #include "arbiter/arbiter.h"
 #include "arbiter/memory.h"
@@ -30,6 +31,8 @@ struct DaemonOptions {
   // Run() returns when it is readable.
   int end = -1;
 };
+
+std::string_view ToString(DaemonOptions::Mode mode);
 
 class Daemon {
  public:

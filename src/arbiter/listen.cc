@@ -40,7 +40,7 @@ tl::unexpected<Error> Occupied(const std::string& path) {
 }  // namespace
 
 std::string DefaultSocket() {
-  if (geteuid() == 0) return "/run/yamanote/arbiter.sock";
+  if (geteuid() == 0) return kSystemSocket;
   const char* const folder = std::getenv("XDG_RUNTIME_DIR");
   if (folder == nullptr || *folder == '\0') return "";
   return std::string(folder) + "/yamanote/arbiter.sock";

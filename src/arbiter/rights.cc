@@ -10,7 +10,7 @@
 namespace yamanote::arbiter {
 namespace {
 
-tl::unexpected<Error> Refuse(uid_t uid, const std::string& what,
+tl::unexpected<Error> Forbid(uid_t uid, const std::string& what,
                              const std::string& remedy) {
   return MakeError(ErrorCode::kPermissionDenied,
                    what + " user " + std::to_string(uid) + " may have; " +
@@ -40,7 +40,7 @@ Result<Limits> Rights::Check(uid_t uid, std::span<const Limits> present,
   unsigned guaranteed = limits.guaranteed;
   for (const Limits& one : present) guaranteed += one.guaranteed;
   if (present.size() >= right.apps) {
-    return Refuse(uid,
+    return Forbid(uid,
                   "this would be application number " +
                       std::to_string(present.size() + 1) + " of " +
                       std::to_string(right.apps) + " that",
@@ -48,7 +48,7 @@ Result<Limits> Rights::Check(uid_t uid, std::span<const Limits> present,
   }
   if (limits.best_effort) return limits;
   if (guaranteed > right.guaranteed) {
-    return Refuse(uid,
+    return Forbid(uid,
                   "guaranteed = " + std::to_string(limits.guaranteed) +
                       " would make " + std::to_string(guaranteed) +
                       " guaranteed cores of " +
@@ -59,7 +59,7 @@ Result<Limits> Rights::Check(uid_t uid, std::span<const Limits> present,
   if (limits.most - limits.guaranteed > right.burst) {
     allowed.most = limits.guaranteed + right.burst;
     if (!as_many_as_there_are || allowed.most == 0) {
-      return Refuse(uid,
+      return Forbid(uid,
                     "most = " + std::to_string(limits.most) + " is more than " +
                         std::to_string(allowed.most) +
                         ", with this guarantee, that an application of",

@@ -142,5 +142,6 @@ class Server {
 // Where the socket is if nobody says otherwise: below /run for root, else in the user's
 // own $XDG_RUNTIME_DIR. Empty: there is none.
 std::string DefaultSocket();
+inline constexpr char kSystemSocket[] = "/run/yamanote/arbiter.sock";
 
 }  // namespace yamanote::arbiter
