@@ -144,18 +144,22 @@ void Allocator::Settle() {
 // One core from the application of that kind that has the most beyond its guarantee to
 // the hungry one that has the fewest, if that makes them more alike.
 void Allocator::Share(bool best_effort) {
-  const AppId poor = Hungriest(best_effort);
-  if (poor == kNobody) return;
   AppId rich = kNobody;
   for (AppId id = 0; id < apps_.size(); ++id) {
     const App& app = apps_[id];
     if (!app.present || app.limits.best_effort != best_effort) continue;
     if (rich == kNobody || app.Burst() > apps_[rich].Burst()) rich = id;
   }
+  if (rich == kNobody || apps_[rich].Burst() == 0) return;
+  const auto is_rich = [rich](AppId owner) { return owner == rich; };
+  // Who is barred from all of them must not keep others from their turn.
+  const AppId poor = Hungriest(best_effort, [&](AppId app) {
+    return ChooseFrom(app, is_rich) != kNoCore;
+  });
+  if (poor == kNobody) return;
   const unsigned more = apps_[poor].without >= kPatience ? 1 : 2;
   if (apps_[rich].Burst() < apps_[poor].Burst() + more) return;
-  if (TakeFor(poor, [rich](AppId owner) { return owner == rich; }))
-    apps_[poor].wants = false;
+  if (TakeFor(poor, is_rich)) apps_[poor].wants = false;
 }
 
 // ---- Choosing ---------------------------------------------------------------
@@ -198,29 +202,33 @@ bool Allocator::GiveIdle(AppId app) {
   return true;
 }
 
-// Revokes the best core of those whose owners `from` says, for `app`.
-bool Allocator::TakeFor(AppId app, auto&& from) {
-  const CoreId core = Choose(app, [&](const Core& one) {
+// The best core of those whose owners `from` says, that is not revoked yet.
+CoreId Allocator::ChooseFrom(AppId app, auto&& from) const {
+  return Choose(app, [&](const Core& one) {
     return (one.state == CoreState::kGranted ||
             one.state == CoreState::kRunning) &&
            one.owner != app && from(one.owner);
   });
+}
+
+// Revokes it, for `app`.
+bool Allocator::TakeFor(AppId app, auto&& from) {
+  const CoreId core = ChooseFrom(app, from);
   if (core == kNoCore) return false;
   Revoke(core, app);
   return true;
 }
 
-// Of those who may have `core`, unless it is kNoCore.
-AppId Allocator::Hungriest(bool best_effort, CoreId core) const {
+// Of those who `may` have it.
+AppId Allocator::Hungriest(bool best_effort, auto&& may) const {
   AppId best = kNobody;
   for (AppId id = 0; id < apps_.size(); ++id) {
     const App& app = apps_[id];
     if (!app.Hungry() || app.limits.best_effort != best_effort) continue;
-    if (core != kNoCore && !May(id, core)) continue;
     const auto need = [this](AppId one) {
       return std::pair(apps_[one].Burst(), kPatience - apps_[one].without);
     };
-    if (best == kNobody || need(id) < need(best)) best = id;
+    if ((best == kNobody || need(id) < need(best)) && may(id)) best = id;
   }
   return best;
 }
@@ -235,8 +243,9 @@ AppId Allocator::Successor(CoreId id) const {
         !apps_[app].limits.best_effort && May(app, id))
       return app;
   }
-  const AppId other = Hungriest(/*best_effort=*/false, id);
-  return other != kNobody ? other : Hungriest(/*best_effort=*/true, id);
+  const auto may = [&](AppId app) { return May(app, id); };
+  const AppId other = Hungriest(/*best_effort=*/false, may);
+  return other != kNobody ? other : Hungriest(/*best_effort=*/true, may);
 }
 
 // An idle core goes to who wants one.

@@ -186,9 +186,10 @@ class Allocator {
   bool Better(AppId app, CoreId a, CoreId b) const;
   CoreId Choose(AppId app, auto&& allowed) const;
   bool GiveIdle(AppId app);
+  CoreId ChooseFrom(AppId app, auto&& from) const;
   bool TakeFor(AppId app, auto&& from);
   void Share(bool best_effort);
-  AppId Hungriest(bool best_effort, CoreId core = kNoCore) const;
+  AppId Hungriest(bool best_effort, auto&& may) const;
   AppId Successor(CoreId core) const;
   void HandOn(CoreId core);
   void Grant(AppId app, CoreId core);

@@ -418,6 +418,20 @@ TEST(AllocatorHomesTest, ABarredCoreIsNotGranted) {
   EXPECT_EQ(allocator.Of(app), std::set<CoreId>({0, 1}));
 }
 
+// One waits for what it may not have; the other has its turn all the same.
+TEST(AllocatorHomesTest, WhoIsBarredKeepsNobodyFromHisTurn) {
+  Obeyed allocator(NoSiblings(1), Homes::kAssigned);
+  const AppId barred = allocator.Add(kBursting);
+  const AppId rich = allocator.Add(kBursting);
+  const AppId waiting = allocator.Add(kBursting);
+  allocator.Bar(barred, 0, true);
+  allocator.Pass({{rich, Wish::kMore}});
+  ASSERT_EQ(allocator.held(rich), 1);
+  for (unsigned i = 0; i <= Allocator::kPatience; ++i)
+    allocator.Pass({{barred, Wish::kMore}, {waiting, Wish::kMore}});
+  EXPECT_EQ(allocator.held(waiting), 1);
+}
+
 TEST(AllocatorHomesTest, AdoptsWhatNobodyHas) {
   Obeyed allocator(NoSiblings(3), Homes::kAssigned);
   const AppId app = allocator.Add({.guaranteed = 1, .most = 2});

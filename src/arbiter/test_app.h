@@ -118,6 +118,12 @@ class TestConnection {
     char byte;
     return recv(socket_, &byte, 1, 0) <= 0;
   }
+  // Whether the other side has closed it, without waiting.
+  bool Lost() const {
+    char byte;
+    const ssize_t length = recv(socket_, &byte, 1, MSG_DONTWAIT | MSG_PEEK);
+    return length == 0 || (length < 0 && errno != EAGAIN);
+  }
   void Close() {
     if (socket_ >= 0) close(std::exchange(socket_, -1));
   }
