@@ -11,9 +11,6 @@
 namespace yamanote::arbiter {
 namespace {
 
-// For how long a worker that did not come for a core is not asked again.
-constexpr Duration kPardon = std::chrono::milliseconds(100);
-
 std::vector<CoreId> SiblingsOf(const ArbiterOptions& options) {
   if (!options.siblings.empty()) return options.siblings;
   return std::vector<CoreId>(options.cpus.size(), kNoCore);

@@ -40,6 +40,10 @@
 
 namespace yamanote::arbiter {
 
+// For how long a worker that did not come for a core is not asked again; and how long it
+// may take to show that it is still where it was before the arbiter was started.
+inline constexpr Duration kPardon = std::chrono::milliseconds(100);
+
 struct ArbiterOptions {
   std::vector<int> cpus;         // The CPU of each core. 1 .. kMostCores.
   std::vector<CoreId> siblings;  // As Allocator's; empty: none has one.

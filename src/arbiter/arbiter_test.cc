@@ -337,6 +337,15 @@ TEST_F(ArbiterTest, AGuestKeepsItsClassWhereItCannotBeRestored) {
   Pass();
   EXPECT_EQ(Owner(0), guest->id);
   EXPECT_EQ(kernel_.classes[Tid(*guest, 0)], ThreadClass::kNormal);
+  // Nor is who is late.
+  Come(*guest, 0);
+  Pass();
+  Come(*host, 0);
+  Pass();
+  Pass(milliseconds(2));
+  EXPECT_EQ(Counters(*guest).moves, 1);
+  EXPECT_EQ(kernel_.cpus[Tid(*guest, 0)], std::vector<int>({0, 1}));
+  EXPECT_EQ(kernel_.classes[Tid(*guest, 0)], ThreadClass::kNormal);
 }
 
 TEST_F(ArbiterTest, WhoIsThereBecomesAGuest) {
@@ -476,6 +485,11 @@ TEST_F(ArbiterTest, AdoptsWhatAnApplicationHeldBefore) {
   EXPECT_EQ(Owner(1), kNobody);
   EXPECT_EQ(Word(app, 2), CommandWord(1, Command::kGranted));
   EXPECT_EQ(arbiter_->status().apps[0].cores.back().why, Why::kAdopted);
+  // It may be in the middle of something.
+  Pass(milliseconds(50));
+  EXPECT_EQ(Owner(2), app.id);
+  Pass(milliseconds(50));
+  EXPECT_EQ(Owner(2), kNobody);
 }
 
 TEST_F(ArbiterTest, AnOpaqueApplicationHasWhatNobodyWants) {

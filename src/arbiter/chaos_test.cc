@@ -279,6 +279,66 @@ TEST(ArbiterChaosTest, SurvivesThatDescriptorsRunOut) {
   }));
 }
 
+// ---- Another user -----------------------------------------------------------
+
+constexpr uid_t kStranger = 65534;
+
+// What a stranger hears; each answer's error, or UINT32_MAX for a closed connection.
+void AskAsStranger(const std::string& path, pid_t somebody,
+                   std::atomic<uint32_t>* answers) {
+  if (setgid(kStranger) != 0 || setuid(kStranger) != 0) return;
+  const auto hear = [](TestConnection& peer) {
+    const auto welcome = peer.Hear();
+    return welcome ? welcome->error : UINT32_MAX;
+  };
+  TestConnection greedy(path);
+  greedy.Send(TestHello("greedy", 1, 1));
+  answers[0] = hear(greedy);
+  TestConnection bursting(path);
+  bursting.Send(TestHello("bursting", 0, 0));
+  answers[1] = hear(bursting);
+  TestConnection batch(path);
+  batch.Send(TestHello("batch", 0, 0, true));
+  answers[2] = hear(batch);
+  // A thread of somebody else's.
+  Workers workers{};
+  workers.header = TestHeader(Kind::kWorkers);
+  workers.tids[0] = somebody;
+  batch.Send(workers);
+  answers[3] = hear(batch);
+  std::vector<std::unique_ptr<TestConnection>> many;
+  for (int i = 0; i < 20; ++i) {
+    many.push_back(std::make_unique<TestConnection>(path));
+    many.back()->Send(TestHello("more", 0, 0, true));
+    if (hear(*many.back()) != 0) ++answers[4];
+  }
+}
+
+TEST(ArbiterChaosTest, AStrangerGetsBestEffortOnly) {
+  if (geteuid() != 0) GTEST_SKIP() << "only root can be somebody else";
+  const TestFolder folder;
+  std::filesystem::permissions(
+      std::filesystem::path(folder.socket()).parent_path(),
+      std::filesystem::perms(0755));
+  const Child daemon([&] { RunDaemon(folder.socket(), 0); });
+  ASSERT_TRUE(Eventually([&] { return IsOpen(folder.socket()); }));
+  constexpr std::size_t kBytes = 5 * sizeof(std::atomic<uint32_t>);
+  auto* const answers = static_cast<std::atomic<uint32_t>*>(
+      mmap(nullptr, kBytes, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS,
+           -1, 0));
+  {
+    const pid_t self = getpid();
+    const Child stranger(
+        [&] { AskAsStranger(folder.socket(), self, answers); });
+    EXPECT_TRUE(Eventually([&] { return answers[4] >= 12; }));
+  }
+  EXPECT_EQ(answers[0], static_cast<uint32_t>(EPERM));
+  EXPECT_EQ(answers[1], static_cast<uint32_t>(EPERM));
+  EXPECT_EQ(answers[2], 0);
+  EXPECT_EQ(answers[3], static_cast<uint32_t>(EINVAL));
+  munmap(answers, kBytes);
+}
+
 // It holds cores that no arbiter granted it: the new one finds that they are its own.
 TEST(ArbiterChaosTest, ADaemonThatWasKilledIsReplacedAndAdopts) {
   const TestFolder folder;

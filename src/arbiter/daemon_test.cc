@@ -5,6 +5,8 @@
 #include <fcntl.h>
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
+#include <sched.h>
+#include <signal.h>
 
 #include <fstream>
 #include <optional>
@@ -83,22 +85,43 @@ TEST_P(DaemonTest, MovesACoreFromBestEffortToWhoNeedsIt) {
   service.NeedNoMore();
 }
 
-TEST_P(DaemonTest, WhoDoesNotLeaveIsMoved) {
-  TestDaemon daemon(Options());
+std::atomic<int> g_signals{0};
+
+TEST_P(DaemonTest, WhoDoesNotLeaveIsSignalledAndMoved) {
+  const DaemonOptions options = Options();
+  TestDaemon daemon(options);
+  struct sigaction action{};
+  action.sa_handler = [](int) { ++g_signals; };
+  struct sigaction before{};
+  sigaction(kLateSignal, &action, &before);
+  g_signals = 0;
   TestApp deaf(folder_.socket(), TestHello("deaf", 0, 0));
   ASSERT_TRUE(deaf.ok());
   deaf.manners = Manners::kDeaf;
   deaf.Need();
   ASSERT_TRUE(Eventually([&] { return deaf.Running() == 2; }));
+  // It comes to its home core. The guest there is asked, and does not hear.
   TestApp service(folder_.socket(), TestHello("service", 1, 1));
   ASSERT_TRUE(service.ok());
-  // It came to its home core. The guest there is asked, and does not hear.
   EXPECT_TRUE(Eventually([&] { return service.Running() == 1; }));
-  TestApp other(folder_.socket(), TestHello("other", 1, 1));
-  EXPECT_TRUE(Eventually([&] { return other.Running() == 1; }));
+  const unsigned home = service.welcome().home[0] != 0 ? 0 : 1;
+  const auto cpus_of = [&] {
+    cpu_set_t set;
+    sched_getaffinity(deaf.tid(home), sizeof set, &set);
+    return static_cast<std::size_t>(CPU_COUNT(&set));
+  };
+  EXPECT_TRUE(Eventually(
+      [&] { return cpus_of() == options.arbiter.elsewhere.size(); }));
+  EXPECT_GT(g_signals, 0);
+  if (Linux().Restores()) {
+    EXPECT_EQ(sched_getscheduler(deaf.tid(home)), SCHED_IDLE);
+    EXPECT_EQ(sched_getscheduler(service.tid(home)), SCHED_OTHER);
+  }
   deaf.manners = Manners::kGood;
   deaf.NeedNoMore();
-  EXPECT_TRUE(Eventually([&] { return deaf.Running() == 0; }));
+  EXPECT_TRUE(Eventually([&] { return !deaf.Running(home); }));
+  EXPECT_TRUE(Eventually([&] { return cpus_of() == 1; }));
+  sigaction(kLateSignal, &before, nullptr);
 }
 
 TEST_P(DaemonTest, WhatAnApplicationHadIsFreeWhenItIsGone) {

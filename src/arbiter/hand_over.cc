@@ -74,7 +74,9 @@ void Arbiter::Hasten(CoreId core, Duration now) {
       MoveAway(id, core);
       return;
     }
-    if (!app.applicant.limits.best_effort) {
+    const bool expected =
+        app.workers[core].why != Why::kAdopted || now - watch.since >= kPardon;
+    if (!app.applicant.limits.best_effort && expected) {
       ++app.counters.no_shows;
       board_.Revoke(id, core, kNobody);
       MoveAway(id, core);
@@ -85,7 +87,10 @@ void Arbiter::Hasten(CoreId core, Duration now) {
   if (state == CoreState::kGranted) board_.Wake(id, core);
   if (state == CoreState::kRevoked || watch.reminded) {
     const int tid = app.workers[core].tid;
-    if (tid != 0) {
+    // One that may have no time to come needs no reminder but the wake-up.
+    const bool may_wait =
+        state == CoreState::kGranted && app.applicant.limits.best_effort;
+    if (tid != 0 && !may_wait) {
       ++app.counters.signals;
       Count(id, kernel_.Signal(app.process, tid));
     }
@@ -104,8 +109,12 @@ void Arbiter::MoveAway(AppId id, CoreId core) {
   worker.late = true;
   worker.late_since = now_;
   if (worker.tid != 0) {
-    worker.which = ThreadClass::kBeneath;
-    Count(id, kernel_.SetClass(app.process, worker.tid, ThreadClass::kBeneath));
+    // For ever it would be too much for having been late.
+    if (restores_ || app.applicant.limits.best_effort) {
+      worker.which = ThreadClass::kBeneath;
+      Count(id,
+            kernel_.SetClass(app.process, worker.tid, ThreadClass::kBeneath));
+    }
     Count(id, kernel_.SetCpus(app.process, worker.tid, options_.elsewhere));
   }
   Bar(id, core);

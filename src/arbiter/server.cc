@@ -339,7 +339,7 @@ bool Server::Handle(unsigned index, std::span<const std::byte> message,
   const Result<Kind> kind = ReadKind(message);
   Result<void> heard_well;
   if (kind) {
-    connection.budget.Spend(Price(*kind), now);
+    connection.budget.Spend(Price(*kind) * Sharers(connection.uid), now);
     heard_well = Hear(connection, message, heard);
   } else {
     heard_well = tl::unexpected(kind.error());
@@ -351,6 +351,14 @@ bool Server::Handle(unsigned index, std::span<const std::byte> message,
   Refuse(socket, heard_well.error());
   Close(index);
   return false;
+}
+
+// A user's connections share one budget, unless he may stop us anyway.
+int64_t Server::Sharers(uid_t uid) const {
+  if (uid == 0 || uid == geteuid()) return 1;
+  return std::ranges::count_if(connections_, [uid](const Connection& one) {
+    return one.socket >= 0 && one.uid == uid;
+  });
 }
 
 Result<void> Server::Hear(Connection& connection,

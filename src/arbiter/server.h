@@ -89,7 +89,6 @@ class Server {
 
  private:
   static constexpr unsigned kMostConnections = kMostApps + 32;
-  static constexpr unsigned kMostOfUser = kMostApps / 2;
 
   struct Connection {
     int socket = -1;
@@ -117,6 +116,7 @@ class Server {
                     Heard& heard);
   Result<void> Register(Connection& connection,
                         std::span<const std::byte> message);
+  int64_t Sharers(uid_t uid) const;
   void Close(unsigned index);
   void Pause(unsigned index, bool paused);
   void Tend(Duration now, Heard& heard);

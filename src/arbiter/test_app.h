@@ -201,6 +201,7 @@ class TestApp {
     return running;
   }
   bool Running(unsigned core) const { return running_[core]; }
+  int tid(unsigned core) const { return (*tids_)[core]; }
 
   std::atomic<Manners> manners{Manners::kGood};
   std::atomic<bool> home{true};
