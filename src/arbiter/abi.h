@@ -27,7 +27,8 @@
 //      {that epoch, away}, wakes the heir's worker if there is one, and sleeps while the
 //      command is what it was.
 //   4. The arbiter sees it, at the latest in the next pass.
-//   The epoch tells an old answer from a new one.
+//   The epoch tells an old answer from a new one. Who wakes up too late, to a command that
+//   is kRevoked already, answers as in 3, with that epoch.
 //
 // An heir's command is kGranted already when the owner is asked to leave, so that the one
 // that leaves can wake it: no message, no interrupt.

@@ -70,8 +70,7 @@ Result<void> Server::Listen() {
   }
   std::memcpy(address.sun_path, path.data(), path.size());
   const auto* const name = reinterpret_cast<const sockaddr*>(&address);
-  const Result<void> locked = Lock();
-  if (!locked) return locked;
+  if (Result<void> locked = Lock(); !locked) return locked;
   listener_ = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
   epoll_ = epoll_create1(EPOLL_CLOEXEC);
   spare_ = open("/dev/null", O_RDONLY | O_CLOEXEC);

@@ -144,11 +144,9 @@ Server::Heard Server::Wait(Duration patience) {
     Connection& connection = connections_[index];
     // An event of one that has been closed just now.
     if (connection.socket < 0 || connection.generation != data >> 32) continue;
-    if ((data & kProcess) != 0) {
-      heard.kicked = heard.kicked || connection.app != kNobody;
-      Close(index);
-    } else if (connection.paused) {
-      // It has hung up, else there is no event. What it had sent is not heard any more.
+    // Its process has ended; or, while it is not read, it has hung up. What it had sent
+    // is not heard any more.
+    if ((data & kProcess) != 0 || connection.paused) {
       heard.kicked = heard.kicked || connection.app != kNobody;
       Close(index);
     } else {
