@@ -20,7 +20,8 @@ cmake --install "$build" --prefix "$first" >"$work/install.log" ||
   { cat "$work/install.log"; exit 1; }
 mv "$first" "$prefix"
 
-for file in bin/yamanote share/man/man1/yamanote.1 \
+for file in bin/yamanote bin/yamanoted lib/systemd/system/yamanoted.service \
+  share/man/man1/yamanote.1 \
   share/bash-completion/completions/yamanote share/zsh/site-functions/_yamanote \
   share/fish/vendor_completions.d/yamanote.fish; do
   [ -s "$prefix/$file" ] || { echo "not installed: $file"; exit 1; }

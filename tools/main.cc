@@ -16,6 +16,7 @@
 #include <system_error>
 #include <vector>
 
+#include "tools/apps/command.h"
 #include "tools/bench/command.h"
 #include "tools/command.h"
 #include "tools/completion/command.h"
@@ -124,6 +125,7 @@ int Main(int argc, char** argv) {
   AddLoadCommand(app);
   AddSimCommand(app);
   AddBenchCommand(app);
+  AddAppsCommand(app);
   AddPoliciesCommand(app);
   AddReportCommand(app);
   AddVersionCommand(app);

@@ -14,7 +14,8 @@
 //
 //   application                          arbiter
 //   Hello                        ->      checks it against the configuration
-//                                <-      Welcome, with the descriptors of those memories
+//                                <-      Welcome, with the descriptors of those memories,
+//                                        in that order
 //   Workers (thread ids)         ->
 //   CoreSignals, all the time    ->      reads them in every pass
 //                                <-      CoreCommand, futex wake
@@ -28,9 +29,10 @@
 //   3. It leaves by itself, or because the command is {same epoch, kRevoked}: it reads
 //      the command, writes {that epoch, away} and, into the core's handover, that it has
 //      left; wakes the heir's worker if the command says one; and sleeps while the command
-//      is what it was. So does a worker that was revoked before it came.
+//      is what it was.
 //   4. The arbiter sees it, at the latest in the next pass.
-//   The epoch tells an old answer from a new one.
+//   The epoch tells an old answer from a new one. Who wakes up too late, to a command that
+//   is kRevoked already, answers as in 3, with that epoch.
 //
 // An heir's command is {epoch + 1, kNext} before the owner is asked to leave: it comes as
 // soon as the handover says that the owner has left, with no message and no interrupt.
@@ -44,6 +46,7 @@
 #pragma once
 
 #include <atomic>
+#include <csignal>
 #include <cstddef>
 #include <cstdint>
 
@@ -56,6 +59,9 @@ inline constexpr unsigned kMostCores = 256;
 inline constexpr unsigned kMostApps = 64;
 inline constexpr unsigned kNameBytes = 32;  // With the 0 at the end.
 inline constexpr uint32_t kNoApp = UINT32_MAX;
+// What a worker gets that is late: the runtime's own interrupt, which programs that are
+// no runtime ignore.
+inline constexpr int kLateSignal = SIGURG;
 
 // ---- Shared memory ----------------------------------------------------------
 

@@ -32,8 +32,22 @@
 // each pass. Where there are more applications than cores they take turns: who has none
 // gets one after kPatience passes.
 //
+// Home cores (Homes::kAssigned, docs/adr/0027-home-cores.md): what is guaranteed to an
+// application are certain cores, chosen by Add(). Its worker comes and goes there by
+// itself: Came(), Released(). Meanwhile:
+//   - A home core has no state of its own: `owner` and `state` are those of a guest.
+//   - It is granted to others while its application is away; a guest that is not best
+//     effort is revoked, without an heir, when that comes back. Best-effort guests stay,
+//     and come: they run beneath (SCHED_IDLE).
+//   - Rule 1 has nothing to do. An application gets cores beyond only while it is on all
+//     of its own.
+//   - Which core: one that is nobody's home before all others.
+//   - Rules 2 and 3, and fairness, are about granted cores, as ever.
+//
 // Invariants: a core has one owner; an application has `most` cores at most, those that
-// it is the heir of included.
+// it is the heir of and its home cores included. A core is home to one application at
+// most, which is never its owner. Where the application is at home, an owner is best
+// effort or revoked, and becomes so in the call that makes it one.
 //
 // Source: Ousterhout et al., "Shenango", NSDI 2019. Where that also chooses a kernel
 // thread, here each application has one for each core (Skyloft's single binding rule:
@@ -60,6 +74,9 @@ struct Limits {
   bool best_effort = false;
 };
 
+// Whether guarantees are certain cores, or any.
+enum class Homes : uint8_t { kNone, kAssigned };
+
 enum class CoreState : uint8_t { kIdle, kGranted, kRunning, kRevoked };
 
 struct Change {
@@ -79,7 +96,8 @@ class Allocator {
 
   // `siblings`: by core, the other hardware thread of the same physical core, kNoCore if
   // there is none; as many as there are cores. At most `most_apps` at a time.
-  Allocator(std::vector<CoreId> siblings, unsigned most_apps);
+  Allocator(std::vector<CoreId> siblings, unsigned most_apps,
+            Homes homes = Homes::kNone);
 
   // Returns the new application; kNobody: there are most_apps already, or more is
   // guaranteed than there are cores.
@@ -92,11 +110,19 @@ class Allocator {
   void Want(AppId app, Wish wish, CoreId spare = kNoCore);
   // Ends the pass: after every Want().
   void Settle();
+  // Whether `core` may be granted to `app`: it may not while its worker there cannot
+  // come, or has not left when it was told to. What it holds or inherits stays.
+  void Bar(AppId app, CoreId core, bool barred);
+  // `app` has held `core` before there was this allocator: it is granted, if nobody has
+  // it and it might be. False: it is not.
+  bool Adopt(AppId app, CoreId core);
 
   // `app` was seen on `core`. Ignored unless it was granted that one.
   void Started(AppId app, CoreId core);
-  // `app` has left `core`. False: it did not hold it.
+  // `app` has left `core`. False: it neither held it nor was at home there.
   bool Released(AppId app, CoreId core);
+  // `app` was seen on its home core. False: it is not its home, or it was there already.
+  bool Came(AppId app, CoreId core);
 
   // What came of the calls since the last TakeChanges(), in order.
   std::span<const Change> changes() const { return changes_; }
@@ -106,8 +132,14 @@ class Allocator {
   CoreState state(CoreId core) const { return cores_[core].state; }
   AppId owner(CoreId core) const { return cores_[core].owner; }
   AppId heir(CoreId core) const { return cores_[core].heir; }
-  // Cores of `app`, in any state but kIdle.
-  unsigned held(AppId app) const { return apps_[app].held; }
+  // Whose home core it is; kNobody: nobody's.
+  AppId home(CoreId core) const { return cores_[core].home; }
+  bool at_home(CoreId core) const { return cores_[core].at_home; }
+  // Cores of `app`, in any state but kIdle, and those where it is at home.
+  unsigned held(AppId app) const {
+    return apps_[app].held + apps_[app].at_home;
+  }
+  bool wants(AppId app) const { return apps_[app].wants; }
   const Limits& limits(AppId app) const { return apps_[app].limits; }
   unsigned guaranteed() const { return guaranteed_; }
 
@@ -120,37 +152,50 @@ class Allocator {
     AppId left = kNobody;
     AppId before = kNobody;
     CoreId sibling = kNoCore;
+    AppId home = kNobody;
+    bool at_home = false;  // The application is there.
   };
 
   struct App {
     bool present = false;
     bool wants = false;  // More, in this pass.
     Limits limits{};
+    // Of its limits, what is not home cores: to be granted.
+    unsigned due = 0;
+    unsigned most = 0;
+    unsigned homes = 0;
+    unsigned at_home = 0;  // Of those, where it is.
     unsigned held = 0;
     unsigned leaving = 0;   // Of those, revoked.
     unsigned promised = 0;  // It is the heir of so many.
     unsigned without =
         0;  // Passes in a row in which it wanted one and had none.
     std::vector<uint64_t> left_at;  // By core; when it left it, 0: never.
+    std::vector<bool> barred;       // By core.
 
     // What it will have.
     unsigned Future() const { return held - leaving + promised; }
-    unsigned Burst() const {
-      return Future() > limits.guaranteed ? Future() - limits.guaranteed : 0;
+    unsigned Burst() const { return Future() > due ? Future() - due : 0; }
+    bool Hungry() const {
+      return present && wants && at_home == homes && Future() < most;
     }
-    bool Hungry() const { return present && wants && Future() < limits.most; }
   };
 
+  void AssignHomes(AppId app);
+  bool May(AppId app, CoreId core) const;
   bool Better(AppId app, CoreId a, CoreId b) const;
   CoreId Choose(AppId app, auto&& allowed) const;
   bool GiveIdle(AppId app);
+  CoreId ChooseFrom(AppId app, auto&& from) const;
   bool TakeFor(AppId app, auto&& from);
   void Share(bool best_effort);
-  AppId Hungriest(bool best_effort) const;
-  AppId Successor(const Core& core) const;
+  AppId Hungriest(bool best_effort, auto&& may) const;
+  AppId Successor(CoreId core) const;
+  void HandOn(CoreId core);
   void Grant(AppId app, CoreId core);
   void Revoke(CoreId core, AppId heir);
 
+  const Homes homes_;
   std::vector<Core> cores_;
   std::vector<App> apps_;
   std::vector<Change> changes_;

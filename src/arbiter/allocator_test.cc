@@ -1,4 +1,4 @@
-// allocator_test.cc - who gets which core, by hand; and what holds whatever happens.
+// allocator_test.cc - who gets which core, by hand.
 
 #include "arbiter/allocator.h"
 
@@ -8,8 +8,6 @@
 #include <map>
 #include <set>
 #include <vector>
-
-#include "base/random.h"
 
 namespace yamanote::arbiter {
 namespace {
@@ -25,8 +23,8 @@ std::vector<CoreId> NoSiblings(unsigned cores) {
 // An allocator whose applications do at once what they are told.
 class Obeyed : public Allocator {
  public:
-  explicit Obeyed(std::vector<CoreId> siblings, unsigned most_apps = 8)
-      : Allocator(std::move(siblings), most_apps) {}
+  explicit Obeyed(std::vector<CoreId> siblings, Homes homes = Homes::kNone)
+      : Allocator(std::move(siblings), 8, homes) {}
 
   // All say what they want, and the pass ends.
   void Pass(const std::map<AppId, Wish>& wishes) {
@@ -296,149 +294,154 @@ TEST(AllocatorTest, AnHeirThatIsGoneGetsNothing) {
   EXPECT_EQ(allocator.state(0), CoreState::kIdle);
 }
 
-// ---- Whatever happens -------------------------------------------------------
+// ---- Home cores -------------------------------------------------------------
 
-// Random wishes, obedience that comes late or not at all, arrivals and departures.
-class RandomLife {
- public:
-  explicit RandomLife(uint64_t seed)
-      : random_(seed),
-        cores_(1 + static_cast<unsigned>(random_.Below(12))),
-        allocator_(Siblings(cores_), 6) {}
-
-  void Run() {
-    for (int step = 0; step < 3000; ++step) {
-      Step();
-      Apply();
-      Check();
-      if (testing::Test::HasFailure()) return;
-    }
+std::set<CoreId> HomesOf(const Allocator& allocator, AppId app) {
+  std::set<CoreId> homes;
+  for (CoreId core = 0; core < allocator.cores(); ++core) {
+    if (allocator.home(core) == app) homes.insert(core);
   }
+  return homes;
+}
 
- private:
-  static std::vector<CoreId> Siblings(unsigned cores) {
-    std::vector<CoreId> siblings(cores, kNoCore);
-    for (CoreId core = 0; core + 1 < cores; core += 2) {
-      siblings[core] = core + 1;
-      siblings[core + 1] = core;
-    }
-    return siblings;
-  }
+TEST(AllocatorHomesTest, SiblingsStayTogether) {
+  // 0-2 and 1-3 are siblings.
+  Obeyed allocator({2, 3, 0, 1}, Homes::kAssigned);
+  const AppId one = allocator.Add({.guaranteed = 1, .most = 1});
+  const AppId two = allocator.Add({.guaranteed = 2, .most = 2});
+  const AppId last = allocator.Add({.guaranteed = 1, .most = 1});
+  EXPECT_EQ(HomesOf(allocator, one), std::set<CoreId>({0}));
+  EXPECT_EQ(HomesOf(allocator, two), std::set<CoreId>({1, 3}));
+  EXPECT_EQ(HomesOf(allocator, last), std::set<CoreId>({2}));
+  EXPECT_EQ(allocator.Add({.guaranteed = 1, .most = 1}), kNobody);
+  allocator.Remove(two);
+  EXPECT_EQ(allocator.home(1), kNobody);
+}
 
-  void Step() {
-    switch (random_.Below(8)) {
-      case 0:
-        Add();
-        return;
-      case 1:
-        if (random_.Below(8) == 0 && !apps_.empty()) {
-          const AppId gone = Any(apps_);
-          allocator_.Remove(gone);
-          apps_.erase(gone);
-        }
-        return;
-      case 2:
-      case 3:
-        Leave();
-        return;
-      default:
-        Pass();
-    }
-  }
+TEST(AllocatorHomesTest, AnIdleCoreBecomesHomeBeforeOneInUse) {
+  Obeyed allocator(NoSiblings(3), Homes::kAssigned);
+  const AppId burst = allocator.Add(kBursting);
+  allocator.Pass({{burst, Wish::kMore}});
+  EXPECT_EQ(allocator.owner(0), burst);
+  EXPECT_EQ(HomesOf(allocator, allocator.Add(kService)), std::set<CoreId>({1}));
+}
 
-  void Add() {
-    const auto guaranteed = static_cast<unsigned>(random_.Below(cores_ + 1));
-    const bool best_effort = random_.Below(3) == 0;
-    const Limits limits{
-        .guaranteed = best_effort ? 0 : guaranteed,
-        .most = std::max(
-            1U, guaranteed + static_cast<unsigned>(random_.Below(cores_))),
-        .best_effort = best_effort};
-    const bool fits = apps_.size() < 6 &&
-                      allocator_.guaranteed() + limits.guaranteed <= cores_;
-    const AppId app = allocator_.Add(limits);
-    EXPECT_EQ(app != kNobody, fits);
-    if (app != kNobody) apps_.insert(app);
-  }
+// It comes without being asked, and counts.
+TEST(AllocatorHomesTest, AHomeCoreIsNeverGrantedToItsOwn) {
+  Obeyed allocator(NoSiblings(2), Homes::kAssigned);
+  const AppId app = allocator.Add({.guaranteed = 1, .most = 2});
+  for (int i = 0; i < 3; ++i) allocator.Pass({{app, Wish::kMore}});
+  EXPECT_EQ(allocator.held(app), 0) << "its own core would do";
+  EXPECT_TRUE(allocator.Came(app, 0));
+  EXPECT_FALSE(allocator.Came(app, 0));
+  EXPECT_FALSE(allocator.Came(app, 1));
+  for (int i = 0; i < 3; ++i) allocator.Pass({{app, Wish::kMore}});
+  EXPECT_EQ(allocator.held(app), 2);
+  EXPECT_EQ(allocator.owner(0), kNobody);
+  EXPECT_EQ(allocator.owner(1), app);
+  EXPECT_TRUE(allocator.Released(app, 0));
+  EXPECT_EQ(allocator.held(app), 1);
+}
 
-  void Leave() {
-    const auto core = static_cast<CoreId>(random_.Below(cores_));
-    const AppId owner = allocator_.owner(core);
-    if (owner == kNobody) return;
-    if (random_.Below(2) == 0) allocator_.Started(owner, core);
-    if (random_.Below(2) == 0) {
-      EXPECT_TRUE(allocator_.Released(owner, core));
-    }
-  }
+TEST(AllocatorHomesTest, AGuestLeavesWhenItsHostComes) {
+  Allocator allocator(NoSiblings(1), 4, Homes::kAssigned);
+  const AppId host = allocator.Add(kService);
+  const AppId guest = allocator.Add(kBursting);
+  allocator.Want(guest, Wish::kMore);
+  allocator.Settle();
+  EXPECT_EQ(allocator.owner(0), guest);
+  allocator.TakeChanges();
+  EXPECT_TRUE(allocator.Came(host, 0));
+  ASSERT_EQ(allocator.changes().size(), 1);
+  EXPECT_EQ(allocator.changes()[0],
+            (Change{.kind = Change::Kind::kRevoke, .app = guest, .core = 0}));
+  allocator.TakeChanges();
+  EXPECT_TRUE(allocator.Released(guest, 0));
+  allocator.Want(guest, Wish::kMore);
+  allocator.Settle();
+  EXPECT_TRUE(allocator.changes().empty()) << "somebody is at home";
+  // And is it not, the guest may come at once.
+  EXPECT_TRUE(allocator.Released(host, 0));
+  EXPECT_EQ(allocator.owner(0), guest);
+}
 
-  void Pass() {
-    for (const AppId app : apps_) {
-      const auto wish = static_cast<Wish>(random_.Below(3));
-      allocator_.Want(app, wish, static_cast<CoreId>(random_.Below(cores_)));
-    }
-    allocator_.Settle();
-  }
+TEST(AllocatorHomesTest, BestEffortGuestsStayAndCome) {
+  Obeyed allocator(NoSiblings(2), Homes::kAssigned);
+  const AppId host = allocator.Add({.guaranteed = 2, .most = 2});
+  const AppId batch = allocator.Add(kBatch);
+  allocator.Pass({{batch, Wish::kMore}});
+  allocator.Came(host, 0);
+  allocator.Came(host, 1);
+  allocator.Pass({{batch, Wish::kMore}, {host, Wish::kMore}});
+  EXPECT_EQ(allocator.held(batch), 2);
+  EXPECT_EQ(allocator.held(host), 2);
+}
 
-  // What somebody who only listens to the changes believes.
-  void Apply() {
-    for (const Change& change : allocator_.changes()) {
-      if (change.kind == Change::Kind::kGrant) {
-        believed_[change.core] = change.app;
-      } else {
-        EXPECT_EQ(believed_[change.core], change.app);
-      }
-    }
-    allocator_.TakeChanges();
-  }
+TEST(AllocatorHomesTest, WhatIsNobodysHomeIsGrantedFirst) {
+  Obeyed allocator(NoSiblings(3), Homes::kAssigned);
+  allocator.Add({.guaranteed = 2, .most = 2});
+  const AppId guest = allocator.Add(kBursting);
+  allocator.Pass({{guest, Wish::kMore}});
+  EXPECT_EQ(allocator.owner(2), guest);
+}
 
-  void Check() {
-    std::map<AppId, unsigned> held;
-    std::map<AppId, unsigned> promised;
-    unsigned leaving = 0;
-    for (CoreId core = 0; core < cores_; ++core) {
-      const AppId owner = allocator_.owner(core);
-      const CoreState state = allocator_.state(core);
-      EXPECT_EQ(owner == kNobody, state == CoreState::kIdle);
-      if (owner == kNobody) continue;
-      EXPECT_TRUE(apps_.contains(owner)) << "a core of who is gone";
-      EXPECT_EQ(believed_[core], owner) << "a grant was not told";
-      ++held[owner];
-      if (state == CoreState::kRevoked) ++leaving;
-      if (const AppId heir = allocator_.heir(core); heir != kNobody) {
-        EXPECT_EQ(state, CoreState::kRevoked);
-        EXPECT_NE(heir, owner);
-        EXPECT_TRUE(apps_.contains(heir));
-        ++promised[heir];
-      }
-    }
-    for (const AppId app : apps_) {
-      EXPECT_EQ(allocator_.held(app), held[app]);
-      // Those that it is losing beside those that come.
-      EXPECT_LE(held[app] + promised[app],
-                allocator_.limits(app).most + leaving);
-    }
-  }
+// The heir was told before the host came: it is granted, and revoked at once.
+TEST(AllocatorHomesTest, AnHeirComesTooLate) {
+  Allocator allocator(NoSiblings(1), 4, Homes::kAssigned);
+  const AppId host = allocator.Add(kService);
+  const AppId batch = allocator.Add(kBatch);
+  const AppId heir = allocator.Add(kBursting);
+  allocator.Want(batch, Wish::kMore);
+  allocator.Settle();
+  allocator.Want(heir, Wish::kMore);
+  allocator.Settle();
+  ASSERT_EQ(allocator.heir(0), heir);
+  allocator.Came(host, 0);
+  allocator.TakeChanges();
+  EXPECT_TRUE(allocator.Released(batch, 0));
+  ASSERT_EQ(allocator.changes().size(), 2);
+  EXPECT_EQ(allocator.changes()[0],
+            (Change{.kind = Change::Kind::kGrant, .app = heir, .core = 0}));
+  EXPECT_EQ(allocator.changes()[1],
+            (Change{.kind = Change::Kind::kRevoke, .app = heir, .core = 0}));
+}
 
-  template <typename Set>
-  AppId Any(const Set& set) {
-    auto at = set.begin();
-    std::advance(at, random_.Below(set.size()));
-    return *at;
-  }
+TEST(AllocatorHomesTest, ABarredCoreIsNotGranted) {
+  Obeyed allocator(NoSiblings(2), Homes::kAssigned);
+  const AppId app = allocator.Add(kBursting);
+  allocator.Bar(app, 0, true);
+  allocator.Pass({{app, Wish::kMore}});
+  allocator.Pass({{app, Wish::kMore}});
+  EXPECT_EQ(allocator.Of(app), std::set<CoreId>({1}));
+  allocator.Bar(app, 0, false);
+  allocator.Pass({{app, Wish::kMore}});
+  EXPECT_EQ(allocator.Of(app), std::set<CoreId>({0, 1}));
+}
 
-  base::Random random_;
-  const unsigned cores_;
-  Allocator allocator_;
-  std::set<AppId> apps_;
-  std::map<CoreId, AppId> believed_;
-};
+// One waits for what it may not have; the other has its turn all the same.
+TEST(AllocatorHomesTest, WhoIsBarredKeepsNobodyFromHisTurn) {
+  Obeyed allocator(NoSiblings(1), Homes::kAssigned);
+  const AppId barred = allocator.Add(kBursting);
+  const AppId rich = allocator.Add(kBursting);
+  const AppId waiting = allocator.Add(kBursting);
+  allocator.Bar(barred, 0, true);
+  allocator.Pass({{rich, Wish::kMore}});
+  ASSERT_EQ(allocator.held(rich), 1);
+  for (unsigned i = 0; i <= Allocator::kPatience; ++i)
+    allocator.Pass({{barred, Wish::kMore}, {waiting, Wish::kMore}});
+  EXPECT_EQ(allocator.held(waiting), 1);
+}
 
-TEST(AllocatorTest, OneOwnerPerCoreWhateverHappens) {
-  for (uint64_t seed = 1; seed <= 200; ++seed) {
-    SCOPED_TRACE("seed " + std::to_string(seed));
-    RandomLife(seed).Run();
-    if (HasFailure()) return;
-  }
+TEST(AllocatorHomesTest, AdoptsWhatNobodyHas) {
+  Obeyed allocator(NoSiblings(3), Homes::kAssigned);
+  const AppId app = allocator.Add({.guaranteed = 1, .most = 2});
+  const AppId other = allocator.Add(kBursting);
+  EXPECT_FALSE(allocator.Adopt(app, 0)) << "its home";
+  EXPECT_TRUE(allocator.Adopt(app, 2));
+  EXPECT_FALSE(allocator.Adopt(app, 1)) << "its most";
+  EXPECT_FALSE(allocator.Adopt(other, 2)) << "somebody's";
+  EXPECT_TRUE(allocator.Adopt(other, 1));
+  EXPECT_EQ(allocator.changes().size(), 2);
 }
 
 }  // namespace

@@ -26,7 +26,8 @@ SPIN = ("load", "spin", *TARGET, "--rate", "1k")
 SERVE = ("serve", "kv", "--print-config")
 COMMANDS = [(), ("serve",), ("serve", "kv"), ("serve", "spin"), ("load",), ("load", "kv"),
             ("load", "spin"), ("bench",), ("bench", "sched"), ("bench", "probes"), ("demo",),
-            ("report",), ("doctor",), ("policies",), ("version",), ("help",), ("completion",)]
+            ("report",), ("doctor",), ("apps",), ("policies",), ("version",), ("help",),
+            ("completion",)]
 END = b"\x00"
 
 

@@ -117,6 +117,7 @@ Result<Config> Build(std::span<const Setting> settings, Use use) {
   }
   if (!problems.empty())
     return MakeError(ErrorCode::kInvalidArgument, problems);
+  if (use == Use::kArbitrate) return config;
 
   if (!config.runtime.cpus.empty() && config.runtime.cores != 0 &&
       config.runtime.cores != config.runtime.cpus.size()) {

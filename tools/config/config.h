@@ -1,4 +1,5 @@
-// config.h - everything `yamanote serve` and `sim` can be told, and where it was told.
+// config.h - everything `yamanote serve`, `sim` and yamanoted can be told, and where it
+// was told.
 //
 // Values come from four places; a later one wins: the built-in defaults, the
 // preset, the file's keys, the flags. The table in options.h is the only list
@@ -16,6 +17,7 @@
 #include <string_view>
 #include <vector>
 
+#include "arbiter/daemon.h"
 #include "sim/costs.h"
 #include "yamanote/core_policy.h"
 #include "yamanote/result.h"
@@ -99,6 +101,20 @@ struct ArbiterSettings {
   CorePolicyOptions policies{};
 };
 
+// Of yamanoted, beside the policies' keys in ArbiterSettings.
+struct DaemonSettings {
+  std::string socket;     // Empty: arbiter::DefaultSocket().
+  std::vector<int> cpus;  // Empty: all that it may use.
+  arbiter::DaemonOptions::Mode mode = arbiter::DaemonOptions::Mode::kEvents;
+  int poll_cpu = -1;
+  Duration interval = std::chrono::microseconds(5);
+  Duration least_gap = std::chrono::microseconds(20);
+  Duration idle_interval = std::chrono::milliseconds(1);
+  Duration revoke_deadline = std::chrono::microseconds(100);
+  Duration move_deadline = std::chrono::milliseconds(2);
+  std::string users;  // "NAME:guaranteed=2,burst=2,apps=8; ..."
+};
+
 struct Config {
   RuntimeOptions runtime;  // Its scheduling is the effective one.
   std::vector<ClassSetting> classes;
@@ -108,6 +124,7 @@ struct Config {
   SpinSettings spin;
   SimSettings sim;
   ArbiterSettings arbiter;
+  DaemonSettings daemon;
   sim::Costs
       costs;  // Those that were set; others are as SimSettings::costs says.
 
@@ -131,8 +148,8 @@ Result<std::vector<Setting>> ParseToml(std::string_view text,
                                        std::string_view name);
 Result<std::vector<Setting>> ReadToml(const std::string& path);
 
-// Who it is for: whose cores they are, this machine's or simulated ones.
-enum class Use : uint8_t { kServe, kSimulate };
+// Who it is for: a server's or simulated cores, or all applications'.
+enum class Use : uint8_t { kServe, kSimulate, kArbitrate };
 
 // Applies `settings` in order over the preset they name; a simulation for which they name
 // an order or a placement but no preset starts from one queue for all cores, first come

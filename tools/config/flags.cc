@@ -63,7 +63,7 @@ void AddConfigFlags(CLI::App& command, std::string_view service,
                     const std::shared_ptr<ConfigFlags>& flags) {
   AddFile(command, "--config", flags);
   for (const OptionSpec& option : Options()) {
-    if (IsSimulation(option.section) ||
+    if (IsSimulation(option.section) || IsDaemon(option.section) ||
         (IsService(option.section) && option.section != service))
       continue;
     AddFlag(command, option, flags);
@@ -80,6 +80,19 @@ void AddScenarioFlags(CLI::App& command,
                      : IsSimulation(option.section))
         AddFlag(command, option, flags);
     }
+  }
+}
+
+void AddDaemonFlags(CLI::App& command,
+                    const std::shared_ptr<ConfigFlags>& flags) {
+  AddFile(command, "--config", flags);
+  for (const OptionSpec& option : Options()) {
+    if (IsDaemon(option.section)) AddFlag(command, option, flags);
+  }
+  for (const OptionSpec& option : Options()) {
+    // The simulated arbiter's interval is not the daemon's.
+    if (option.section == "arbiter" && option.key != "interval")
+      AddFlag(command, option, flags);
   }
 }
 

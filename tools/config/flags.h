@@ -24,6 +24,10 @@ void AddConfigFlags(CLI::App& command, std::string_view service,
 void AddScenarioFlags(CLI::App& command,
                       const std::shared_ptr<ConfigFlags>& flags);
 
+// Adds --config and the flags of the options that concern yamanoted.
+void AddDaemonFlags(CLI::App& command,
+                    const std::shared_ptr<ConfigFlags>& flags);
+
 // The file's settings, then the flags', built into a configuration.
 Result<Config> LoadConfig(const ConfigFlags& flags, Use use = Use::kServe);
 

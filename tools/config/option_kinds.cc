@@ -61,22 +61,6 @@ std::string GetSlice(const OptionSpec& self, const Config& config) {
   return FormatNumber(self, ToNumber(config.runtime.scheduling.slice.least));
 }
 
-Result<void> SetCpus(const OptionSpec&, Config& config, std::string_view text) {
-  if (text == "auto") {
-    config.runtime.cpus.clear();
-    return {};
-  }
-  Result<std::vector<int>> cpus = ParseCpuList(text);
-  if (!cpus) return tl::unexpected(cpus.error());
-  config.runtime.cpus = std::move(*cpus);
-  return {};
-}
-
-std::string GetCpus(const OptionSpec&, const Config& config) {
-  return config.runtime.cpus.empty() ? "auto"
-                                     : FormatCpuList(config.runtime.cpus);
-}
-
 Result<void> SetListen(const OptionSpec&, Config& config,
                        std::string_view text) {
   for (std::string_view rest = text;;) {
@@ -289,14 +273,12 @@ OptionSpec Slice(std::string key, Range range, std::string help) {
   return spec;
 }
 
-OptionSpec Cpus(std::string key, std::string help) {
+OptionSpec CpuListSpec(std::string key, std::string help) {
   OptionSpec spec;
   spec.key = std::move(key);
   spec.kind = ValueKind::kCpuList;
   spec.help = std::move(help);
   spec.limits = "CPU numbers, or auto";
-  spec.set = SetCpus;
-  spec.get = GetCpus;
   return spec;
 }
 

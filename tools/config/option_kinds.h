@@ -193,14 +193,34 @@ OptionSpec Path(std::string key, std::string help) {
   return spec;
 }
 
-// ---- the four that are unlike all others ------------------------------------
+OptionSpec CpuListSpec(std::string key, std::string help);
+
+// CPUs in the order written; "auto" leaves the field empty.
+template <auto Access>
+OptionSpec CpuList(std::string key, std::string help) {
+  OptionSpec spec = CpuListSpec(std::move(key), std::move(help));
+  spec.set = [](const OptionSpec&, Config& config,
+                std::string_view text) -> Result<void> {
+    if (text == "auto") {
+      Access(config).clear();
+      return {};
+    }
+    Result<std::vector<int>> cpus = ParseCpuList(text);
+    if (!cpus) return tl::unexpected(cpus.error());
+    Access(config) = std::move(*cpus);
+    return {};
+  };
+  spec.get = [](const OptionSpec&, const Config& config) {
+    return Access(config).empty() ? "auto" : FormatCpuList(Access(config));
+  };
+  return spec;
+}
+
+// ---- the three that are unlike all others -----------------------------------
 
 // Config::runtime.scheduling.slice, and slice_max, which a slice that adapts has
 // and any other has not. Build() applies the key slice_max after it.
 OptionSpec Slice(std::string key, Range range, std::string help);
-
-// Config::runtime.cpus; "auto" leaves it empty.
-OptionSpec Cpus(std::string key, std::string help);
 
 // Config::server.listen; every address in it is checked.
 OptionSpec Listen(std::string key, std::string help);

@@ -107,9 +107,10 @@ std::vector<OptionSpec> SchedulingEntries() {
 
 std::vector<OptionSpec> RuntimeEntries() {
   return {
-      Cpus("cores",
-           "CPUs to run on, one worker pinned to each; "
-           "\"auto\" takes `workers` of those that the process may use"),
+      CpuList<FIELD(runtime.cpus)>(
+          "cores",
+          "CPUs to run on, one worker pinned to each; "
+          "\"auto\" takes `workers` of those that the process may use"),
       Number<FIELD(runtime.cores)>(
           "workers", kCount, {0, kMaxCores},
           "Workers if `cores` is auto; "
@@ -387,6 +388,51 @@ std::vector<OptionSpec> ArbiterEntries() {
   };
 }
 
+std::vector<OptionSpec> DaemonEntries() {
+  using Mode = arbiter::DaemonOptions::Mode;
+  return {
+      Path<FIELD(daemon.socket)>(
+          "socket",
+          "Where applications register; empty: /run/yamanote/arbiter.sock for "
+          "root, else below $XDG_RUNTIME_DIR"),
+      CpuList<FIELD(daemon.cpus)>("cpus",
+                                  "CPUs that are handed out; \"auto\": all "
+                                  "that the daemon may use, but "
+                                  "`poll_cpu`"),
+      EnumChoice<FIELD(daemon.mode), Mode::kEvents, Mode::kPolling>(
+          "mode",
+          "events: looks when applications ask, and costs no core; polling: "
+          "looks every `poll_interval`, on a core of its own"),
+      Number<FIELD(daemon.poll_cpu)>(
+          "poll_cpu", kCount, {0, kMaxCpu, "last", UINT64_MAX},
+          "The CPU that polls; \"last\": of those that it may use"),
+      Number<FIELD(daemon.interval)>("poll_interval", kDuration,
+                                     {kMicrosecond, kSecond},
+                                     "How often it looks, if it polls"),
+      Number<FIELD(daemon.least_gap)>(
+          "least_gap", kDuration, {kMicrosecond, kSecond},
+          "Driven by events: how long it rests, however often it is asked"),
+      Number<FIELD(daemon.idle_interval)>(
+          "idle_interval", kDuration, {10 * kMicrosecond, 10 * kSecond},
+          "Driven by events: how often it looks by itself while cores beyond "
+          "the guarantees are in use"),
+      Number<FIELD(daemon.revoke_deadline)>(
+          "revoke_deadline", kDuration, {kMicrosecond, kSecond},
+          "How long a worker may take to leave, or to come, before it gets a "
+          "signal"),
+      Number<FIELD(daemon.move_deadline)>(
+          "move_deadline", kDuration, {10 * kMicrosecond, 10 * kSecond},
+          "After how long it is moved away by force; more than "
+          "`revoke_deadline`"),
+      Text<FIELD(daemon.users)>(
+          "users", "NAME:guaranteed=N,burst=N,apps=N; several with semicolons",
+          "What users' applications may have: guaranteed cores of all of them, "
+          "cores beyond of each, and their number; \"*\" is everybody else, "
+          "who has 0, 0 and 8: best effort only. Root and the daemon's own "
+          "user may have everything"),
+  };
+}
+
 #undef FIELD
 
 std::string FlagOf(const OptionSpec& spec) {
@@ -421,6 +467,7 @@ std::vector<OptionSpec> MakeTable() {
   Append(table, "sim", SimEntries());
   Append(table, "arbiter", ArbiterEntries());
   Append(table, "costs", CostEntries());
+  Append(table, "daemon", DaemonEntries());
   return table;
 }
 
@@ -454,6 +501,7 @@ std::span<const SectionInfo> Sections() {
       {"sim", "What is simulated"},
       {"arbiter", "Who moves cores between applications"},
       {"costs", "What is not requests' own work costs"},
+      {"daemon", "yamanoted, the arbiter of this machine"},
   };
   return kSections;
 }
@@ -465,6 +513,8 @@ bool IsService(std::string_view section) {
 bool IsSimulation(std::string_view section) {
   return section == "sim" || section == "arbiter" || section == "costs";
 }
+
+bool IsDaemon(std::string_view section) { return section == "daemon"; }
 
 const OptionSpec* FindOption(std::string_view section, std::string_view key) {
   for (const OptionSpec& spec : Options()) {

@@ -74,8 +74,11 @@ std::span<const SectionInfo> Sections();
 
 // True for the sections that belong to one service: "kv", "rocksdb", "spin".
 bool IsService(std::string_view section);
-// True for those that only simulations have: "sim", "arbiter", "costs".
+// True for those that only simulations have: "sim", "arbiter", "costs"; but yamanoted has
+// the keys of "arbiter", too.
 bool IsSimulation(std::string_view section);
+// True for the one that only yamanoted has: "daemon".
+bool IsDaemon(std::string_view section);
 
 const OptionSpec* FindOption(std::string_view section, std::string_view key);
 

@@ -49,7 +49,7 @@ std::string PrintConfig(const Config& config) {
       "# The effective configuration of `yamanote serve`.\n"
       "# Every key is also a flag; flags win over this file.\n";
   for (const SectionInfo& section : Sections()) {
-    if (IsSimulation(section.name)) continue;
+    if (IsSimulation(section.name) || IsDaemon(section.name)) continue;
     out += fmt::format("\n# {}.\n[{}]\n", section.help, section.name);
     for (const OptionSpec& option : Options()) {
       if (option.section != section.name) continue;

@@ -1,0 +1,258 @@
+// arbiter.cc - applications come and go, and the pass over them.
+
+#include "arbiter/arbiter.h"
+
+#include <algorithm>
+#include <cerrno>
+#include <utility>
+
+#include "base/check.h"
+
+namespace yamanote::arbiter {
+namespace {
+
+std::vector<CoreId> SiblingsOf(const ArbiterOptions& options) {
+  if (!options.siblings.empty()) return options.siblings;
+  return std::vector<CoreId>(options.cpus.size(), kNoCore);
+}
+
+}  // namespace
+
+Arbiter::Arbiter(const ArbiterOptions& options, void* board, Kernel& kernel)
+    : options_(options),
+      kernel_(kernel),
+      restores_(kernel.Restores()),
+      board_(board, static_cast<unsigned>(options.cpus.size()), kernel),
+      allocator_(SiblingsOf(options), kMostApps, Homes::kAssigned),
+      apps_(kMostApps),
+      watches_(options.cpus.size()),
+      samples_(options.cpus.size()) {
+  YAMANOTE_CHECK(!options.cpus.empty() && options.cpus.size() <= kMostCores,
+                 "the board has a place for each core");
+  YAMANOTE_CHECK(!options.elsewhere.empty(), "who is moved goes somewhere");
+  // In one call an application comes or goes, and each core changes hands twice.
+  changes_.reserve(8 * (options.cpus.size() + kMostApps));
+}
+
+Arbiter::~Arbiter() = default;
+
+// ---- Applications -----------------------------------------------------------
+
+AppId Arbiter::Add(Applicant&& applicant, Process&& process) {
+  const AppId id = allocator_.Add(applicant.limits);
+  if (id == kNobody) return kNobody;
+  App& app = apps_[id];
+  app = App{};
+  app.present = true;
+  app.applicant = std::move(applicant);
+  app.process = std::move(process);
+  CorePolicyOptions policies = options_.policies;
+  policies.cores = cores();
+  app.policy = app.applicant.policy->make(policies);
+  app.workers.resize(cores());
+  app.decided = kernel_.Now();
+  board_.Clear(id);
+  for (CoreId core = 0; core < cores(); ++core) {
+    Bar(id, core);
+    if (allocator_.home(core) != id) continue;
+    board_.Grant(id, core);
+    // Who is there is a guest now.
+    if (const AppId guest = allocator_.owner(core); guest != kNobody)
+      SetClass(guest, core);
+    if (const AppId heir = allocator_.heir(core); heir != kNobody)
+      SetClass(heir, core);
+    // It shows no presence, so it has to be believed to be there.
+    if (app.applicant.opaque) allocator_.Came(id, core);
+  }
+  app.adopting = true;
+  now_ = kernel_.Now();
+  Apply();
+  if (app.applicant.opaque) Begin(id);
+  return id;
+}
+
+// Its workers are known, if it has any.
+void Arbiter::Begin(AppId id) {
+  App& app = apps_[id];
+  app.ready = true;
+  for (CoreId core = 0; core < cores(); ++core) Bar(id, core);
+  if (!std::exchange(app.adopting, false)) return;
+  for (CoreId core = 0; core < cores(); ++core) {
+    if (!app.applicant.held[core] || !allocator_.Adopt(id, core)) continue;
+    Apply();
+    app.workers[core].why = Why::kAdopted;
+  }
+}
+
+Result<void> Arbiter::SetWorkers(AppId id, std::span<const int32_t> tids) {
+  App& app = apps_[id];
+  for (CoreId core = 0; core < cores(); ++core) {
+    if (tids[core] != 0 && !kernel_.Has(app.process, tids[core])) {
+      return MakeError(
+          ErrorCode::kInvalidArgument,
+          "tids[" + std::to_string(core) + "] = " + std::to_string(tids[core]) +
+              " is no thread of process " + std::to_string(app.process.pid) +
+              "; name the process's own, as the host numbers them, or 0",
+          EINVAL);
+    }
+  }
+  now_ = kernel_.Now();
+  for (CoreId core = 0; core < cores(); ++core) {
+    Worker& worker = app.workers[core];
+    if (worker.tid == tids[core]) continue;
+    worker.tid = tids[core];
+    worker.which = ThreadClass::kUnknown;
+    worker.late = false;
+    if (worker.tid == 0) continue;
+    // An arbiter that was lost may have moved it.
+    Count(id, kernel_.SetCpus(app.process, worker.tid,
+                              std::span(&options_.cpus[core], 1)));
+    SetClass(id, core);
+  }
+  Begin(id);
+  return {};
+}
+
+void Arbiter::Remove(AppId id) {
+  YAMANOTE_CHECK(apps_[id].present, "it is removed once");
+  now_ = kernel_.Now();
+  std::vector<CoreId> homes;
+  for (CoreId core = 0; core < cores(); ++core) {
+    if (allocator_.home(core) == id) homes.push_back(core);
+    // In case only its connection is gone.
+    if (apps_[id].workers[core].late) TakeBack(id, core);
+  }
+  allocator_.Remove(id);
+  apps_[id] = App{};
+  Apply();
+  // Guests there are none any more.
+  for (const CoreId core : homes) {
+    if (const AppId owner = allocator_.owner(core); owner != kNobody)
+      SetClass(owner, core);
+    if (const AppId heir = allocator_.heir(core); heir != kNobody)
+      SetClass(heir, core);
+  }
+}
+
+void Arbiter::Restore() {
+  for (AppId id = 0; id < apps_.size(); ++id) {
+    for (CoreId core = 0; core < apps_[id].workers.size(); ++core) {
+      if (apps_[id].workers[core].late) TakeBack(id, core);
+    }
+  }
+}
+
+// ---- The pass ---------------------------------------------------------------
+
+void Arbiter::Pass(Duration now) {
+  now_ = now;
+  for (AppId id = 0; id < apps_.size(); ++id) {
+    if (!apps_[id].present || apps_[id].applicant.opaque) continue;
+    for (CoreId core = 0; core < cores(); ++core) Observe(id, core);
+  }
+  Apply();
+  for (CoreId core = 0; core < cores(); ++core) Hasten(core, now);
+  for (AppId id = 0; id < apps_.size(); ++id) {
+    if (apps_[id].ready) Decide(id, now);
+  }
+  allocator_.Settle();
+  Apply();
+  const Duration took = kernel_.Now() - now;
+  ++times_.passes;
+  times_.total += took;
+  times_.longest = std::max(times_.longest, took);
+}
+
+// What the presence of one worker means. Said once a pass; a word that makes no sense is
+// counted when it is new.
+void Arbiter::Observe(AppId id, CoreId core) {
+  App& app = apps_[id];
+  Worker& worker = app.workers[core];
+  // Acquire, pairs with the worker's release: who is away has left its tasks.
+  const uint32_t word =
+      app.applicant.signals[core].presence.load(std::memory_order_acquire);
+  const bool is_new = word != std::exchange(worker.presence, word);
+  const bool current = word >> 1 == board_.epoch(id, core);
+  const bool here = (word & 1) != 0;
+  worker.here = here && current;
+  bool forged = here && !current;
+  if (allocator_.home(core) == id) {
+    worker.here ? allocator_.Came(id, core) : allocator_.Released(id, core);
+  } else if (allocator_.owner(core) == id) {
+    if (worker.here) {
+      allocator_.Started(id, core);
+    } else if (current) {
+      // By itself: then what it wanted in the last pass it does not any more.
+      if (allocator_.state(core) != CoreState::kRevoked)
+        allocator_.Want(id, Wish::kSame);
+      allocator_.Released(id, core);
+    }
+  } else if (worker.late) {
+    // Who was asleep all the time may have nothing to answer.
+    if (!here && (current || now_ - worker.late_since >= kPardon))
+      TakeBack(id, core);
+    forged = false;  // The grant is over, the worker may not know it yet.
+  } else if (worker.promised) {
+    // The owner has left it the core already; seen in the next pass.
+  } else {
+    forged = here;
+  }
+  if (forged) {
+    worker.here = false;
+    if (is_new) ++app.counters.forgeries;
+  }
+}
+
+void Arbiter::Decide(AppId id, Duration now) {
+  App& app = apps_[id];
+  if (app.applicant.opaque) {
+    allocator_.Want(id, Wish::kMore);
+    return;
+  }
+  const Duration elapsed = now - app.decided;
+  if (elapsed <= Duration::zero()) return;
+  app.decided = now;
+  CoreId spare = kNoCore;
+  for (CoreId core = 0; core < cores(); ++core) {
+    Worker& worker = app.workers[core];
+    CoreSample& sample = samples_[core];
+    if (!worker.shown.Read(app.applicant.signals[core], now, sample))
+      ++app.counters.forgeries;
+    sample.held = allocator_.home(core) == id ? allocator_.at_home(core)
+                                              : allocator_.owner(core) == id;
+    sample.looking = sample.looking && sample.held && worker.here;
+    sample.fresh = std::exchange(worker.fresh, false) && sample.held;
+    if (sample.looking && !sample.fresh && allocator_.owner(core) == id)
+      spare = core;
+  }
+  const Wish wish = app.policy->Decide(
+      {.cores = samples_, .held = allocator_.held(id), .elapsed = elapsed});
+  allocator_.Want(id, wish, spare);
+}
+
+Duration Arbiter::NextDue(Duration now, Duration idle_interval) const {
+  Duration due = Duration::max();
+  for (CoreId core = 0; core < cores(); ++core) {
+    const CoreState state = allocator_.state(core);
+    if (state == CoreState::kIdle) continue;
+    due = std::min(due, now + idle_interval);
+    if (state == CoreState::kRunning) continue;
+    const Watch& watch = watches_[core];
+    due = std::min(due, watch.remind);
+    const Duration over = watch.since + options_.move_deadline;
+    if (over > now) due = std::min(due, over);
+  }
+  for (AppId id = 0; id < apps_.size(); ++id) {
+    const App& app = apps_[id];
+    if (!app.present) continue;
+    // An opaque application wants more for ever: what it may have it has after a pass.
+    if (allocator_.wants(id) && !app.applicant.opaque)
+      due = std::min(due, now + idle_interval);
+    for (const Worker& worker : app.workers) {
+      if (worker.late) due = std::min(due, now + idle_interval);
+    }
+  }
+  return due;
+}
+
+}  // namespace yamanote::arbiter

@@ -1,0 +1,111 @@
+// daemon.cc - the two loops.
+
+#include "arbiter/daemon.h"
+
+#include <sched.h>
+#include <sys/prctl.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <string>
+
+#include "base/cpu.h"
+
+namespace yamanote::arbiter {
+
+std::string_view ToString(DaemonOptions::Mode mode) {
+  return mode == DaemonOptions::Mode::kEvents ? "events" : "polling";
+}
+
+Result<std::unique_ptr<Daemon>> Daemon::Create(DaemonOptions options,
+                                               Kernel& kernel) {
+  std::unique_ptr<Daemon> daemon(new Daemon(std::move(options), kernel));
+  Result<SharedMemory> board = SharedMemory::Create(
+      "yamanote-board", kBoardBytes, SharedMemory::Writer::kOurs);
+  if (!board) return tl::unexpected(board.error());
+  daemon->board_ = std::move(*board);
+  Result<SharedMemory> handover = SharedMemory::Create(
+      "yamanote-handover", kHandoverBytes, SharedMemory::Writer::kTheirs);
+  if (!handover) return tl::unexpected(handover.error());
+  daemon->handover_ = std::move(*handover);
+  daemon->arbiter_ = std::make_unique<Arbiter>(daemon->options_.arbiter,
+                                               daemon->board_.data(), kernel);
+  Result<std::unique_ptr<Server>> server =
+      Server::Create(daemon->options_.server, *daemon->arbiter_,
+                     {.board = daemon->board_.descriptor(),
+                      .handover = daemon->handover_.descriptor()},
+                     kernel);
+  if (!server) return tl::unexpected(server.error());
+  daemon->server_ = std::move(*server);
+  if (daemon->options_.end >= 0) {
+    const Result<void> watched = daemon->server_->Watch(daemon->options_.end);
+    if (!watched) return tl::unexpected(watched.error());
+  }
+  return daemon;
+}
+
+void Daemon::Run() {
+  if (options_.mode == DaemonOptions::Mode::kPolling) {
+    RunPolling();
+  } else {
+    RunByEvents();
+  }
+  // Who is late would stay where it was moved to.
+  arbiter_->Restore();
+}
+
+void Daemon::RunByEvents() {
+  // The kernel's 50 us of slack would be added to each deadline.
+  prctl(PR_SET_TIMERSLACK, 1, 0, 0, 0);
+  bool again = false;
+  for (;;) {
+    // From here on whoever shows something kicks, too, so the pass is the look before
+    // the sleep.
+    arbiter_->SetSleeping(true);
+    const Duration now = kernel_.Now();
+    arbiter_->Pass(now);
+    Duration due = arbiter_->NextDue(now, options_.idle_interval);
+    // A policy that compares two passes learns of a need in the second one.
+    if (again) due = std::min(due, now + options_.least_gap);
+    Duration left = due == Duration::max() ? due : due - kernel_.Now();
+    const Server::Heard heard = server_->Wait(left);
+    arbiter_->SetSleeping(false);
+    if (heard.ended) return;
+    again = heard.kicked;
+    // Further kicks wait, and so do we.
+    while ((left = now + options_.least_gap - kernel_.Now()) >
+           Duration::zero()) {
+      const Server::Heard more = server_->Wait(left);
+      if (more.ended) return;
+      again = again || more.kicked;
+    }
+  }
+}
+
+void Daemon::RunPolling() {
+  if (options_.poll_cpu >= 0) {
+    cpu_set_t set;
+    CPU_ZERO(&set);
+    CPU_SET(static_cast<unsigned>(options_.poll_cpu), &set);
+    // Refused, it polls where it is; said when the options were checked.
+    static_cast<void>(sched_setaffinity(0, sizeof set, &set));
+  }
+  constexpr Duration kListenInterval = std::chrono::microseconds(100);
+  Duration next = kernel_.Now();
+  Duration listened{0};
+  for (;;) {
+    const Duration now = kernel_.Now();
+    if (now < next) {
+      base::Pause();
+      continue;
+    }
+    arbiter_->Pass(now);
+    // What was missed is not made up for.
+    next = std::max(next + options_.interval, now);
+    if (now - listened < kListenInterval) continue;
+    listened = now;
+    if (server_->Wait(Duration::zero()).ended) return;
+  }
+}
+
+}  // namespace yamanote::arbiter

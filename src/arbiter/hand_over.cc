@@ -1,0 +1,233 @@
+// hand_over.cc - how a core changes hands, and what becomes of those who are late.
+
+#include <algorithm>
+#include <utility>
+
+#include "arbiter/arbiter.h"
+
+namespace yamanote::arbiter {
+
+// What the allocator has decided happens; and what comes of that.
+void Arbiter::Apply() {
+  while (!allocator_.changes().empty()) {
+    changes_.assign(allocator_.changes().begin(), allocator_.changes().end());
+    allocator_.TakeChanges();
+    for (const Change& change : changes_) {
+      if (change.kind == Change::Kind::kGrant) {
+        Grant(change.app, change.core);
+      } else {
+        Revoke(change);
+      }
+    }
+  }
+}
+
+void Arbiter::Grant(AppId id, CoreId core) {
+  App& app = apps_[id];
+  Worker& worker = app.workers[core];
+  ++app.counters.grants;
+  worker.fresh = true;
+  worker.why =
+      app.applicant.limits.best_effort ? Why::kBestEffort : Why::kWanted;
+  watches_[core] = {.since = now_, .remind = now_ + options_.revoke_deadline};
+  if (std::exchange(worker.promised, false)) {
+    board_.Confirm(id, core);
+  } else {
+    SetClass(id, core);
+    board_.Grant(id, core);
+  }
+  // An heir's, too: whoever left may have done so before it knew of the heir. Where
+  // there is nobody to be woken any more it costs 0.2 us.
+  board_.Wake(id, core);
+  if (app.applicant.opaque) allocator_.Started(id, core);
+}
+
+void Arbiter::Revoke(const Change& change) {
+  ++apps_[change.app].counters.revocations;
+  watches_[change.core] = {.since = now_,
+                           .remind = now_ + options_.revoke_deadline};
+  if (change.heir != kNobody) {
+    // Before the owner learns whom it is to wake.
+    apps_[change.heir].workers[change.core].promised = true;
+    SetClass(change.heir, change.core);
+    board_.GrantAfter(change.heir, change.core, change.app);
+  }
+  board_.Revoke(change.app, change.core, change.heir);
+}
+
+// Deals with one core whose worker has been told something.
+void Arbiter::Hasten(CoreId core, Duration now) {
+  const CoreState state = allocator_.state(core);
+  if (state != CoreState::kGranted && state != CoreState::kRevoked) return;
+  Watch& watch = watches_[core];
+  const bool over = now - watch.since >= options_.move_deadline;
+  if (now < watch.remind && !over) return;
+  const AppId id = allocator_.owner(core);
+  App& app = apps_[id];
+  if (app.applicant.opaque) {
+    // It cannot say when it has left; it has had its time.
+    allocator_.Released(id, core);
+    Apply();
+    return;
+  }
+  if (over) {
+    if (state == CoreState::kRevoked) {
+      ++app.counters.moves;
+      MoveAway(id, core);
+      return;
+    }
+    const bool expected =
+        app.workers[core].why != Why::kAdopted || now - watch.since >= kPardon;
+    if (!app.applicant.limits.best_effort && expected) {
+      ++app.counters.no_shows;
+      board_.Revoke(id, core, kNobody);
+      MoveAway(id, core);
+      return;
+    }
+  }
+  if (now < watch.remind) return;
+  if (state == CoreState::kGranted) board_.Wake(id, core);
+  if (state == CoreState::kRevoked || watch.reminded) {
+    const int tid = app.workers[core].tid;
+    // One that may have no time to come needs no reminder but the wake-up.
+    const bool may_wait =
+        state == CoreState::kGranted && app.applicant.limits.best_effort;
+    if (tid != 0 && !may_wait) {
+      ++app.counters.signals;
+      Count(id, kernel_.Signal(app.process, tid));
+    }
+  }
+  // Once more soon where it has not been signalled yet.
+  watch.remind =
+      now + (state == CoreState::kRevoked || watch.reminded ? 10 : 1) *
+                options_.revoke_deadline;
+  watch.reminded = true;
+}
+
+// The core goes on without an answer.
+void Arbiter::MoveAway(AppId id, CoreId core) {
+  App& app = apps_[id];
+  Worker& worker = app.workers[core];
+  worker.late = true;
+  worker.late_since = now_;
+  if (worker.tid != 0) {
+    // For ever it would be too much for having been late.
+    if (restores_ || app.applicant.limits.best_effort) {
+      worker.which = ThreadClass::kBeneath;
+      Count(id,
+            kernel_.SetClass(app.process, worker.tid, ThreadClass::kBeneath));
+    }
+    Count(id, kernel_.SetCpus(app.process, worker.tid, options_.elsewhere));
+  }
+  Bar(id, core);
+  // Nor does it get another in this pass.
+  allocator_.Want(id, Wish::kSame);
+  allocator_.Released(id, core);
+  Apply();
+}
+
+// It has answered, or need not any more.
+void Arbiter::TakeBack(AppId id, CoreId core) {
+  App& app = apps_[id];
+  Worker& worker = app.workers[core];
+  worker.late = false;
+  if (worker.tid != 0) {
+    Count(id, kernel_.SetCpus(app.process, worker.tid,
+                              std::span(&options_.cpus[core], 1)));
+    SetClass(id, core);
+  }
+  Bar(id, core);
+}
+
+// One system call, when it changes.
+void Arbiter::SetClass(AppId id, CoreId core) {
+  App& app = apps_[id];
+  Worker& worker = app.workers[core];
+  if (worker.tid == 0 || worker.late) return;
+  const AppId host = allocator_.home(core);
+  // A guest that could not rise again would be beneath for ever.
+  const bool guest = host != kNobody && host != id && restores_;
+  const ThreadClass which = app.applicant.limits.best_effort || guest
+                                ? ThreadClass::kBeneath
+                                : ThreadClass::kNormal;
+  if (worker.which == which) return;
+  worker.which = which;
+  Count(id, kernel_.SetClass(app.process, worker.tid, which));
+}
+
+void Arbiter::Count(AppId id, bool done) {
+  if (!done) ++apps_[id].counters.refusals;
+}
+
+void Arbiter::Bar(AppId id, CoreId core) {
+  const App& app = apps_[id];
+  const Worker& worker = app.workers[core];
+  const bool can_come = app.applicant.opaque ? app.ready : worker.tid != 0;
+  allocator_.Bar(id, core, !can_come || worker.late);
+}
+
+// ---- What is told of it -----------------------------------------------------
+
+Status Arbiter::status() const {
+  Status status{.cpus = options_.cpus,
+                .guaranteed = allocator_.guaranteed(),
+                .apps = {},
+                .times = times_};
+  for (AppId id = 0; id < apps_.size(); ++id) {
+    const App& app = apps_[id];
+    if (!app.present) continue;
+    AppStatus one{.name = app.applicant.name,
+                  .pid = app.process.pid,
+                  .uid = app.process.uid,
+                  .policy = std::string(app.applicant.policy->name),
+                  .limits = app.applicant.limits,
+                  .opaque = app.applicant.opaque,
+                  .wants = allocator_.wants(id),
+                  .cores = {},
+                  .counters = app.counters};
+    for (CoreId core = 0; core < cores(); ++core) {
+      HeldCore held{.core = core, .cpu = options_.cpus[core]};
+      if (allocator_.home(core) == id) {
+        held.state =
+            allocator_.at_home(core) ? CoreState::kRunning : CoreState::kIdle;
+        one.cores.push_back(held);
+      } else if (allocator_.owner(core) == id) {
+        held.state = allocator_.state(core);
+        held.why = app.workers[core].why;
+        one.cores.push_back(held);
+      }
+    }
+    status.apps.push_back(std::move(one));
+  }
+  return status;
+}
+
+std::string_view ToString(Why why) {
+  switch (why) {
+    case Why::kHome:
+      return "home";
+    case Why::kWanted:
+      return "wanted";
+    case Why::kBestEffort:
+      return "best-effort";
+    case Why::kAdopted:
+      return "adopted";
+  }
+  return "unknown";
+}
+
+std::string_view ToString(CoreState state) {
+  switch (state) {
+    case CoreState::kIdle:
+      return "away";
+    case CoreState::kGranted:
+      return "granted";
+    case CoreState::kRunning:
+      return "running";
+    case CoreState::kRevoked:
+      return "revoked";
+  }
+  return "unknown";
+}
+
+}  // namespace yamanote::arbiter
