@@ -30,8 +30,9 @@ tl::unexpected<Error> Failed(ErrorCode code, const std::string& what,
 }
 
 // Shared between processes, so not FUTEX_PRIVATE_FLAG.
-long Futex(const std::atomic<uint32_t>& word, int operation, uint32_t value) {
-  return syscall(SYS_futex, &word, operation, value, nullptr, nullptr, 0);
+long Futex(const std::atomic<uint32_t>& word, int operation, uint32_t value,
+           const timespec* longest = nullptr) {
+  return syscall(SYS_futex, &word, operation, value, longest, nullptr, 0);
 }
 
 void Copy(std::span<char> to, std::string_view text) {
@@ -232,12 +233,12 @@ void Client::Leave(CoreId core, uint32_t word) {
 }
 
 void Client::Sleep(CoreId core, uint32_t word) const {
-  Futex(Slot(app_, core).word, FUTEX_WAIT, word);
+  constexpr timespec kLongest{.tv_sec = 0, .tv_nsec = ToNanos(kLongestSleep)};
+  Futex(Slot(app_, core).word, FUTEX_WAIT, word, &kLongest);
 }
 
-void Client::WakeAll() const {
-  for (CoreId core = 0; core < cpus_.size(); ++core)
-    Futex(Slot(app_, core).word, FUTEX_WAKE, INT_MAX);
+void Client::Wake(CoreId core) const {
+  Futex(Slot(app_, core).word, FUTEX_WAKE, INT_MAX);
 }
 
 void Client::KickIfAsleep() {

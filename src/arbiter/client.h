@@ -8,6 +8,7 @@
 #pragma once
 
 #include <atomic>
+#include <chrono>
 #include <cstdint>
 #include <memory>
 #include <span>
@@ -64,10 +65,13 @@ class Client {
   // worker is woken.
   void Come(CoreId core, uint32_t word);
   void Leave(CoreId core, uint32_t word);
-  // Sleeps while the command is `word`, until WakeAll(), or for no reason. The worker.
+  // Sleeps while the command is `word`, until Wake(), for kLongestSleep at most: a wake-up
+  // that comes just before is lost, and a hostile application that can read the board can
+  // keep one from us (FUTEX_CMP_REQUEUE). The worker.
+  static constexpr Duration kLongestSleep = std::chrono::milliseconds(250);
   void Sleep(CoreId core, uint32_t word) const;
-  // Every worker that sleeps; for the end. Any thread.
-  void WakeAll() const;
+  // The worker of `core`, if it sleeps. Any thread.
+  void Wake(CoreId core) const;
 
   // The arbiter sleeps and should look: this application needs a core, or has left one.
   // Any thread; a system call if it sleeps.

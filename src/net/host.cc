@@ -91,7 +91,7 @@ Result<void> Host::InitCores() {
     init.waiter = &waiter;
   }
   initialising_.store(true);  // The pump sees it at each core's next pass.
-  for (CoreId core = 0; core < cores_; ++core) engine_.AskForPump(core);
+  for (CoreId core = 0; core < cores_; ++core) engine_.VisitCore(core);
   worker::Wait(waiter);
   initialising_.store(false);
   const std::lock_guard guard(init.lock);

@@ -73,6 +73,10 @@ void Worker::BeAway() {
         client_->Leave(core_, word);
       }
     }
+    if (pump_asked_.load(std::memory_order_relaxed)) {
+      RunPump(Clock::now(), /*idle=*/true);
+      Reschedule();
+    }
     client_->Sleep(core_, word);
   }
   parking.ComeBack(core_);

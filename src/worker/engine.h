@@ -72,6 +72,9 @@ class Engine {
   // Makes sure that `core` runs the pump soon, even if it is about to sleep.
   // What the pump is to find comes first. Any thread.
   void AskForPump(CoreId core);
+  // The same, and even if an arbiter has not granted the core: for what its worker must do
+  // itself, once.
+  void VisitCore(CoreId core);
   // Acquire; pairs with SetPump().
   Pump* pump() const { return pump_.load(std::memory_order_acquire); }
 

@@ -176,7 +176,7 @@ void Engine::StopWorkers() {
   parking_.NotifyAll();
   // One that was about to sleep may miss it.
   while (client_ != nullptr && parking_.away() != 0) {
-    client_->WakeAll();
+    for (CoreId core = 0; core < cpus_.size(); ++core) client_->Wake(core);
     std::this_thread::sleep_for(std::chrono::milliseconds(1));
   }
   for (std::thread& thread : kernel_threads_) thread.join();
@@ -315,6 +315,11 @@ void Engine::Complete(UserThread& thread) {
 void Engine::AskForPump(CoreId core) {
   workers_[core]->AskForPump();  // E1 of park.h; Notify() has E2.
   parking_.Notify({dispatch::Notify::kCore, core});
+}
+
+void Engine::VisitCore(CoreId core) {
+  AskForPump(core);
+  if (parking_.IsAway(core)) client_->Wake(core);
 }
 
 void Engine::SetPump(Pump* pump) {
