@@ -21,7 +21,7 @@ cmake --install "$build" --prefix "$first" >"$work/install.log" ||
 mv "$first" "$prefix"
 
 for file in bin/yamanote bin/yamanoted lib/systemd/system/yamanoted.service \
-  share/man/man1/yamanote.1 \
+  share/man/man1/yamanote.1 share/man/man8/yamanoted.8 \
   share/bash-completion/completions/yamanote share/zsh/site-functions/_yamanote \
   share/fish/vendor_completions.d/yamanote.fish; do
   [ -s "$prefix/$file" ] || { echo "not installed: $file"; exit 1; }

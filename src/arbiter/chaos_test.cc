@@ -216,7 +216,7 @@ class Chaos {
         return;
       case 6: {  // Garbage, which may begin well.
         const TestConnection peer(folder_.socket());
-        std::vector<uint64_t> bytes(1 + random_.Below(200));
+        std::vector<uint64_t> bytes(2 + random_.Below(200));
         for (uint64_t& word : bytes) word = random_();
         const Header header = TestHeader(static_cast<Kind>(random_.Below(8)));
         if (random_.Below(2) == 0)

@@ -128,6 +128,13 @@ class DaemonTest(unittest.TestCase):
         self.assertIn("Examples:", text)
         self.assertEqual([line for line in text.splitlines() if len(line) > 80], [])
 
+    def test_man_page_has_every_flag(self):
+        page = subprocess.run([YAMANOTED, "--man"], capture_output=True, text=True,
+                              check=True, timeout=60).stdout.replace("\\-", "-")
+        for flag in ("--config", "--socket", "--users", "--move-deadline"):
+            self.assertIn(f"\\fB{flag}\\fR", page)
+        self.assertIn("yamanoted --mode polling", page)
+
 
 if __name__ == "__main__":
     unittest.main(argv=sys.argv[:1])

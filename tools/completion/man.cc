@@ -1,4 +1,4 @@
-// man.cc - the man page yamanote(1), from the same tree as the help.
+// man.cc - the man pages yamanote(1) and yamanoted(8), from the same tree as the help.
 
 #include <fmt/format.h>
 #include <fmt/ranges.h>
@@ -103,7 +103,26 @@ std::string ManPage(const CommandNode& root, const std::string& version) {
       "requests in flight are answered. A second signal ends it at once. "
       "SIGUSR1 prints statistics.\n"
       ".SH \"SEE ALSO\"\n"
-      "\\fBtaskset\\fR(1), \\fBmemcached\\fR(1)\n";
+      "\\fByamanoted\\fR(8), \\fBtaskset\\fR(1), \\fBmemcached\\fR(1)\n";
+  return out;
+}
+
+std::string DaemonManPage(const CommandNode& root, const std::string& version) {
+  std::string out = fmt::format(
+      ".\\\" Written by the build from the program's own help.\n"
+      ".TH YAMANOTED 8 \"\" \"Yamanote {}\" \"System Administration\"\n"
+      ".SH NAME\nyamanoted \\- hands cores out to applications\n"
+      ".SH SYNOPSIS\n\\fByamanoted\\fR [\\fIFLAGS\\fR]\n"
+      ".SH DESCRIPTION\n{}.\n.SH OPTIONS\n",
+      Roff(version), Roff(root.help));
+  AddFlags(root, out);
+  out += fmt::format(".SH NOTES\n.nf\n{}\n.fi\n", Roff(root.footer));
+  out +=
+      ".SH \"EXIT STATUS\"\n"
+      "0: it was told to end. 1: it failed. "
+      "2: the command line or the configuration is wrong.\n"
+      ".SH \"SEE ALSO\"\n"
+      "\\fByamanote\\fR(1), \\fBsystemd.service\\fR(5)\n";
   return out;
 }
 

@@ -55,5 +55,7 @@ std::string ZshCompletion(const CommandNode& root);
 std::string FishCompletion(const CommandNode& root);
 // In the man(7) macros. `version` is printed in the footer.
 std::string ManPage(const CommandNode& root, const std::string& version);
+// Of yamanoted, which has no subcommands.
+std::string DaemonManPage(const CommandNode& root, const std::string& version);
 
 }  // namespace yamanote::tools

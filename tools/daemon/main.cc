@@ -24,6 +24,7 @@
 
 #include "arbiter/daemon.h"
 #include "tools/command.h"
+#include "tools/completion/tree.h"
 #include "tools/config/flags.h"
 #include "tools/config/values.h"
 #include "tools/daemon/list.h"
@@ -164,6 +165,8 @@ int Main(int argc, char** argv) {
   app.footer(kFooter);
   const auto flags = std::make_shared<ConfigFlags>();
   AddDaemonFlags(app, flags);
+  bool man = false;
+  app.add_flag("--man", man)->group("");  // Hidden: the build calls it.
   try {
     app.parse(argc, argv);
   } catch (const CLI::Success& help) {
@@ -175,6 +178,7 @@ int Main(int argc, char** argv) {
     } else {
       std::vector<std::string> names;
       for (const CLI::Option* option : app.get_options()) {
+        if (option->get_group().empty()) continue;  // Hidden.
         for (const std::string& name : option->get_lnames())
           names.push_back("--" + name);
       }
@@ -187,6 +191,11 @@ int Main(int argc, char** argv) {
     }
     std::fputs("Run `yamanoted --help` for what is accepted.\n", stderr);
     return kUsage;
+  }
+  if (man) {
+    fmt::print("{}", DaemonManPage(ReadTree(app),
+                                   std::string(GetBuildInfo().version)));
+    return kOk;
   }
   return Run(*flags);
 }

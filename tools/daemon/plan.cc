@@ -163,7 +163,7 @@ Result<arbiter::Rights> ParseUsers(std::string_view text) {
         if (!named.insert(name).second)
           return Refuse(fmt::format("{} is named twice; once is enough", name));
         arbiter::Right right;
-        const Result<void> parts = ForParts(
+        Result<void> parts = ForParts(
             entry.substr(name.size() + 1), ',',
             [&](std::string_view part) { return ReadRight(part, right); });
         if (!parts) return parts;
