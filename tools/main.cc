@@ -29,6 +29,7 @@
 #include "tools/output/output.h"
 #include "tools/policies/command.h"
 #include "tools/report/command.h"
+#include "tools/run/command.h"
 #include "tools/serve/command.h"
 #include "tools/sim/command.h"
 #include "tools/version/build_info.h"
@@ -126,6 +127,7 @@ int Main(int argc, char** argv) {
   AddSimCommand(app);
   AddBenchCommand(app);
   AddAppsCommand(app);
+  AddRunCommand(app);
   AddPoliciesCommand(app);
   AddReportCommand(app);
   AddVersionCommand(app);

@@ -138,7 +138,8 @@ class Placement {
   // where cores share a queue it is shown with the first. `timed`: how long tasks wait
   // is shown, too, so that Enqueue() and Exchange() need an exact `now`. Only with
   // Supply::kArbiter, before any other call.
-  virtual void Watch(std::span<arbiter::CoreSignals> /*signals*/, bool /*timed*/) {}
+  virtual void Watch(std::span<arbiter::CoreSignals> /*signals*/,
+                     bool /*timed*/) {}
 
   // `core` is the application's from now on, or it is no longer: then it is sent no more
   // tasks, and what waits there goes to those that are held. Returns whom to tell. Only

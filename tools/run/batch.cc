@@ -1,0 +1,180 @@
+// batch.cc - follows the commands for its cores, and has the program's threads follow.
+
+#include "tools/run/batch.h"
+
+#include <fcntl.h>
+#include <fmt/format.h>
+#include <sched.h>
+#include <signal.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <array>
+#include <cerrno>
+#include <charconv>
+#include <chrono>
+#include <cstring>
+#include <filesystem>
+#include <fstream>
+#include <iterator>
+#include <set>
+#include <thread>
+
+namespace yamanote::tools {
+namespace {
+
+namespace fs = std::filesystem;
+
+// How often it looks. Its cores are others' as soon as these want to run, whatever mask
+// the program has; so this only bounds for how long it leaves a free one unused.
+constexpr auto kLookPause = std::chrono::milliseconds(2);
+constexpr int kMostRounds = 16;
+
+// Those that end a program, and are handed on to this one's.
+constexpr std::array kHandedOn = {SIGTERM, SIGINT,  SIGHUP,
+                                  SIGQUIT, SIGUSR1, SIGUSR2};
+
+std::vector<pid_t> Numbers(const std::string& path) {
+  std::ifstream file(path);
+  return {std::istream_iterator<pid_t>(file), std::istream_iterator<pid_t>()};
+}
+
+std::vector<pid_t> TasksOf(pid_t process) {
+  std::vector<pid_t> tasks;
+  std::error_code gone;
+  fs::directory_iterator entry(fmt::format("/proc/{}/task", process), gone);
+  while (!gone && entry != fs::directory_iterator()) {
+    const std::string name = entry->path().filename();
+    pid_t task = 0;
+    if (std::from_chars(name.data(), name.data() + name.size(), task).ec ==
+        std::errc())
+      tasks.push_back(task);
+    entry.increment(gone);
+  }
+  return tasks;
+}
+
+cpu_set_t SetOf(std::span<const int> cpus) {
+  cpu_set_t set;
+  CPU_ZERO(&set);
+  for (const int cpu : cpus) CPU_SET(static_cast<unsigned>(cpu), &set);
+  return set;
+}
+
+std::vector<int> Granted(const arbiter::Client& client) {
+  std::vector<int> cpus;
+  for (CoreId core = 0; core < client.cpus().size(); ++core) {
+    if (client.MayCome(core, client.Word(core)))
+      cpus.push_back(client.cpus()[core]);
+  }
+  return cpus;
+}
+
+// In the child: becomes the program. Writes errno to `report` if it cannot.
+[[noreturn]] void Become(const std::vector<std::string>& arguments,
+                         std::span<const int> cpus, const sigset_t& mask,
+                         int report) {
+  const cpu_set_t set = SetOf(cpus);
+  sched_setaffinity(0, sizeof set, &set);
+  const sched_param none{};
+  sched_setscheduler(0, SCHED_IDLE, &none);
+  sigprocmask(SIG_SETMASK, &mask, nullptr);
+  std::vector<char*> argv;
+  for (const std::string& one : arguments)
+    argv.push_back(const_cast<char*>(one.c_str()));
+  argv.push_back(nullptr);
+  execvp(argv[0], argv.data());
+  const int error = errno;
+  static_cast<void>(!write(report, &error, sizeof error));
+  _exit(127);
+}
+
+}  // namespace
+
+std::vector<pid_t> ThreadsBelow(pid_t root) {
+  std::vector<pid_t> threads;
+  std::vector<pid_t> processes = {root};
+  std::set<pid_t> seen = {root};
+  while (!processes.empty()) {
+    const pid_t process = processes.back();
+    processes.pop_back();
+    for (const pid_t task : TasksOf(process)) {
+      threads.push_back(task);
+      for (const pid_t child :
+           Numbers(fmt::format("/proc/{}/task/{}/children", process, task))) {
+        if (seen.insert(child).second) processes.push_back(child);
+      }
+    }
+  }
+  return threads;
+}
+
+void MoveAll(pid_t root, std::span<const int> cpus) {
+  const cpu_set_t set = SetOf(cpus);
+  std::set<pid_t> moved;
+  for (int round = 0; round < kMostRounds; ++round) {
+    bool more = false;
+    for (const pid_t thread : ThreadsBelow(root)) {
+      if (!moved.insert(thread).second) continue;
+      more = true;
+      sched_setaffinity(thread, sizeof set, &set);
+    }
+    // What these have started before they were moved has the old mask.
+    if (!more) return;
+  }
+}
+
+Result<int> RunBatch(arbiter::Client& client,
+                     const std::vector<std::string>& arguments) {
+  sigset_t ours;
+  sigemptyset(&ours);
+  for (const int number : kHandedOn) sigaddset(&ours, number);
+  sigaddset(&ours, SIGCHLD);
+  sigset_t before;
+  sigprocmask(SIG_BLOCK, &ours, &before);
+
+  std::vector<int> cpus;
+  const timespec pause{.tv_sec = 0,
+                       .tv_nsec = std::chrono::nanoseconds(kLookPause).count()};
+  while ((cpus = Granted(client)).empty()) {
+    // All cores are somebody's.
+    const int number = sigtimedwait(&ours, nullptr, &pause);
+    if (number > 0 && number != SIGCHLD) return 128 + number;
+  }
+
+  std::array<int, 2> report{};
+  if (pipe2(report.data(), O_CLOEXEC) != 0)
+    return MakeError(ErrorCode::kResourceExhausted, "no pipe", errno);
+  const pid_t child = fork();
+  if (child < 0) {
+    return MakeError(
+        ErrorCode::kResourceExhausted,
+        fmt::format("can't start a process: {}", std::strerror(errno)), errno);
+  }
+  if (child == 0) Become(arguments, cpus, before, report[1]);
+  close(report[1]);
+  int error = 0;
+  const bool failed = read(report[0], &error, sizeof error) > 0;
+  close(report[0]);
+  int status = 0;
+  if (failed) {
+    waitpid(child, &status, 0);
+    return MakeError(
+        ErrorCode::kNotFound,
+        fmt::format("can't run '{}': {}", arguments[0], std::strerror(error)),
+        error);
+  }
+  while (waitpid(child, &status, WNOHANG) == 0) {
+    const int number = sigtimedwait(&ours, nullptr, &pause);
+    if (number > 0 && number != SIGCHLD) kill(child, number);
+    const std::vector<int> now = Granted(client);
+    // Where it is granted none it stays, beneath those who are.
+    if (now.empty() || now == cpus) continue;
+    cpus = now;
+    MoveAll(child, cpus);
+  }
+  return WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status);
+}
+
+}  // namespace yamanote::tools
