@@ -343,7 +343,10 @@ TEST_F(ArbiterTest, AGuestKeepsItsClassWhereItCannotBeRestored) {
   Pass();
   Come(*host, 0);
   Pass();
+  // The signal first, however late.
   Pass(milliseconds(2));
+  EXPECT_EQ(Counters(*guest).moves, 0);
+  Pass(microseconds(100));
   EXPECT_EQ(Counters(*guest).moves, 1);
   EXPECT_EQ(kernel_.cpus[Tid(*guest, 0)], std::vector<int>({0, 1}));
   EXPECT_EQ(kernel_.classes[Tid(*guest, 0)], ThreadClass::kNormal);
@@ -524,6 +527,7 @@ TEST_F(ArbiterTest, WhoWasMovedIsPutBackBeforeTheEnd) {
   Need(*service);
   Pass();
   Pass(milliseconds(2));
+  Pass(microseconds(100));
   EXPECT_EQ(kernel_.cpus[Tid(*batch, 0)], std::vector<int>({0, 1}));
   arbiter_->Restore();
   EXPECT_EQ(kernel_.cpus[Tid(*batch, 0)], std::vector<int>({10}));

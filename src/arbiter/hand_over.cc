@@ -60,10 +60,16 @@ void Arbiter::Hasten(CoreId core, Duration now) {
   const CoreState state = allocator_.state(core);
   if (state != CoreState::kGranted && state != CoreState::kRevoked) return;
   Watch& watch = watches_[core];
-  const bool over = now - watch.since >= options_.move_deadline;
+  bool over = now - watch.since >= options_.move_deadline;
   if (now < watch.remind && !over) return;
   const AppId id = allocator_.owner(core);
   App& app = apps_[id];
+  if (over && state == CoreState::kRevoked && !watch.reminded &&
+      !app.applicant.opaque) {
+    // It was this process that had no core. The worker gets its signal first.
+    watch.since = now - options_.move_deadline + options_.revoke_deadline;
+    over = false;
+  }
   if (app.applicant.opaque) {
     // It cannot say when it has left; it has had its time.
     allocator_.Released(id, core);
