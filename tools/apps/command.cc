@@ -204,7 +204,8 @@ void AddAppsCommand(CLI::App& app) {
   command->footer(
       "A core is an application's home, or was wanted by its policy, is best "
       "effort\n"
-      "(nobody else wants it) or adopted (held before yamanoted was started).\n\n"
+      "(nobody else wants it) or adopted (held before yamanoted was "
+      "started).\n\n"
       "Examples:\n"
       "  yamanote apps\n"
       "  yamanote apps --json | jq '.apps[] | {name, cores}'\n"
