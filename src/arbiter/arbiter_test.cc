@@ -475,7 +475,8 @@ TEST_F(ArbiterTest, WhatTheDeadHadGoesOnAtOnce) {
   // Its row is somebody else's, from the start.
   const auto next = Add(kBatch);
   EXPECT_EQ(next->id, batch->id);
-  EXPECT_EQ(Word(*next, 0), CommandWord(0, Command::kAway));
+  // Its epochs go on, so that no departure of the dead is taken for one of its own.
+  EXPECT_EQ(Word(*next, 0), CommandWord(1, Command::kAway));
 }
 
 TEST_F(ArbiterTest, AdoptsWhatAnApplicationHeldBefore) {

@@ -23,10 +23,11 @@ Board::Board(void* memory, unsigned cores, Kernel& kernel)
 void Board::Clear(AppId app) {
   for (CoreId core = 0; core < cores_; ++core) {
     CoreCommand& command = At(app, core);
-    epochs_[app * cores_ + core] = 0;
-    // Relaxed: the application is not there yet.
+    // Relaxed: the application is not there yet. Epochs go on: who had the number before
+    // may have left its departures behind.
     command.heir.store(kNoApp, std::memory_order_relaxed);
-    command.word.store(0, std::memory_order_relaxed);
+    command.word.store(CommandWord(epoch(app, core), Command::kAway),
+                       std::memory_order_relaxed);
   }
 }
 

@@ -242,6 +242,8 @@ void Client::Wake(CoreId core) const {
 }
 
 void Client::KickIfAsleep() {
+  // What was shown comes first. Pairs with Board::SetSleeping().
+  std::atomic_thread_fence(std::memory_order_seq_cst);
   if (board_->sleeping.load(std::memory_order_seq_cst) == 0) return;
   Kick kick{};
   kick.header = {.magic = kMagic, .version = kVersion, .kind = Kind::kKick};

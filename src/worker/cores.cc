@@ -43,7 +43,11 @@ void Worker::BeAway() {
   ShowIdle(now, false);
   if (adaptive_ != nullptr) adaptive_->BeginIdle(core_, now);
   const bool had = word_ != 0;
-  if (!parking.IsAway(core_)) parking.BeAway(core_);
+  if (!parking.IsAway(core_)) {
+    // What was held back for more to come, nobody else would send.
+    if (had) RunPump(now, /*idle=*/true);
+    parking.BeAway(core_);
+  }
   held_ = false;
   if (had) {
     placement_.Leave(core_);
@@ -55,10 +59,10 @@ void Worker::BeAway() {
     const bool ours = arbiter::EpochOf(word) == arbiter::EpochOf(word_);
     client_->Leave(core_, ours ? word : word_);
     client_->KickIfAsleep();
-    // Who left a task to this core when it was looking for one.
-    if (placement_.HasWork(core_))
-      parking.Notify({dispatch::Notify::kAnyone, kNoCore});
   }
+  // Who left a task to this core when it was looking for one, or the sleep on all events.
+  if (placement_.HasWork(core_) || parking.NeedsWatcher())
+    parking.Notify({dispatch::Notify::kAnyone, kNoCore});
   while (!engine_.stopping()) {
     const uint32_t word = client_->Word(core_);
     if (arbiter::EpochOf(word) != arbiter::EpochOf(word_)) {
@@ -74,8 +78,14 @@ void Worker::BeAway() {
       }
     }
     if (pump_asked_.load(std::memory_order_relaxed)) {
+      // Not Away meanwhile: SetPump() waits for those that are within it.
+      parking.ComeBack(core_);
       RunPump(Clock::now(), /*idle=*/true);
       Reschedule();
+      parking.BeAway(core_);
+      // What it has woken, it does not take itself.
+      if (placement_.HasWork(core_))
+        parking.Notify({dispatch::Notify::kAnyone, kNoCore});
     }
     client_->Sleep(core_, word);
   }
@@ -83,7 +93,9 @@ void Worker::BeAway() {
   if (!held_) return;
   Bump(grants_);
   client_->Come(core_, word_);
-  placement_.SetHeld(core_, true, Clock::now());
+  const Instant granted = Clock::now();
+  if (adaptive_ != nullptr) adaptive_->EndIdle(core_, granted);
+  placement_.SetHeld(core_, true, granted);
 }
 
 void Worker::ShowIdle(Instant now, bool idle) {

@@ -241,7 +241,8 @@ void Worker::AtTick() {
   preempt::Timekeeper& timekeeper = worker->engine_.timekeeper();
   const Instant now = Clock::now();
   if (worker->MayLeave() && worker->current_ != nullptr && worker->Revoked()) {
-    worker->preempt_->skips = 0;
+    // Not 0: see below.
+    worker->preempt_->skips = std::min(worker->preempt_->skips, 1U);
     preempt::Ask(*worker->preempt_, {.progress = worker->own_reschedules_});
     return;
   }
