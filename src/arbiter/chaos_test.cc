@@ -23,6 +23,7 @@
 #include "arbiter/test_app.h"
 #include "arbiter/test_daemon.h"
 #include "base/random.h"
+#include "yamanote/core_policy.h"
 
 namespace yamanote::arbiter {
 namespace {
@@ -98,6 +99,14 @@ std::string Describe(const Status& status) {
 
 void RunDaemon(const std::string& path, rlim_t files) {
   if (files != 0) {
+    // UBSan looks at an object of a class that it meets for the first time through a pipe,
+    // and says that it is none if there is no descriptor for one.
+    for (const CorePolicyInfo* const info : CorePolicies()) {
+      const std::unique_ptr<CorePolicy> policy = info->make({.cores = 1});
+      const CoreSample core{};
+      static_cast<void>(policy->Decide(
+          {.cores = {&core, 1}, .held = 0, .elapsed = milliseconds(1)}));
+    }
     const rlimit limit{.rlim_cur = files, .rlim_max = files};
     setrlimit(RLIMIT_NOFILE, &limit);
   }
