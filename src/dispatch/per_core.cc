@@ -140,6 +140,8 @@ class PerCore final : public Placement {
 
   Placed SetHeld(CoreId core, bool held, Instant now) override {
     lanes_[core]->held.store(held, std::memory_order_seq_cst);
+    // Pairs with Enqueue()'s.
+    std::atomic_thread_fence(std::memory_order_seq_cst);
     return held ? Placed{} : HandOn(core, now);
   }
 

@@ -127,7 +127,9 @@ extern "C" YAMANOTE_UNWATCHED void yamanote_preempt_on_interrupt(
       info->si_code == SI_TIMER && info->si_value.sival_ptr == &g_host;
   if (!tick && reasons == 0) CallFormer(state, number, info, context);
   // Another process' may be an arbiter's, whose core this is.
-  if (tick || reasons == 0) g_host.tick();
+  const bool foreign = !tick && reasons == 0 && info->si_code <= 0 &&
+                       info->si_pid != getpid() && g_host.tick != nullptr;
+  if (tick || foreign) g_host.tick();
   auto& registers = static_cast<ucontext_t*>(context)->uc_mcontext.gregs;
   auto ip = static_cast<uintptr_t>(registers[REG_RIP]);
   auto sp = static_cast<uintptr_t>(registers[REG_RSP]);
