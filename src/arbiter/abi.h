@@ -122,6 +122,8 @@ struct alignas(64) CoreCommand {
   std::atomic<uint32_t> heir;
   // Of kNext: Departure() of the one that must have left.
   std::atomic<uint64_t> after;
+  // CLOCK_MONOTONIC, ns, when the latest grant was written: for who measures.
+  std::atomic<int64_t> granted_at;
 };
 static_assert(sizeof(CoreCommand) == 64);
 

@@ -40,7 +40,9 @@ void Board::Write(AppId app, CoreId core, Command command) {
 void Board::Grant(AppId app, CoreId core) {
   uint32_t& epoch = epochs_[app * cores_ + core];
   epoch = (epoch + 1) & kEpochMask;
-  At(app, core).heir.store(kNoApp, std::memory_order_relaxed);
+  CoreCommand& command = At(app, core);
+  command.heir.store(kNoApp, std::memory_order_relaxed);
+  command.granted_at.store(ToNanos(kernel_.Now()), std::memory_order_relaxed);
   Write(app, core, Command::kGranted);
 }
 
@@ -51,6 +53,7 @@ void Board::GrantAfter(AppId app, CoreId core, AppId before) {
   command.heir.store(kNoApp, std::memory_order_relaxed);
   command.after.store(Departure(before, this->epoch(before, core)),
                       std::memory_order_relaxed);
+  command.granted_at.store(ToNanos(kernel_.Now()), std::memory_order_relaxed);
   Write(app, core, Command::kNext);
 }
 

@@ -58,6 +58,11 @@ class Client {
   uint32_t Word(CoreId core) const {
     return Slot(app_, core).word.load(std::memory_order_acquire);
   }
+  // When the arbiter decided on the latest grant of `core`; CLOCK_MONOTONIC.
+  Duration GrantedAt(CoreId core) const {
+    return Duration(
+        Slot(app_, core).granted_at.load(std::memory_order_relaxed));
+  }
   // Whether `word`, the command for `core`, lets its worker come: it is granted, or next and
   // the one before has left.
   bool MayCome(CoreId core, uint32_t word) const;

@@ -2,20 +2,13 @@
 
 #include "base/spin_lock.h"
 
-#include <sched.h>
-
-#include "base/cpu.h"
+#include "base/backoff.h"
 
 namespace yamanote::base {
 
 void SpinLock::WaitUntilFree() {
-  constexpr int kSpinsBeforeYield = 1000;
-  int spins = 0;
   // Acquire for AwaitRelease(): pairs with unlock().
-  while (held_.load(std::memory_order_acquire)) {
-    Pause();
-    if (++spins % kSpinsBeforeYield == 0) sched_yield();
-  }
+  for (Backoff backoff; held_.load(std::memory_order_acquire);) backoff.Wait();
 }
 
 }  // namespace yamanote::base

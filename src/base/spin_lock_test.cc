@@ -3,10 +3,14 @@
 #include "base/spin_lock.h"
 
 #include <gtest/gtest.h>
+#include <sys/syscall.h>
+#include <unistd.h>
 
 #include <atomic>
+#include <fstream>
 #include <memory>
 #include <mutex>
+#include <string>
 #include <thread>
 #include <vector>
 
@@ -30,6 +34,30 @@ TEST(SpinLockTest, OneHolderAtATimeSeesWhatTheLastOneWrote) {
   }
   for (std::thread& thread : threads) thread.join();
   EXPECT_EQ(count, kThreads * kEach);
+}
+
+// Else one that the kernel prefers keeps the holder from its core.
+TEST(SpinLockTest, WhoWaitsForLongSleeps) {
+  SpinLock lock;
+  lock.lock();
+  std::atomic<pid_t> waiter{0};
+  std::thread other([&] {
+    waiter = static_cast<pid_t>(syscall(SYS_gettid));
+    const std::lock_guard guard(lock);
+  });
+  while (waiter == 0) std::this_thread::yield();
+  const std::string status =
+      "/proc/self/task/" + std::to_string(waiter.load()) + "/stat";
+  // "1234 (name) S ...", proc(5).
+  const auto state = [&] {
+    std::ifstream file(status);
+    std::string line;
+    std::getline(file, line);
+    return line[line.rfind(')') + 2];
+  };
+  while (state() != 'S') std::this_thread::yield();
+  lock.unlock();
+  other.join();
 }
 
 TEST(SpinLockTest, TryingDoesNotWait) {

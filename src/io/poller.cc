@@ -8,7 +8,6 @@
 
 #include "io/poller.h"
 
-#include <sched.h>
 #include <sys/epoll.h>
 #include <sys/eventfd.h>
 #include <unistd.h>
@@ -20,15 +19,14 @@
 #include <span>
 #include <string>
 
+#include "base/backoff.h"
 #include "base/check.h"
-#include "base/cpu.h"
 #include "io/system_error.h"
 
 namespace yamanote::io {
 namespace {
 
 constexpr uint64_t kWakeData = UINT64_MAX;  // No descriptor: fd would be -1.
-constexpr int kSpinsBeforeYield = 1000;
 
 // False once the kernel (before 5.11) or a sandbox refuses epoll_pwait2.
 // Relaxed: it guards no other data, and a stale true costs one failing call.
@@ -139,13 +137,12 @@ void Poller::Remove(int fd, EventHandler& handler) {
     if (serving_fd_ != fd || serving_thread_ == ThreadKey()) return;
     call = calls_;
   }
-  for (int spins = 1;; ++spins) {
+  for (base::Backoff backoff;;) {
     {
       const std::lock_guard guard(lock_);
       if (calls_ != call) return;
     }
-    base::Pause();
-    if (spins % kSpinsBeforeYield == 0) sched_yield();
+    backoff.Wait();
   }
 }
 

@@ -12,6 +12,7 @@
 #include <system_error>
 #include <utility>
 
+#include "base/backoff.h"
 #include "base/check.h"
 #include "preempt/interrupt.h"
 #include "preempt/mechanism.h"
@@ -334,10 +335,9 @@ void Engine::SetPump(Pump* pump) {
     const uint64_t before = workers_[core]->reschedules();
     Worker* const self = Worker::This();
     if (self == workers_[core].get()) continue;
-    while (workers_[core]->reschedules() == before &&
-           !parking_.IsParked(core)) {
-      sched_yield();
-    }
+    for (base::Backoff backoff;
+         workers_[core]->reschedules() == before && !parking_.IsParked(core);)
+      backoff.GiveWay();
   }
 }
 

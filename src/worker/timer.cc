@@ -2,19 +2,16 @@
 
 #include "worker/timer.h"
 
-#include <sched.h>
-
 #include <algorithm>
 #include <mutex>
 
+#include "base/backoff.h"
 #include "base/check.h"
-#include "base/cpu.h"
 
 namespace yamanote::worker {
 namespace {
 
 constexpr size_t kChildren = 4;
-constexpr int kSpinsBeforeYield = 1000;
 
 // Identifies the calling kernel thread while it does not switch user threads.
 // Not inlined: a user thread must not keep another kernel thread's address.
@@ -59,13 +56,12 @@ bool TimerQueue::Cancel(Timer& timer) {
     if (running_ != &timer || running_thread_ == ThreadKey()) return false;
     finished = finished_;
   }
-  for (int spins = 1;; ++spins) {
+  for (base::Backoff backoff;;) {
     {
       const std::lock_guard guard(lock_);
       if (finished_ != finished) break;
     }
-    base::Pause();
-    if (spins % kSpinsBeforeYield == 0) sched_yield();
+    backoff.Wait();
   }
   // Its callback may have added it again while we waited.
   const std::lock_guard guard(lock_);

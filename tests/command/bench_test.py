@@ -157,5 +157,81 @@ class ProbesTest(BenchTest):
         self.assertIn("2 round(s)", result.stdout)
 
 
+CORES = ("bench", "cores", "--seconds", "0.4", "--round", "0.2", "--period", "20ms")
+SEVERAL = len(os.sched_getaffinity(0)) >= 2
+
+
+class CoresTest(BenchTest):
+    def test_mistakes_name_the_flag_the_value_and_the_remedy(self):
+        cpus = sorted(os.sched_getaffinity(0))
+        for extra, *words in [
+                (("--scenario", "lc"), "--scenario", "'lc'", "lc+be, step, "),
+                (("--load", "0.5,x"), "--load", "'x'", "0.001 .. 4"),
+                (("--load", ""), "--load", "''", "0.001 .. 4"),
+                (("--cpus", str(cpus[-1] + 1)), "--cpus", str(cpus[-1] + 1), "may use"),
+                (("--cpus", f"{cpus[0]}-{cpus[-1]}", "--generator", "own"), "--generator own",
+                 "name one less"),
+                (("--period", "1ms"), "--period 1ms", "2ms .. "),
+                (("--period", "1s"), "--period 1s", "a quarter"),
+                (("--preset", "shenango"), "--preset", "'shenango'"),
+                (("--service", "pareto:alpha=1,min=1us"), "--service", "no mean"),
+                (("--scenario", "handover", "--cpus", str(cpus[0])), "2 CPUs", "--cpus")]:
+            self.expect((*CORES, *extra), *words)
+        # An arbiter cannot take cores from it.
+        self.expect((*CORES, "--preset", "ix"), "placement", "stealing")
+
+    def check_ways(self, found, names):
+        self.assertEqual(found["schema"], "yamanote.bench.cores/1")
+        for load in found["loads"]:
+            self.assertEqual([way["way"] for way in load["ways"]], names)
+            for way in load["ways"]:
+                self.assertGreater(way["requests"], 0, way)
+                self.assertLessEqual(way["p99_us"]["p25"], way["p99_us"]["p75"])
+                if way["way"] == "alone":
+                    self.assertEqual(way["p99_over_alone"]["median"], 1)
+
+    def test_a_service_beside_a_batch_program(self):
+        found = document(*CORES, "--load", "0.1,0.3")
+        self.check_ways(found, ["alone", "arbiter", *["static"] * SEVERAL, "nice", "idle"])
+        self.assertEqual([load["load"] for load in found["loads"]], [0.1, 0.3])
+        for load in found["loads"]:
+            ways = {way["way"]: way for way in load["ways"]}
+            self.assertEqual(ways["alone"]["batch_share"]["median"], 0)
+            self.assertGreater(ways["arbiter"]["batch_share"]["median"], 0)
+            self.assertGreater(ways["arbiter"]["daemon_cpus"]["median"], 0)
+            self.assertEqual(ways["nice"]["daemon_cpus"]["median"], 0)
+
+    def test_a_step(self):
+        found = document(*CORES, "--scenario", "step", "--load", "0.4")
+        [step] = found["loads"]
+        for way in step["ways"]:
+            self.assertEqual(len(way["buckets"]), 200)
+            half = sum(count for count, _, _ in way["buckets"][:100])
+            other = sum(count for count, _, _ in way["buckets"][100:])
+            self.assertGreater(half, 3 * other)
+
+    @unittest.skipUnless(SEVERAL, "needs two CPUs")
+    def test_bursts_in_turn(self):
+        found = document(*CORES, "--scenario", "anticorrelated", "--load", "0.3")
+        self.check_ways(found, ["alone", "arbiter", "static", "linux"])
+
+    @unittest.skipUnless(SEVERAL, "needs two CPUs")
+    def test_cores_change_hands(self):
+        found = document(*CORES, "--scenario", "handover")
+        self.assertEqual([path["path"] for path in found["paths"]],
+                         ["idle", "voluntary", "cooperative", "signal", "forced"])
+        for path in found["paths"]:
+            self.assertGreater(path["from_decision_us"]["samples"], 0, path)
+            self.assertGreaterEqual(path["from_need_us"]["p50"],
+                                    path["from_decision_us"]["p50"])
+
+    def test_nothing_is_left_behind(self):
+        before = set(os.listdir("/tmp"))
+        document(*CORES, "--load", "0.2", "--seconds", "0.2")
+        left = {name for name in set(os.listdir("/tmp")) - before
+                if name.startswith("yamanote-bench-")}
+        self.assertEqual(left, set())
+
+
 if __name__ == "__main__":
     unittest.main(argv=sys.argv[:1])

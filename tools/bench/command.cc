@@ -12,6 +12,7 @@
 #include <nlohmann/json.hpp>
 
 #include "base/topology.h"
+#include "tools/bench/cores/command.h"
 #include "tools/bench/probes_command.h"
 #include "tools/bench/sched.h"
 #include "tools/command.h"
@@ -331,9 +332,11 @@ void AddBenchCommand(CLI::App& app) {
       "\n"
       "Examples:\n"
       "  yamanote bench sched --service exp:10us\n"
-      "  yamanote bench probes --kernel sort");
+      "  yamanote bench probes --kernel sort\n"
+      "  yamanote bench cores --scenario lc+be");
   AddSched(*command);
   AddProbesCommand(*command);
+  AddBenchCores(*command);
 }
 
 }  // namespace yamanote::tools
