@@ -508,13 +508,32 @@ TEST_F(ArbiterTest, AnOpaqueApplicationHasWhatNobodyWants) {
   Pass();
   Pass();
   EXPECT_EQ(arbiter_->allocator().held(program.id), 2);
-  // It shows nothing, so it has a deadline to leave.
+  // It shows nothing, and it is beneath whoever comes.
+  Need(*service);
+  Pass();
+  EXPECT_EQ(arbiter_->allocator().held(service->id), 1);
+  EXPECT_EQ(arbiter_->allocator().held(program.id), 1);
+  EXPECT_EQ(CommandOf(Word(program, Owner(0) == service->id ? 0 : 1)),
+            Command::kRevoked);
+  EXPECT_EQ(Counters(program).moves, 0);
+}
+
+TEST_F(ArbiterTest, AnOpaqueOneThatIsNotBeneathHasADeadline) {
+  Start(2);
+  App program;
+  Applicant asks = Asks(program, kBursting);
+  asks.opaque = true;
+  program.pid = ++pids_;
+  program.id = arbiter_->Add(std::move(asks), TestProcess(program.pid));
+  Pass();
+  Pass();
+  EXPECT_EQ(arbiter_->allocator().held(program.id), 2);
+  const auto service = Add(kBursting);
   Need(*service);
   Pass();
   EXPECT_EQ(arbiter_->allocator().held(service->id), 0);
   Pass(microseconds(100));
   EXPECT_EQ(arbiter_->allocator().held(service->id), 1);
-  EXPECT_EQ(Counters(program).moves, 0);
 }
 
 TEST_F(ArbiterTest, WhoWasMovedIsPutBackBeforeTheEnd) {

@@ -4,6 +4,8 @@
 
 #include <sched.h>
 #include <sys/prctl.h>
+#include <sys/syscall.h>
+#include <unistd.h>
 
 #include <algorithm>
 #include <cerrno>
@@ -54,7 +56,33 @@ void Daemon::Run() {
   arbiter_->Restore();
 }
 
+namespace {
+
+// Everybody waits for a pass, which is short: it goes before others, and its slice is the
+// shortest that there is, so that it need not wait for the end of theirs (Linux 6.12;
+// before, the slice is ignored). Without the right to it, it takes its turn.
+void GoFirst() {
+  struct {
+    uint32_t size;
+    uint32_t policy;
+    uint64_t flags;
+    int32_t nice;
+    uint32_t priority;
+    uint64_t runtime;
+    uint64_t deadline;
+    uint64_t period;
+  } attributes{};  // sched_setattr(2); there is no header that all have.
+  attributes.size = sizeof attributes;
+  attributes.policy = SCHED_OTHER;
+  attributes.nice = -20;
+  attributes.runtime = 100'000;  // ns.
+  static_cast<void>(syscall(SYS_sched_setattr, 0, &attributes, 0));
+}
+
+}  // namespace
+
 void Daemon::RunByEvents() {
+  GoFirst();
   // The kernel's 50 us of slack would be added to each deadline.
   prctl(PR_SET_TIMERSLACK, 1, 0, 0, 0);
   bool again = false;

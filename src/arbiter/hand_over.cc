@@ -46,6 +46,13 @@ void Arbiter::Revoke(const Change& change) {
   ++apps_[change.app].counters.revocations;
   watches_[change.core] = {.since = now_,
                            .remind = now_ + options_.revoke_deadline};
+  const Applicant& owner = apps_[change.app].applicant;
+  if (owner.opaque && owner.limits.best_effort) {
+    // It cannot say when it has left, and need not: it is beneath whoever comes.
+    board_.Revoke(change.app, change.core, kNobody);
+    allocator_.Released(change.app, change.core);
+    return;
+  }
   if (change.heir != kNobody) {
     // Before the owner learns whom it is to wake.
     apps_[change.heir].workers[change.core].promised = true;

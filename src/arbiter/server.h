@@ -31,6 +31,9 @@ struct ServerOptions {
   Rights rights;
   // What workers are told (Welcome).
   Duration park_after = std::chrono::microseconds(2);
+  // Under policies that do not let workers park, too: nobody looks often enough to say
+  // when an idle core may go.
+  bool always_park = false;
   // A connection that has not said Hello for so long is closed.
   Duration hello_timeout = std::chrono::seconds(5);
   // The answer to kList.

@@ -368,7 +368,8 @@ std::vector<OptionSpec> ArbiterEntries() {
       Number<FIELD(arbiter.park_after)>(
           "park_after", kDuration, {0, kSecond},
           "How long a worker looks for work before it gives its core back, "
-          "where `allocation` lets it"),
+          "where `allocation` lets it; under a daemon that is driven by events "
+          "always, and 50us if nothing is said"),
       Number<FIELD(arbiter.policies.delay)>(
           "delay", kDuration, {0, kSecond},
           "Allocation delay: how long a task may wait before another core is "

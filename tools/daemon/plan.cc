@@ -17,6 +17,8 @@
 namespace yamanote::tools {
 namespace {
 
+constexpr Duration kParkAfterByEvents = std::chrono::microseconds(50);
+
 tl::unexpected<Error> Refuse(std::string message) {
   return MakeError(ErrorCode::kInvalidArgument, std::move(message));
 }
@@ -230,6 +232,13 @@ Result<arbiter::DaemonOptions> PlanDaemon(const Config& config) {
         "name a path with --socket");
   }
   options.server.park_after = config.arbiter.park_after;
+  if (!polls) {
+    options.server.always_park = true;
+    // About what it costs to be granted another one: who waits for so long pays twice at
+    // most, whatever comes.
+    if (!config.origins.contains("arbiter.park_after"))
+      options.server.park_after = kParkAfterByEvents;
+  }
 
   options.arbiter.siblings = SiblingsOf(cpus, *topology);
   std::ranges::copy_if(

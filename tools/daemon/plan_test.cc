@@ -42,6 +42,14 @@ TEST(DaemonPlanTest, HandsOutAllThatItMayUse) {
   EXPECT_EQ(options->server.rights.Of(4711).guaranteed, 0);
 }
 
+TEST(DaemonPlanTest, WorkersParkByThemselvesWhereNobodyPolls) {
+  const auto options =
+      PlanDaemon(*Load("[daemon]\nsocket = \"/tmp/x.sock\"\n"));
+  ASSERT_TRUE(options) << options.error().message;
+  EXPECT_TRUE(options->server.always_park);
+  EXPECT_EQ(options->server.park_after, std::chrono::microseconds(50));
+}
+
 TEST(DaemonPlanTest, ReadsEveryKey) {
   const auto config = Load(
       "[daemon]\nsocket = \"/tmp/x.sock\"\nleast_gap = \"50us\"\n"
@@ -70,6 +78,8 @@ TEST(DaemonPlanTest, KeepsACoreForPolling) {
   }
   ASSERT_TRUE(options) << options.error().message;
   EXPECT_EQ(options->poll_cpu, base::AllowedCpus().back());
+  EXPECT_FALSE(options->server.always_park);
+  EXPECT_EQ(options->server.park_after, std::chrono::microseconds(2));
   EXPECT_EQ(options->arbiter.cpus.size(), base::AllowedCpus().size() - 1);
 }
 

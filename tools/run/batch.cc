@@ -6,6 +6,7 @@
 #include <fmt/format.h>
 #include <sched.h>
 #include <signal.h>
+#include <sys/resource.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -29,6 +30,9 @@ namespace fs = std::filesystem;
 // How often it looks. Its cores are others' as soon as these want to run, whatever mask
 // the program has; so this only bounds for how long it leaves a free one unused.
 constexpr auto kLookPause = std::chrono::milliseconds(2);
+// It leaves a core that has not been its own for so long. Sooner would cost more than it
+// gives where cores come and go: it is beneath who has them.
+constexpr auto kLeaveAfter = std::chrono::milliseconds(20);
 constexpr int kMostRounds = 16;
 
 // Those that end a program, and are handed on to this one's.
@@ -125,6 +129,15 @@ void MoveAll(pid_t root, std::span<const int> cpus) {
   }
 }
 
+std::vector<int> LastingCores::Look(std::span<const int> granted, Instant now) {
+  for (const int cpu : granted) last_[cpu] = now;
+  std::erase_if(
+      last_, [&](const auto& one) { return now - one.second >= leave_after_; });
+  std::vector<int> cpus;
+  for (const auto& [cpu, seen] : last_) cpus.push_back(cpu);
+  return cpus;
+}
+
 Result<int> RunBatch(arbiter::Client& client,
                      const std::vector<std::string>& arguments) {
   sigset_t ours;
@@ -165,10 +178,13 @@ Result<int> RunBatch(arbiter::Client& client,
         fmt::format("can't run '{}': {}", arguments[0], std::strerror(error)),
         error);
   }
+  // Moving its threads is not worth anybody's time but theirs.
+  setpriority(PRIO_PROCESS, 0, 19);
+  LastingCores cores(kLeaveAfter);
   while (waitpid(child, &status, WNOHANG) == 0) {
     const int number = sigtimedwait(&ours, nullptr, &pause);
     if (number > 0 && number != SIGCHLD) kill(child, number);
-    const std::vector<int> now = Granted(client);
+    const std::vector<int> now = cores.Look(Granted(client), Clock::now());
     // Where it is granted none it stays, beneath those who are.
     if (now.empty() || now == cpus) continue;
     cpus = now;

@@ -8,6 +8,7 @@
 
 #include <sys/types.h>
 
+#include <map>
 #include <memory>
 #include <span>
 #include <string>
@@ -15,6 +16,7 @@
 
 #include "arbiter/client.h"
 #include "yamanote/result.h"
+#include "yamanote/time.h"
 
 namespace yamanote::tools {
 
@@ -24,6 +26,18 @@ std::vector<pid_t> ThreadsBelow(pid_t root);
 // Has `root` and all below run on `cpus` alone: again and again, until no new thread is
 // found. Those of other users, and those that end meanwhile, are passed over.
 void MoveAll(pid_t root, std::span<const int> cpus);
+
+// The CPUs that were granted at one of the looks of the last `leave_after`.
+class LastingCores {
+ public:
+  explicit LastingCores(Duration leave_after) : leave_after_(leave_after) {}
+  // In order. `now` never goes back.
+  std::vector<int> Look(std::span<const int> granted, Instant now);
+
+ private:
+  const Duration leave_after_;
+  std::map<int, Instant> last_;
+};
 
 // Runs `arguments` until it ends, and moves it as `client` is granted cores. Signals that
 // end this process are handed on. Returns its exit status, 128 + N if a signal N ended it.

@@ -74,6 +74,20 @@ TEST(BatchTest, MovesThemAll) {
   }
 }
 
+TEST(BatchTest, ACoreThatComesAndGoesIsKept) {
+  using std::chrono::milliseconds;
+  LastingCores cores(milliseconds(20));
+  const auto look = [&](std::vector<int> granted, int at) {
+    return cores.Look(granted, Instant(milliseconds(at)));
+  };
+  EXPECT_EQ(look({2, 3}, 1), std::vector<int>({2, 3}));
+  EXPECT_EQ(look({2}, 20), std::vector<int>({2, 3}));
+  EXPECT_EQ(look({2}, 21), std::vector<int>({2}));
+  // More it takes at once.
+  EXPECT_EQ(look({0, 2}, 22), std::vector<int>({0, 2}));
+  EXPECT_TRUE(look({}, 50).empty());
+}
+
 TEST(BatchTest, OneThatIsGoneHasNone) {
   EXPECT_TRUE(ThreadsBelow(1 << 22).empty());
 }

@@ -66,8 +66,11 @@ class ServiceProcess {
   bool generator_prompt() const { return state_->prompt; }
   // What the service was granted so far.
   uint64_t grants() const { return state_->grants.load(); }
-  // Of both.
-  Duration Cpu() const { return server_.Cpu() + generator_.Cpu(); }
+  // Of both, where the generator shares the service's CPUs.
+  Duration Cpu() const {
+    return server_.Cpu() +
+           (plan_.generator.cpu < 0 ? generator_.Cpu() : Duration::zero());
+  }
 
  private:
   enum class Phase : uint32_t { kStarting, kReady, kDone, kFailed };
