@@ -132,6 +132,19 @@ void Arbiter::MoveAway(AppId id, CoreId core) {
   Apply();
 }
 
+// It holds a core that cannot be its own any more: somebody else has it, or may. So it is
+// late from the start.
+void Arbiter::Disown(AppId id, CoreId core) {
+  now_ = kernel_.Now();
+  board_.Grant(id, core);
+  board_.Revoke(id, core, kNobody);
+  if (apps_[id].applicant.opaque) return;
+  MoveAway(id, core);
+  // Where it is, it may run a task.
+  const int tid = apps_[id].workers[core].tid;
+  if (tid != 0) Count(id, kernel_.Signal(apps_[id].process, tid));
+}
+
 // It has answered, or need not any more.
 void Arbiter::TakeBack(AppId id, CoreId core) {
   App& app = apps_[id];

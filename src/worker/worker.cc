@@ -28,7 +28,6 @@ Worker::Worker(Engine& engine, CoreId core)
       placement_(engine.placement()),
       core_(core),
       client_(engine.client()),
-      home_(client_ != nullptr && client_->home(core)),
       wants_now_(engine.wants_now()),
       adaptive_(engine.adaptive()),
       wants_run_time_(placement_.clock_use() == ClockUse::kRunTime ||
@@ -40,7 +39,11 @@ Worker::Worker(Engine& engine, CoreId core)
       asks_itself_(keeps_time_),
       random_(0x9e3779b97f4a7c15ULL * (core + 1)),
       threads_(engine.threads()),
-      stacks_(engine.stacks()) {}
+      stacks_(engine.stacks()),
+      held_(client_ != nullptr && client_->link().home(core)),
+      placed_(held_),
+      home_(held_),
+      link_(client_ != nullptr ? &client_->link() : nullptr) {}
 
 // In blocks, so that cores do not share a counter.
 void Worker::TakeIds() {
@@ -377,9 +380,10 @@ UserThread* Worker::Idle() {
   Parking& parking = engine_.parking();
   parking.BeginSpin(core_);
   const Duration spin =
-      client_ != nullptr ? client_->park_after() : engine_.options().spin;
+      client_ != nullptr ? Words().park_after() : engine_.options().spin;
   Instant park_after = Clock::now() + spin;
   while (!engine_.stopping()) {
+    if (client_ != nullptr && IsBehind()) break;
     if (MayLeave() && Revoked()) break;
     if (UserThread* const thread = Pass()) {
       if (adaptive_ != nullptr) adaptive_->EndIdle(core_, last_pass_);
@@ -393,7 +397,7 @@ UserThread* Worker::Idle() {
     }
     if (adaptive_ != nullptr) adaptive_->BeginIdle(core_, last_pass_);
     if (client_ != nullptr) ShowIdle(last_pass_, true);
-    if (last_pass_ < park_after || (MayLeave() && !client_->parks())) {
+    if (last_pass_ < park_after || (MayLeave() && !Words().parks())) {
       base::Pause();
       continue;
     }
@@ -411,7 +415,7 @@ UserThread* Worker::Idle() {
       held_ = false;
       return nullptr;
     }
-    if (client_ != nullptr) client_->Leave(core_, word_);
+    if (client_ != nullptr) Words().Leave(core_, word_);
     parking.Sleep(core_, [this] { return EarliestTimer(); });
     if (client_ != nullptr) Come();
     park_after = Clock::now() + spin;
@@ -448,6 +452,7 @@ void Worker::Loop() {
   std::optional<preempt::Tick> tick;
   if (timekeeper.needed()) tick.emplace();
   while (!engine_.stopping()) {
+    if (client_ != nullptr && handoff_ == nullptr && IsBehind()) FollowClient();
     if (MayLeave() && (!held_ || (handoff_ == nullptr && Revoked()))) {
       BeAway();
       continue;

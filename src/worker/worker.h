@@ -102,6 +102,10 @@ class alignas(base::kNoSharing) Worker {
     return reschedules_.load(std::memory_order_acquire);
   }
   void AddStats(RuntimeStats& stats) const;
+  // Whether this worker has gone over to `link`. Any thread.
+  bool Uses(const arbiter::Link& link) const {
+    return link_.load(std::memory_order_acquire) == &link;
+  }
 
   // The next pass runs the pump, and there is one before this worker sleeps. To
   // be followed by a wake-up. Any thread.
@@ -230,6 +234,13 @@ class alignas(base::kNoSharing) Worker {
   // application: its own whenever it likes, or granted and revoked.
   bool MayLeave() const { return client_ != nullptr && !home_; }
   bool Revoked() const;
+  // Of the arbiter whose words this worker goes by. This thread.
+  arbiter::Link& Words() const {
+    return *link_.load(std::memory_order_relaxed);
+  }
+  // Another one counts now. From the base, between tasks: goes over to it.
+  bool IsBehind() const { return &client_->link() != &Words(); }
+  void FollowClient();
   // From the base, between tasks: leaves the core and sleeps until it is granted, or the
   // engine stops.
   void BeAway();
@@ -258,7 +269,6 @@ class alignas(base::kNoSharing) Worker {
   dispatch::Placement& placement_;
   const CoreId core_;
   arbiter::Client* const client_;  // nullptr: the cores are the runtime's own.
-  const bool home_;
   // What the order and the slice need; constant.
   const bool wants_now_;
   preempt::AdaptiveSlice* const adaptive_;  // nullptr: slices are fixed.
@@ -321,6 +331,10 @@ class alignas(base::kNoSharing) Worker {
   // Of the command by which it has the core.
   uint32_t word_ = 0;
   bool held_ = false;
+  bool placed_;  // The placement sends tasks here.
+  bool home_;
+  // Written by this thread. Release, pairs with Uses(): it is done with the one before.
+  std::atomic<arbiter::Link*> link_;
   Instant idle_since_{};  // As the arbiter is shown; Instant{}: it is not idle.
   Instant last_kick_{};
   Stackless stackless_{engine_, timers_};
