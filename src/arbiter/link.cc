@@ -272,12 +272,11 @@ HeldCores Link::Held() const {
     const uint32_t word = Word(core);
     const uint32_t presence =
         signals_[core].presence.load(std::memory_order_relaxed);
-    const bool granted = CommandOf(word) == Command::kGranted ||
-                         CommandOf(word) == Command::kNext;
     if (home_[core]) {
       held[core] = kHeldHome;
-    } else if (granted ? presence != Presence(EpochOf(word), false)
-                       : (presence & 1) != 0) {
+    } else if (CommandOf(word) != Command::kAway
+                   ? presence != Presence(EpochOf(word), false)
+                   : (presence & 1) != 0) {
       held[core] = kHeld;
     }
   }

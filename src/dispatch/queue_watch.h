@@ -48,7 +48,7 @@ class QueueWatch {
     const uint32_t waiting = enqueued_ - taken_;
     const uint32_t oldest = waiting > kKept ? enqueued_ - kKept : taken_;
     signals_->oldest_since.store(waiting == 0 ? 0 : joined_[oldest % kKept],
-                                std::memory_order_relaxed);
+                                 std::memory_order_relaxed);
   }
 
   arbiter::CoreSignals* signals_;
