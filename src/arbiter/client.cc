@@ -30,8 +30,8 @@ Result<std::unique_ptr<Client>> Client::Connect(const ClientOptions& options) {
   return client;
 }
 
-void Client::Wake(CoreId core) const {
-  for (const Link& link : links_) link.Wake(core);
+void Client::Visit(CoreId core, std::atomic<uint32_t>& visits) const {
+  for (const Link& link : links_) link.Visit(core, visits);
 }
 
 Result<void> Client::Reconnect(const HeldCores& held, int end) {

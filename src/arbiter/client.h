@@ -32,8 +32,8 @@ class Client {
   Link& link() const { return *current_.load(std::memory_order_acquire); }
   const ClientOptions& options() const { return options_; }
 
-  // The worker of `core`, whichever link it sleeps on. Any thread.
-  void Wake(CoreId core) const;
+  // The worker of `core`, whichever link it sleeps on: Link::Visit(). Any thread.
+  void Visit(CoreId core, std::atomic<uint32_t>& visits) const;
 
   // One thread, the one that looks after the registration; nobody uses next() meanwhile.
   //

@@ -39,6 +39,17 @@ long Futex(const std::atomic<uint32_t>& word, int operation, uint32_t value,
   return syscall(SYS_futex, &word, operation, value, longest, nullptr, 0);
 }
 
+// The kernel waits on one word at a time.
+std::atomic<bool> g_one_word{false};
+
+futex_waitv Awaited(const std::atomic<uint32_t>& word, uint32_t value,
+                    uint32_t flags) {
+  return {.val = value,
+          .uaddr = reinterpret_cast<uintptr_t>(&word),
+          .flags = FUTEX_32 | flags,
+          .__reserved = 0};
+}
+
 void Copy(std::span<char> to, std::string_view text) {
   const std::size_t length = std::min(text.size(), to.size() - 1);
   std::copy_n(text.begin(), length, to.begin());
@@ -331,9 +342,34 @@ void Link::Leave(CoreId core, uint32_t word) {
   if (heir < kMostApps) Futex(Slot(heir, core).word, FUTEX_WAKE, INT_MAX);
 }
 
-void Link::Sleep(CoreId core, uint32_t word) const {
+void Link::Sleep(CoreId core, uint32_t word,
+                 const std::atomic<uint32_t>& visits, uint32_t seen) const {
+  if (!g_one_word.load(std::memory_order_relaxed)) {
+    const std::array<futex_waitv, 2> both{
+        Awaited(Slot(core).word, word, 0),
+        Awaited(visits, seen, FUTEX_PRIVATE_FLAG)};
+    timespec until{};
+    clock_gettime(CLOCK_MONOTONIC, &until);
+    until.tv_nsec += ToNanos(kLongestSleep);
+    if (until.tv_nsec >= 1'000'000'000) {
+      until.tv_nsec -= 1'000'000'000;
+      ++until.tv_sec;
+    }
+    if (syscall(SYS_futex_waitv, both.data(), both.size(), 0, &until,
+                CLOCK_MONOTONIC) >= 0 ||
+        (errno != ENOSYS && errno != EPERM))
+      return;
+    // Not in this kernel, or its sandbox does not know it.
+    g_one_word.store(true, std::memory_order_relaxed);
+  }
   constexpr timespec kLongest{.tv_sec = 0, .tv_nsec = ToNanos(kLongestSleep)};
   Futex(Slot(core).word, FUTEX_WAIT, word, &kLongest);
+}
+
+void Link::Visit(CoreId core, std::atomic<uint32_t>& visits) const {
+  visits.fetch_add(1);
+  if (g_one_word.load(std::memory_order_relaxed)) return Wake(core);
+  Futex(visits, FUTEX_WAKE_PRIVATE, INT_MAX);
 }
 
 void Link::Wake(CoreId core) const {

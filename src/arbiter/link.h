@@ -89,8 +89,12 @@ class Link {
   // Sleeps while the command is `word`, until Wake(), for kLongestSleep at most: a wake-up
   // that comes just before is lost, and a hostile application that can read the board can
   // keep one from us (FUTEX_CMP_REQUEUE). The worker.
+  // Also while `visits` is `seen`: whoever changes it wakes with Visit(), which is never
+  // lost (Linux 5.16; before, it is as Wake()).
   static constexpr Duration kLongestSleep = std::chrono::milliseconds(250);
-  void Sleep(CoreId core, uint32_t word) const;
+  void Sleep(CoreId core, uint32_t word, const std::atomic<uint32_t>& visits,
+             uint32_t seen) const;
+  void Visit(CoreId core, std::atomic<uint32_t>& visits) const;
   // The worker of `core`, if it sleeps. Any thread.
   void Wake(CoreId core) const;
 

@@ -87,6 +87,8 @@ void Worker::BeAway() {
   if (placement_.HasWork(core_) || parking.NeedsWatcher())
     parking.Notify({dispatch::Notify::kAnyone, kNoCore});
   while (!engine_.stopping()) {
+    // Before all that a visitor has changed.
+    const uint32_t visits = visits_.load();
     if (IsBehind()) FollowClient();
     arbiter::Link& link = Words();
     const uint32_t word = link.Word(core_);
@@ -117,7 +119,7 @@ void Worker::BeAway() {
       if (placement_.HasWork(core_))
         parking.Notify({dispatch::Notify::kAnyone, kNoCore});
     }
-    link.Sleep(core_, word);
+    link.Sleep(core_, word, visits_, visits);
   }
   parking.ComeBack(core_);
   if (!held_) return;
@@ -142,7 +144,8 @@ void Worker::ShowIdle(Instant now, bool idle) {
   signals.idle_since.store(idle ? ToNanos(now) : 0, std::memory_order_relaxed);
 }
 
-// Something waits although this core is at work: an arbiter that sleeps should look.
+// Something waits although this core is at work: an arbiter that sleeps should look. At
+// each pass, and at the kernel's tick. Async-signal-safe.
 void Worker::KickIfNeeded(Instant now) {
   constexpr Duration kKickPause = std::chrono::microseconds(50);
   if (now - last_kick_ < kKickPause || !placement_.HasWork(core_)) return;

@@ -121,7 +121,7 @@ bool Registration::Follow() {
       // Asleep in one way or the other. A task that runs for long is let run: it follows
       // when the task gives way.
       engine_.parking().Notify({dispatch::Notify::kCore, core});
-      client_.Wake(core);
+      engine_.worker(core).Visit();
     }
     if (all) return true;
     if (!Pause(pause)) return false;

@@ -181,9 +181,9 @@ void Engine::StopWorkers() {
   // A worker that was about to park re-reads stopping_ after it said so, and
   // one that said so earlier is woken here: as for E2-E4 in park.h.
   parking_.NotifyAll();
-  // One that was about to sleep may miss it.
+  // Before Linux 5.16 one that was about to sleep may miss it.
   while (client_ != nullptr && parking_.away() != 0) {
-    for (CoreId core = 0; core < cpus_.size(); ++core) client_->Wake(core);
+    for (const auto& worker : workers_) worker->Visit();
     std::this_thread::sleep_for(std::chrono::milliseconds(1));
   }
   for (std::thread& thread : kernel_threads_) thread.join();
@@ -326,7 +326,7 @@ void Engine::AskForPump(CoreId core) {
 
 void Engine::VisitCore(CoreId core) {
   AskForPump(core);
-  if (parking_.IsAway(core)) client_->Wake(core);
+  if (parking_.IsAway(core)) workers_[core]->Visit();
 }
 
 void Engine::SetPump(Pump* pump) {

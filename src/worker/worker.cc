@@ -306,6 +306,15 @@ bool Worker::Help(CoreId other, Instant now) {
   return (!poller.Empty() && poller.Look(now) > 0) || pumped || expired;
 }
 
+// Not in turn: whose core is away has nobody else, and a look costs two loads.
+void Worker::RunTimersOfAway(Instant now) {
+  for (CoreId other = 0; other < engine_.cores(); ++other) {
+    TimerQueue& timers = engine_.worker(other).timers_;
+    if (engine_.parking().IsAway(other) && timers.Next() <= now)
+      timers.RunExpired(now);
+  }
+}
+
 // For cores that are never idle: looks at another core in turn. If that came to
 // no scheduling point since the last look, helps it and takes one task from it;
 // returns what to run then.
@@ -313,6 +322,7 @@ UserThread* Worker::HelpOneStuck(Instant now) {
   if (!engine_.parking().work_moves() || now - looked_when_ < kStuckAfter)
     return nullptr;
   looked_when_ = now;
+  if (engine_.parking().away() != 0) RunTimersOfAway(now);
   const CoreId other = looked_at_;
   const bool stuck =
       other != core_ && engine_.worker(other).reschedules() == looked_count_ &&
@@ -450,7 +460,7 @@ void Worker::Loop() {
     preempt_->receiver = preempt::ReceiveUserInterrupts();
   timekeeper.Enter(core_);
   std::optional<preempt::Tick> tick;
-  if (timekeeper.needed()) tick.emplace();
+  if (timekeeper.needed() || client_ != nullptr) tick.emplace();
   while (!engine_.stopping()) {
     if (client_ != nullptr && handoff_ == nullptr && IsBehind()) FollowClient();
     if (MayLeave() && (!held_ || (handoff_ == nullptr && Revoked()))) {

@@ -101,6 +101,8 @@ class alignas(base::kNoSharing) Worker {
   uint64_t reschedules() const {
     return reschedules_.load(std::memory_order_acquire);
   }
+  // Ends the sleep of a worker whose core is away, so that it looks around. Any thread.
+  void Visit() { client_->Visit(core_, visits_); }
   void AddStats(RuntimeStats& stats) const;
   // Whether this worker has gone over to `link`. Any thread.
   bool Uses(const arbiter::Link& link) const {
@@ -253,6 +255,7 @@ class alignas(base::kNoSharing) Worker {
   bool RunPump(Instant now, bool idle);
   bool Help(CoreId other, Instant now);
   UserThread* HelpOneStuck(Instant now);
+  void RunTimersOfAway(Instant now);
   UserThread* PickOrSteal(Instant now);
   UserThread* Stolen(Task* task);
   UserThread* LookAtOthers(Instant now);
@@ -343,6 +346,7 @@ class alignas(base::kNoSharing) Worker {
   alignas(base::kNoSharing) Counter reschedules_{0};
 
   alignas(base::kNoSharing) std::atomic<bool> pump_asked_{false};
+  std::atomic<uint32_t> visits_{0};
 
   Counter passes_{0};
   Counter steals_{0};
