@@ -79,7 +79,8 @@ void Arbiter::Begin(AppId id) {
   for (CoreId core = 0; core < cores(); ++core) Bar(id, core);
   if (!std::exchange(app.adopting, false)) return;
   for (CoreId core = 0; core < cores(); ++core) {
-    if (!app.applicant.held[core] || allocator_.home(core) == id) continue;
+    if (!app.applicant.held[core] && !app.applicant.homes[core]) continue;
+    if (allocator_.home(core) == id) continue;
     if (!allocator_.Adopt(id, core)) {
       Disown(id, core);
       continue;

@@ -512,7 +512,8 @@ TEST_F(ArbiterTest, WhatItCannotAdoptIsLeftLikeALateCore) {
   EXPECT_EQ(Owner(core), other->id);
   EXPECT_EQ(Word(app, core), CommandWord(1, Command::kRevoked));
   EXPECT_EQ(kernel_.cpus[Tid(app, core)], std::vector<int>({0, 1}));
-  EXPECT_EQ(kernel_.classes[Tid(app, core)], ThreadClass::kBeneath);
+  EXPECT_EQ(kernel_.classes[Tid(app, core)], ThreadClass::kNormal)
+      << "it may run a task";
   EXPECT_EQ(kernel_.signalled, std::vector<int>({Tid(app, core)}));
   // It has gone over, and left.
   app[core].presence = Presence(1, false);
@@ -537,6 +538,7 @@ TEST_F(ArbiterTest, HomeCoresStayWhereTheyWere) {
   asks.homes[1] = true;
   Register(late, std::move(asks));
   EXPECT_EQ(arbiter_->allocator().home(0), late.id);
+  EXPECT_EQ(Word(late, 1), CommandWord(1, Command::kRevoked));
 }
 
 TEST_F(ArbiterTest, AnOpaqueApplicationHasWhatNobodyWants) {

@@ -30,6 +30,8 @@ class Client {
 
   // Acquire: pairs with Publish().
   Link& link() const { return *current_.load(std::memory_order_acquire); }
+  // Counts the links that have counted. Acquire: link() read after it is as new.
+  uint32_t life() const { return life_.load(std::memory_order_acquire); }
   const ClientOptions& options() const { return options_; }
 
   // The worker of `core`, whichever link it sleeps on: Link::Visit(). Any thread.
@@ -42,8 +44,11 @@ class Client {
   Result<void> Reconnect(const HeldCores& held, int end);
   void BeAlone() { next().BeAlone(link()); }
   Link& next() { return links_[&link() == links_.data() ? 1 : 0]; }
-  // next() is link() from now on. Release: pairs with link().
-  void Publish() { current_.store(&next(), std::memory_order_release); }
+  // next() is link() from now on, and life() another. Release: pairs with both.
+  void Publish() {
+    current_.store(&next(), std::memory_order_release);
+    life_.fetch_add(1, std::memory_order_release);
+  }
 
  private:
   explicit Client(const ClientOptions& options) : options_(options) {}
@@ -51,6 +56,7 @@ class Client {
   const ClientOptions options_;
   mutable std::array<Link, 2> links_;
   std::atomic<Link*> current_{nullptr};
+  std::atomic<uint32_t> life_{0};
 };
 
 // Whether a registration that failed so may succeed soon, without anybody's doing.

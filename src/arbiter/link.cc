@@ -189,22 +189,34 @@ Result<void> Link::Reserve() {
 }
 
 Link::~Link() {
-  Close();
+  if (socket_ >= 0) close(socket_);
   if (signals_ != nullptr) munmap(signals_, kAllBytes);
 }
 
-void Link::Close() {
-  if (socket_ >= 0) close(socket_);
-  socket_ = -1;
+// The descriptor stays: a worker that is late may send a kick to it.
+void Link::HangUp() {
+  lost_.store(true, std::memory_order_relaxed);
+  alone_ = true;
+  if (socket_ >= 0) shutdown(socket_, SHUT_RDWR);
 }
 
 Result<void> Link::Open(const ClientOptions& options, const HeldCores& held,
                         int end) {
-  Close();
-  const Result<int> fd = Dial(options.socket);
-  if (!fd) return tl::unexpected(fd.error());
-  socket_ = *fd;
-  lost_.store(false, std::memory_order_relaxed);
+  HangUp();
+  const Result<int> dialled = Dial(options.socket);
+  if (!dialled) return tl::unexpected(dialled.error());
+  if (socket_ < 0) {
+    socket_ = *dialled;
+  } else {
+    // The same number, so that nothing that is late is sent elsewhere.
+    const int copied = dup3(*dialled, socket_, O_CLOEXEC);
+    close(*dialled);
+    if (copied < 0)
+      return Failed(ErrorCode::kResourceExhausted,
+                    "no descriptor for the arbiter", errno);
+  }
+  const int fd = socket_;
+  alone_ = false;
 
   Hello hello{};
   hello.header = {.magic = kMagic, .version = kVersion, .kind = Kind::kHello};
@@ -215,12 +227,12 @@ Result<void> Link::Open(const ClientOptions& options, const HeldCores& held,
   hello.best_effort = options.best_effort ? 1 : 0;
   hello.opaque = options.opaque ? 1 : 0;
   std::ranges::copy(held, hello.held);
-  if (send(*fd, &hello, sizeof(hello), MSG_NOSIGNAL) != sizeof(hello))
+  if (send(fd, &hello, sizeof(hello), MSG_NOSIGNAL) != sizeof(hello))
     return Failed(ErrorCode::kUnavailable, "can't register with the arbiter",
                   errno);
 
   Descriptors descriptors;
-  const Result<Welcome> welcome = ReceiveWelcome(*fd, end, descriptors);
+  const Result<Welcome> welcome = ReceiveWelcome(fd, end, descriptors);
   if (!welcome) return tl::unexpected(welcome.error());
   app_.store(welcome->app, std::memory_order_relaxed);
   cpus_.assign(welcome->cpus, welcome->cpus + welcome->cores);
@@ -240,12 +252,16 @@ Result<void> Link::Open(const ClientOptions& options, const HeldCores& held,
           Map(signals, signals_, kSignalsBytes, PROT_READ | PROT_WRITE);
       !mapped)
     return mapped;
-  return Map(handover, handover_, kHandoverBytes, PROT_READ | PROT_WRITE);
+  if (auto mapped =
+          Map(handover, handover_, kHandoverBytes, PROT_READ | PROT_WRITE);
+      !mapped)
+    return mapped;
+  lost_.store(false, std::memory_order_relaxed);
+  return {};
 }
 
 void Link::BeAlone(const Link& before) {
-  Close();
-  lost_.store(true, std::memory_order_relaxed);
+  HangUp();
   app_.store(0, std::memory_order_relaxed);
   cpus_ = before.cpus_;
   home_ = before.home_;
@@ -296,7 +312,7 @@ HeldCores Link::Held() const {
 
 bool Link::Answered(const HeldCores& held) const {
   for (CoreId core = 0; core < cpus_.size(); ++core) {
-    if (held[core] == kHeld && CommandOf(Word(core)) == Command::kAway)
+    if (held[core] != 0 && CommandOf(Word(core)) == Command::kAway)
       return false;
   }
   return true;

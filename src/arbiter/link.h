@@ -67,7 +67,7 @@ class Link {
   // Tells the arbiter the kernel threads of the workers. Once.
   Result<void> SendWorkers(std::span<const int> tids);
   // The connection; -1: it is alone. It becomes readable when the arbiter is gone.
-  int descriptor() const { return socket_; }
+  int descriptor() const { return alone_ ? -1 : socket_; }
   // Whether it is: for who is alone, too. Then there are no kicks any more.
   bool Lost();
   // Which cores it has, as the words say: for Open() of the next one.
@@ -109,10 +109,11 @@ class Link {
   const CoreCommand& Slot(uint32_t app, CoreId core) const {
     return commands_[std::size_t{app} * kMostCores + core];
   }
-  void Close();
+  void HangUp();
 
-  int socket_ = -1;
-  std::atomic<bool> lost_{false};
+  int socket_ = -1;    // Once there is one, the same number for ever.
+  bool alone_ = true;  // Of the thread that keeps the registration.
+  std::atomic<bool> lost_{true};
   std::atomic<uint32_t> app_{0};  // Relaxed: see Wake().
   std::vector<int> cpus_;
   std::vector<bool> home_;

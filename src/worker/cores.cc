@@ -46,9 +46,11 @@ void Worker::Come() {
 // with each other, and its other applications go over as well.
 void Worker::FollowClient() {
   ShowIdle(Clock::now(), false);
+  const uint32_t life = client_->life();
   arbiter::Link& link = client_->link();
   home_ = link.home(core_);
-  link_.store(&link, std::memory_order_release);
+  link_ = &link;
+  life_.store(life, std::memory_order_release);
   word_ = 0;
   held_ = false;
   if (!placed_) return;
@@ -118,6 +120,9 @@ void Worker::BeAway() {
       // What it has woken, it does not take itself.
       if (placement_.HasWork(core_))
         parking.Notify({dispatch::Notify::kAnyone, kNoCore});
+      // Who asked in between found it not Away.
+      std::atomic_thread_fence(std::memory_order_seq_cst);
+      continue;
     }
     link.Sleep(core_, word, visits_, visits);
   }

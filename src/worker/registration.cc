@@ -9,9 +9,11 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <array>
 #include <cstdio>
+#include <system_error>
+#include <utility>
 
-#include "base/check.h"
 #include "worker/engine.h"
 
 namespace yamanote::worker {
@@ -106,24 +108,29 @@ Result<void> Registration::Register() {
 }
 
 // The new link counts from now on. Returns when every worker uses it, so that the old one
-// may become the next.
+// may become the next. Not if one takes very long (its thread has no CPU, or its task does
+// not give way) while the arbiter is lost again. Such a one may be about to write its answer
+// to the arbiter before the last into the memory of the next. The worst outcome: of a grant
+// with the same epoch that one believes that it is over, and the worker stays on the core,
+// as a thread that never registered could, until it finds nothing to do there.
 bool Registration::Follow() {
   constexpr Duration kMostOften = std::chrono::microseconds(50);
   constexpr Duration kLeastOften = std::chrono::milliseconds(50);
   engine_.placement().Watch(client_.next().signals(), client_.link().timed());
   client_.Publish();
-  const arbiter::Link& link = client_.link();
+  arbiter::Link& link = client_.link();
+  const Instant patient_until = Clock::now() + kPatience;
   for (Duration pause = kMostOften;; pause = std::min(2 * pause, kLeastOften)) {
     bool all = true;
     for (CoreId core = 0; core < engine_.cores(); ++core) {
-      if (engine_.worker(core).Uses(link)) continue;
+      if (engine_.worker(core).HasFollowed()) continue;
       all = false;
       // Asleep in one way or the other. A task that runs for long is let run: it follows
       // when the task gives way.
       engine_.parking().Notify({dispatch::Notify::kCore, core});
       engine_.worker(core).Visit();
     }
-    if (all) return true;
+    if (all || (Clock::now() >= patient_until && link.Lost())) return true;
     if (!Pause(pause)) return false;
   }
 }

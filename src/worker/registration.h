@@ -34,7 +34,7 @@ class Registration {
   static constexpr Duration kRefusedPause = std::chrono::seconds(1);
   // One that is lost sooner is not asked at once again.
   static constexpr Duration kStable = std::chrono::seconds(1);
-  // For what a new arbiter makes of the cores that are held.
+  // For what a new arbiter makes of the cores that are held; and for workers to follow.
   static constexpr Duration kPatience = std::chrono::seconds(1);
 
   void Run();

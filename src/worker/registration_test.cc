@@ -51,7 +51,7 @@ class RegistrationTest : public testing::Test {
     return options;
   }
   void StartDaemon(const arbiter::DaemonOptions& options) {
-    daemon_ = std::make_unique<TestDaemon>(options);
+    daemon_ = std::make_unique<TestDaemon>(options, arbiter::Guests::kEqual);
     ASSERT_EQ(daemon_->error.message, "");
   }
   void StartRuntime(unsigned burst = 1) {
@@ -242,6 +242,39 @@ TEST_F(RegistrationTest, OtherCpusAreNotItsOwn) {
               HasSubstr("restart the application"));
   BeginLoad();
   EXPECT_TRUE(RunsOn(true, false));
+  EndLoad();
+}
+
+// Its tasks give way only when all is over, so no worker can go over to the next daemon's
+// words; it registers with each of them all the same.
+TEST_F(RegistrationTest, ALongTaskHoldsNoRegistrationUp) {
+  StartDaemon(Options());
+  StartRuntime();
+  std::atomic<bool> end{false};
+  std::atomic<int> begun{0};
+  std::thread load([&] {
+    runtime_->Run([&] {
+      std::vector<Thread> threads;
+      for (int i = 0; i < 2; ++i) {
+        threads.emplace_back([&] {
+          ++begun;
+          while (!end) std::this_thread::sleep_for(1ms);
+        });
+      }
+      for (Thread& thread : threads) thread.join();
+    });
+  });
+  EXPECT_TRUE(Eventually([&] { return begun == 2; }));
+  for (int i = 0; i < 3; ++i) {
+    daemon_.reset();
+    StartDaemon(Options());
+    EXPECT_TRUE(Lists("app:")) << i;
+  }
+  end = true;
+  load.join();
+  EXPECT_TRUE(Lists("app:0=home/away ;")) << List();
+  BeginLoad();
+  EXPECT_TRUE(Lists("1=wanted/running")) << List();
   EndLoad();
 }
 

@@ -62,7 +62,8 @@ class RevokedTest : public testing::Test {
       }
       return std::string();
     };
-    daemon_ = std::make_unique<arbiter::TestDaemon>(std::move(options));
+    daemon_ = std::make_unique<arbiter::TestDaemon>(std::move(options),
+                                                    arbiter::Guests::kEqual);
     ASSERT_EQ(daemon_->error.message, "");
     arbiter::Hello hello = arbiter::TestHello("owner", 1, 1);
     hello.held[1] = arbiter::kHeldHome;

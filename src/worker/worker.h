@@ -104,9 +104,9 @@ class alignas(base::kNoSharing) Worker {
   // Ends the sleep of a worker whose core is away, so that it looks around. Any thread.
   void Visit() { client_->Visit(core_, visits_); }
   void AddStats(RuntimeStats& stats) const;
-  // Whether this worker has gone over to `link`. Any thread.
-  bool Uses(const arbiter::Link& link) const {
-    return link_.load(std::memory_order_acquire) == &link;
+  // Whether this worker has gone over to the client's link. Any thread.
+  bool HasFollowed() const {
+    return life_.load(std::memory_order_acquire) == client_->life();
   }
 
   // The next pass runs the pump, and there is one before this worker sleeps. To
@@ -237,11 +237,11 @@ class alignas(base::kNoSharing) Worker {
   bool MayLeave() const { return client_ != nullptr && !home_; }
   bool Revoked() const;
   // Of the arbiter whose words this worker goes by. This thread.
-  arbiter::Link& Words() const {
-    return *link_.load(std::memory_order_relaxed);
-  }
+  arbiter::Link& Words() const { return *link_; }
   // Another one counts now. From the base, between tasks: goes over to it.
-  bool IsBehind() const { return &client_->link() != &Words(); }
+  bool IsBehind() const {
+    return client_->life() != life_.load(std::memory_order_relaxed);
+  }
   void FollowClient();
   // From the base, between tasks: leaves the core and sleeps until it is granted, or the
   // engine stops.
@@ -336,8 +336,10 @@ class alignas(base::kNoSharing) Worker {
   bool held_ = false;
   bool placed_;  // The placement sends tasks here.
   bool home_;
-  // Written by this thread. Release, pairs with Uses(): it is done with the one before.
-  std::atomic<arbiter::Link*> link_;
+  arbiter::Link* link_;
+  // Of link_; written by this thread. Release, pairs with HasFollowed(): it is done with
+  // the one before.
+  std::atomic<uint32_t> life_{0};
   Instant idle_since_{};  // As the arbiter is shown; Instant{}: it is not idle.
   Instant last_kick_{};
   Stackless stackless_{engine_, timers_};

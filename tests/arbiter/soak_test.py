@@ -18,6 +18,7 @@ import struct
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 
 MAGIC, VERSION, HELLO, WORKERS, KICK, LIST = 0x544e4d59, 1, 1, 3, 4, 5
@@ -58,7 +59,12 @@ class Soak:
                                        stdout=subprocess.PIPE, text=True)
         line = self.daemon.stdout.readline()
         require(line.startswith("ready "), f"the daemon printed {line!r}")
+        self.idle = self.descriptors()
         self.welcomes = self.refusals = 0
+        # Not this thread: it would be pinned, and beneath all others where it is best effort.
+        self.over = threading.Event()
+        self.worker = threading.Thread(target=self.over.wait, daemon=True)
+        self.worker.start()
 
     def connect(self):
         client = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
@@ -84,24 +90,33 @@ class Soak:
 
     def visit(self):
         with self.connect() as client:
-            kind = self.random.randrange(6)
-            if kind == 0:
-                return
-            if kind == 1:
-                client.sendall(self.random.randbytes(self.random.randrange(1, 400)))
-                client.recv(WELCOME_BYTES)
-                return
-            message = self.random.choice(
-                [hello(1, 1), hello(0, 0), hello(0, 0, best_effort=1, held=(0,)),
-                 hello(0, 1, best_effort=1, opaque=1), hello(1, 0, held=(0,))])
-            if not self.register(client, message) or kind == 2:
-                return
-            client.sendall(workers(os.getpid()))
-            if kind == 3:
-                client.sendall(header(KICK))
-            if kind == 4:
-                client.sendall(header(LIST))
-                client.recv(1 << 20)
+            try:
+                self.stay(client)
+            except BrokenPipeError:
+                # Refused before it said anything: those that are gone are not noticed yet.
+                text = client.recv(WELCOME_BYTES)[16:528].split(b"\0")[0].decode()
+                require("close some" in text, f"refused: {text!r}")
+                self.refusals += 1
+
+    def stay(self, client):
+        kind = self.random.randrange(6)
+        if kind == 0:
+            return
+        if kind == 1:
+            client.sendall(self.random.randbytes(self.random.randrange(1, 400)))
+            client.recv(WELCOME_BYTES)
+            return
+        message = self.random.choice(
+            [hello(1, 1), hello(0, 0), hello(0, 0, best_effort=1, held=(0,)),
+             hello(0, 1, best_effort=1, opaque=1), hello(1, 0, held=(0,))])
+        if not self.register(client, message) or kind == 2:
+            return
+        client.sendall(workers(self.worker.native_id))
+        if kind == 3:
+            client.sendall(header(KICK))
+        if kind == 4:
+            client.sendall(header(LIST))
+            client.recv(1 << 20)
 
     def crash(self):
         """A process that dies while it is registered."""
@@ -128,16 +143,24 @@ class Soak:
             require(time.monotonic() < end, f"{self.apps()} applications are left")
             time.sleep(0.01)
 
+    def descriptors(self):
+        return len(os.listdir(f"/proc/{self.daemon.pid}/fd"))
+
     def footprint(self):
+        # The last connection may not be closed yet.
+        end = time.monotonic() + PATIENCE_S
+        while self.descriptors() > self.idle and time.monotonic() < end:
+            time.sleep(0.01)
         folder = f"/proc/{self.daemon.pid}"
         with open(f"{folder}/maps", encoding="utf-8") as file:
             mappings = len(file.readlines())
         with open(f"{folder}/status", encoding="utf-8") as file:
             memory = next(int(line.split()[1]) for line in file if line.startswith("VmRSS"))
-        return {"descriptors": len(os.listdir(f"{folder}/fd")), "mappings": mappings,
+        return {"descriptors": self.descriptors(), "mappings": mappings,
                 "rss_kib": memory}
 
     def end(self):
+        self.over.set()
         self.daemon.terminate()
         require(self.daemon.wait(timeout=PATIENCE_S) == 0, "its exit status is not 0")
         self.daemon.stdout.close()

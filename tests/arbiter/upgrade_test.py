@@ -17,10 +17,12 @@ import tempfile
 import time
 
 PATIENCE_S = 60
-# How each daemon ends, and what the next one is told. A polling one keeps a CPU for itself.
+# How each daemon ends, and what the next one is told. None polls: that one keeps a CPU for
+# itself, so the applications would not be its.
 UPGRADES = [(signal.SIGTERM, ["--least-gap", "100us"]),
             (signal.SIGKILL, ["--least-gap", "20us", "--idle-interval", "2ms"]),
-            (signal.SIGKILL, ["--users", "*:guaranteed=1,burst=0"]),
+            # What they have beyond their guarantee they must give back.
+            (signal.SIGKILL, ["--users", f"{os.getuid()}:guaranteed=2,burst=0"]),
             (signal.SIGTERM, [])]
 
 
@@ -94,7 +96,8 @@ class Fleet:
         for service in self.services:
             service.kill()
             service.wait()
-            service.stdout.close()
+            if service.stdout is not None:
+                service.stdout.close()
         if self.daemon is not None and self.daemon.poll() is None:
             self.daemon.kill()
             self.daemon.wait()
@@ -133,18 +136,46 @@ def upgrade(fleet, seconds):
                 f"the service's exit status is {service.returncode}")
 
 
+def upgrade_under_a_program(fleet):
+    """What `yamanote run --best-effort` has started goes on, and is registered again."""
+    fleet.start_daemon([])
+    # pylint: disable-next=consider-using-with
+    program = subprocess.Popen([fleet.yamanote, "run", "--socket", fleet.socket, "--name", "batch",
+                                "--best-effort", "--", "sleep", "600"])
+    fleet.services.append(program)
+
+    def registered():
+        end = time.monotonic() + PATIENCE_S
+        while time.monotonic() < end:
+            if [core["state"] for app in fleet.apps().values() for core in app["cores"]]:
+                return
+            time.sleep(0.02)
+        raise AssertionError(f"not registered: {fleet.apps()}")
+
+    registered()
+    for how in (signal.SIGTERM, signal.SIGKILL):
+        fleet.end_daemon(how)
+        fleet.start_daemon([])
+        registered()
+    require(program.poll() is None, "the program has ended")
+    program.terminate()
+    require(program.wait(timeout=PATIENCE_S) == 128 + signal.SIGTERM,
+            f"its exit status is {program.returncode}")
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("yamanote")
     parser.add_argument("yamanoted")
     parser.add_argument("--seconds", type=float, default=8.0, help="of load")
     arguments = parser.parse_args()
-    with tempfile.TemporaryDirectory() as folder:
-        fleet = Fleet(arguments.yamanote, arguments.yamanoted, folder)
-        try:
-            upgrade(fleet, arguments.seconds)
-        finally:
-            fleet.end()
+    for what in (lambda fleet: upgrade(fleet, arguments.seconds), upgrade_under_a_program):
+        with tempfile.TemporaryDirectory() as folder:
+            fleet = Fleet(arguments.yamanote, arguments.yamanoted, folder)
+            try:
+                what(fleet)
+            finally:
+                fleet.end()
     return 0
 
 

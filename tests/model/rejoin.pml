@@ -18,7 +18,9 @@
  *                 arbiter takes it for free, and the worker is on it by no grant when the
  *                 arbiter grants it to somebody else
  *
- * Sleeps have no end here; in the code they have (Link::kLongestSleep). */
+ * The thread that keeps it registered waits for the worker as long as it takes; in the code
+ * for a second, if there is another arbiter to go to (Registration::Follow says what may
+ * come of that). Sleeps have no end here; in the code they have (Link::kLongestSleep). */
 
 #define LIVES 3
 #define PASSES 3
