@@ -23,7 +23,9 @@ mv "$first" "$prefix"
 for file in bin/yamanote bin/yamanoted lib/systemd/system/yamanoted.service \
   share/man/man1/yamanote.1 share/man/man8/yamanoted.8 \
   share/bash-completion/completions/yamanote share/zsh/site-functions/_yamanote \
-  share/fish/vendor_completions.d/yamanote.fish; do
+  share/bash-completion/completions/yamanoted share/zsh/site-functions/_yamanoted \
+  share/fish/vendor_completions.d/yamanote.fish \
+  share/fish/vendor_completions.d/yamanoted.fish; do
   [ -s "$prefix/$file" ] || { echo "not installed: $file"; exit 1; }
 done
 "$prefix/bin/yamanote" version --json >/dev/null

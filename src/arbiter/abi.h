@@ -33,6 +33,10 @@
 //   4. The arbiter sees it, at the latest in the next pass.
 //   The epoch tells an old answer from a new one. Who wakes up too late, to a command that
 //   is kRevoked already, answers as in 3, with that epoch.
+//   5. After the arbiter was lost the words stay, and mean what they did. The next one has
+//   memories of its own. It answers for each core that Hello says is held once it knows the
+//   Workers: {epoch + 1, kGranted}, or {epoch + 1, kRevoked}. Then each of its workers goes
+//   over: it says nothing more to the old arbiter, and comes or leaves by the new word.
 //
 // An heir's command is {epoch + 1, kNext} before the owner is asked to leave: it comes as
 // soon as the handover says that the owner has left, with no message and no interrupt.
@@ -180,9 +184,12 @@ struct Hello {
   // 0 or 1: its threads are not workers, so it shows no signals; it is given cores as if
   // it always wanted more, and looks after its threads itself.
   uint32_t opaque;
-  // After the arbiter was lost: cores (by number here, not CPU) that it holds still.
+  // After the arbiter was lost: cores (by number here, not CPU) that it holds still
+  // (kHeld), and those that are its home cores, which it would like to keep (kHeldHome).
   uint8_t held[kMostCores];
 };
+inline constexpr uint8_t kHeld = 1;
+inline constexpr uint8_t kHeldHome = 2;
 
 struct Welcome {
   Header header;

@@ -26,7 +26,7 @@ Allocator::Allocator(std::vector<CoreId> siblings, unsigned most_apps,
   changes_.reserve(4 * siblings.size() + 4 * most_apps);
 }
 
-AppId Allocator::Add(const Limits& limits) {
+AppId Allocator::Add(const Limits& limits, std::span<const bool> homes) {
   YAMANOTE_CHECK(limits.most >= 1 && limits.most >= limits.guaranteed,
                  "an application may have at least a core, and its guarantee");
   if (limits.guaranteed > cores() - guaranteed_) return kNobody;
@@ -46,21 +46,24 @@ AppId Allocator::Add(const Limits& limits) {
               .left_at = std::move(left_at),
               .barred = std::move(barred)};
     guaranteed_ += limits.guaranteed;
-    AssignHomes(id);
+    AssignHomes(id, homes);
     return id;
   }
   return kNobody;
 }
 
-// One after another: the sibling of one that it has already; or, while more than one is
-// missing, one whose sibling is to be had, too; then an idle one.
-void Allocator::AssignHomes(AppId app) {
+// One after another: one that it has wished for; the sibling of one that it has already;
+// or, while more than one is missing, one whose sibling is to be had, too; then an idle
+// one.
+void Allocator::AssignHomes(AppId app, std::span<const bool> wished) {
   for (unsigned missing = apps_[app].homes; missing > 0; --missing) {
     const auto score = [&](const Core& core) {
       const AppId beside =
           core.sibling == kNoCore ? kNobody : cores_[core.sibling].home;
       const bool pair = core.sibling != kNoCore && beside == kNobody;
-      return (beside == app ? 4 : 0) + (pair == (missing > 1) ? 2 : 0) +
+      const auto number = static_cast<std::size_t>(&core - cores_.data());
+      return (!wished.empty() && wished[number] ? 8 : 0) +
+             (beside == app ? 4 : 0) + (pair == (missing > 1) ? 2 : 0) +
              (core.state == CoreState::kIdle ? 1 : 0);
     };
     Core* best = nullptr;

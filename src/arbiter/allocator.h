@@ -100,8 +100,9 @@ class Allocator {
             Homes homes = Homes::kNone);
 
   // Returns the new application; kNobody: there are most_apps already, or more is
-  // guaranteed than there are cores.
-  AppId Add(const Limits& limits);
+  // guaranteed than there are cores. `homes`: by core, which it would like to be its home
+  // cores; empty: it does not care.
+  AppId Add(const Limits& limits, std::span<const bool> homes = {});
   // It is gone, from whatever state: its cores go on as if it had left them.
   void Remove(AppId app);
 
@@ -181,7 +182,7 @@ class Allocator {
     }
   };
 
-  void AssignHomes(AppId app);
+  void AssignHomes(AppId app, std::span<const bool> wished);
   bool May(AppId app, CoreId core) const;
   bool Better(AppId app, CoreId a, CoreId b) const;
   CoreId Choose(AppId app, auto&& allowed) const;

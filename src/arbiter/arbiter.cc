@@ -39,7 +39,8 @@ Arbiter::~Arbiter() = default;
 // ---- Applications -----------------------------------------------------------
 
 AppId Arbiter::Add(Applicant&& applicant, Process&& process) {
-  const AppId id = allocator_.Add(applicant.limits);
+  const AppId id = allocator_.Add(applicant.limits,
+                                  std::span(applicant.homes).first(cores()));
   if (id == kNobody) return kNobody;
   App& app = apps_[id];
   app = App{};
@@ -78,7 +79,12 @@ void Arbiter::Begin(AppId id) {
   for (CoreId core = 0; core < cores(); ++core) Bar(id, core);
   if (!std::exchange(app.adopting, false)) return;
   for (CoreId core = 0; core < cores(); ++core) {
-    if (!app.applicant.held[core] || !allocator_.Adopt(id, core)) continue;
+    if (!app.applicant.held[core] && !app.applicant.homes[core]) continue;
+    if (allocator_.home(core) == id) continue;
+    if (!allocator_.Adopt(id, core)) {
+      Disown(id, core);
+      continue;
+    }
     Apply();
     app.workers[core].why = Why::kAdopted;
   }

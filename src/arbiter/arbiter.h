@@ -61,7 +61,8 @@ struct Applicant {
   Limits limits{};
   bool opaque = false;                   // Hello::opaque.
   const CoreSignals* signals = nullptr;  // kMostCores; outlive it.
-  std::array<bool, kMostCores> held{};   // Hello::held.
+  std::array<bool, kMostCores> held{};   // Hello::held: kHeld,
+  std::array<bool, kMostCores> homes{};  // kHeldHome.
 };
 
 class Arbiter {
@@ -141,6 +142,7 @@ class Arbiter {
   void Hasten(CoreId core, Duration now);
   void MoveAway(AppId id, CoreId core);
   void TakeBack(AppId id, CoreId core);
+  void Disown(AppId id, CoreId core);
   void SetClass(AppId id, CoreId core);
   void Count(AppId id, bool done);
   void Bar(AppId id, CoreId core);

@@ -497,6 +497,50 @@ TEST_F(ArbiterTest, AdoptsWhatAnApplicationHeldBefore) {
   EXPECT_EQ(Owner(2), kNobody);
 }
 
+// After a restart whoever comes first has it; the other is where it must not be.
+TEST_F(ArbiterTest, WhatItCannotAdoptIsLeftLikeALateCore) {
+  Start(3);
+  const auto other = Add(kBursting);
+  Need(*other);
+  Pass();
+  const CoreId core = 0;
+  ASSERT_EQ(Owner(core), other->id);
+  App app;
+  Applicant asks = Asks(app, kBursting);
+  asks.held[core] = true;
+  Register(app, std::move(asks));
+  EXPECT_EQ(Owner(core), other->id);
+  EXPECT_EQ(Word(app, core), CommandWord(1, Command::kRevoked));
+  EXPECT_EQ(kernel_.cpus[Tid(app, core)], std::vector<int>({0, 1}));
+  EXPECT_EQ(kernel_.classes[Tid(app, core)], ThreadClass::kNormal)
+      << "it may run a task";
+  EXPECT_EQ(kernel_.signalled, std::vector<int>({Tid(app, core)}));
+  // It has gone over, and left.
+  app[core].presence = Presence(1, false);
+  Pass();
+  EXPECT_EQ(kernel_.cpus[Tid(app, core)], std::vector<int>({10}));
+  EXPECT_EQ(kernel_.classes[Tid(app, core)], ThreadClass::kNormal);
+  EXPECT_EQ(Counters(app).forgeries, 0);
+}
+
+TEST_F(ArbiterTest, HomeCoresStayWhereTheyWere) {
+  Start(3);
+  App app;
+  Applicant asks = Asks(app, {.guaranteed = 2, .most = 2});
+  asks.homes[1] = asks.homes[2] = true;
+  Register(app, std::move(asks));
+  EXPECT_EQ(arbiter_->allocator().home(0), kNobody);
+  EXPECT_EQ(arbiter_->allocator().home(1), app.id);
+  EXPECT_EQ(arbiter_->allocator().home(2), app.id);
+  // Where they are somebody's it gets others.
+  App late;
+  asks = Asks(late, {.guaranteed = 1, .most = 1});
+  asks.homes[1] = true;
+  Register(late, std::move(asks));
+  EXPECT_EQ(arbiter_->allocator().home(0), late.id);
+  EXPECT_EQ(Word(late, 1), CommandWord(1, Command::kRevoked));
+}
+
 TEST_F(ArbiterTest, AnOpaqueApplicationHasWhatNobodyWants) {
   Start(2);
   const auto service = Add(kBursting);

@@ -139,6 +139,27 @@ void Arbiter::MoveAway(AppId id, CoreId core) {
   Apply();
 }
 
+// It holds a core that cannot be its own any more: somebody else has it, or may. So it is
+// late from the start; but not by its fault, so its thread is not put beneath others: it
+// may run a task.
+void Arbiter::Disown(AppId id, CoreId core) {
+  App& app = apps_[id];
+  Worker& worker = app.workers[core];
+  board_.Grant(id, core);
+  board_.Revoke(id, core, kNobody);
+  if (worker.tid == 0) return;
+  worker.late = true;
+  worker.late_since = now_;
+  if (!app.applicant.limits.best_effort &&
+      std::exchange(worker.which, ThreadClass::kNormal) !=
+          ThreadClass::kNormal) {
+    Count(id, kernel_.SetClass(app.process, worker.tid, ThreadClass::kNormal));
+  }
+  Count(id, kernel_.SetCpus(app.process, worker.tid, options_.elsewhere));
+  Count(id, kernel_.Signal(app.process, worker.tid));
+  Bar(id, core);
+}
+
 // It has answered, or need not any more.
 void Arbiter::TakeBack(AppId id, CoreId core) {
   App& app = apps_[id];

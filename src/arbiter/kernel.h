@@ -56,7 +56,7 @@ class Kernel {
   virtual bool Restores() = 0;
 };
 
-class Linux final : public Kernel {
+class Linux : public Kernel {
  public:
   Duration Now() override;
   void Wake(const std::atomic<uint32_t>& word) override;

@@ -157,12 +157,15 @@ Result<Applicant> ReadHello(std::span<const std::byte> message,
                       .most = most,
                       .best_effort = *best_effort};
   for (unsigned core = 0; core < kMostCores; ++core) {
-    if (hello.held[core] > 1 || (hello.held[core] == 1 && core >= cores)) {
-      return Refuse(EINVAL, "held[", Number(core),
-                    "] = ", Number(hello.held[core]), "; the arbiter has ",
-                    Number(cores), " cores, write 1 for those that are held");
+    if (hello.held[core] > kHeldHome ||
+        (hello.held[core] != 0 && core >= cores)) {
+      return Refuse(
+          EINVAL, "held[", Number(core), "] = ", Number(hello.held[core]),
+          "; the arbiter has ", Number(cores),
+          " cores, write 1 for those that are held, 2 for home cores");
     }
-    applicant.held[core] = hello.held[core] == 1;
+    applicant.held[core] = hello.held[core] == kHeld;
+    applicant.homes[core] = hello.held[core] == kHeldHome;
   }
   return applicant;
 }

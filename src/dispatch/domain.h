@@ -29,8 +29,11 @@ class alignas(base::kNoSharing) Domain {
   Domain(const PolicyInfo& info, const PolicyOptions& options, bool shared)
       : policy_(info.make(options)), shared_(shared) {}
 
-  // Shows the queue in `signals` from now on. Before any other call.
+  // Shows the queue in `signals` from now on. First before any other call; then any
+  // thread, and `timed` is what it was.
   void Watch(arbiter::CoreSignals& signals, bool timed) {
+    const Guard guard(*this);
+    if (watch_ != nullptr) return watch_->Move(signals);
     watch_ = std::make_unique<QueueWatch>(signals, timed);
   }
 

@@ -137,7 +137,8 @@ class Placement {
   // Shows each core's queue in `signals`, as many as there are cores, from now on;
   // where cores share a queue it is shown with the first. `timed`: how long tasks wait
   // is shown, too, so that Enqueue() and Exchange() need an exact `now`. Only with
-  // Supply::kArbiter, before any other call.
+  // Supply::kArbiter, before any other call; and again, from any thread, if they are to be
+  // shown elsewhere.
   virtual void Watch(std::span<arbiter::CoreSignals> /*signals*/,
                      bool /*timed*/) {}
 

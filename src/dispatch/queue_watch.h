@@ -17,18 +17,26 @@ namespace yamanote::dispatch {
 
 class QueueWatch {
  public:
-  // `signals` outlives this. `timed`: when tasks join is kept, so `now` must be exact.
+  // `signals` outlives this, or the next Move(). `timed`: when tasks join is kept, so `now` must be exact.
   QueueWatch(arbiter::CoreSignals& signals, bool timed)
-      : signals_(signals), timed_(timed) {}
+      : signals_(&signals), timed_(timed) {}
+
+  // Another one looks, and there. Under the domain's lock.
+  void Move(arbiter::CoreSignals& signals) {
+    signals_ = &signals;
+    signals_->taken.store(taken_, std::memory_order_relaxed);
+    signals_->enqueued.store(enqueued_, std::memory_order_relaxed);
+    if (timed_) ShowOldest();
+  }
 
   // Both under the domain's lock. Relaxed: each word stands for itself.
   void Joined(Instant now) {
     if (timed_) joined_[enqueued_ % kKept] = ToNanos(now.time_since_epoch());
-    signals_.enqueued.store(++enqueued_, std::memory_order_relaxed);
+    signals_->enqueued.store(++enqueued_, std::memory_order_relaxed);
     if (timed_) ShowOldest();
   }
   void Left() {
-    signals_.taken.store(++taken_, std::memory_order_relaxed);
+    signals_->taken.store(++taken_, std::memory_order_relaxed);
     if (timed_) ShowOldest();
   }
 
@@ -39,11 +47,11 @@ class QueueWatch {
   void ShowOldest() {
     const uint32_t waiting = enqueued_ - taken_;
     const uint32_t oldest = waiting > kKept ? enqueued_ - kKept : taken_;
-    signals_.oldest_since.store(waiting == 0 ? 0 : joined_[oldest % kKept],
-                                std::memory_order_relaxed);
+    signals_->oldest_since.store(waiting == 0 ? 0 : joined_[oldest % kKept],
+                                 std::memory_order_relaxed);
   }
 
-  arbiter::CoreSignals& signals_;
+  arbiter::CoreSignals* signals_;
   const bool timed_;
   // The domain's own: what the other side can write is not relied on.
   uint32_t enqueued_ = 0;

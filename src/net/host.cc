@@ -153,8 +153,8 @@ bool Host::SendHome(Connection& connection) {
     return false;
   Connection* pointer = &connection;
   const dispatch::Pushed pushed = home_replies_[home]->TryPush(pointer);
-  // It may have fallen asleep meanwhile.
-  if (pushed == dispatch::Pushed::kFirst) engine_.AskForPump(home);
+  // It may have fallen asleep meanwhile, or lost its core.
+  if (pushed == dispatch::Pushed::kFirst) engine_.VisitCore(home);
   return pushed != dispatch::Pushed::kFull;
 }
 

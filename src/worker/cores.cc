@@ -7,12 +7,16 @@
 //   revoked, or nothing found for a while: its tasks go to the others -> placement knows
 //   -> away -> the heir's worker is woken -> sleeps on its command
 //
+// An arbiter may be lost, and another one take its place: registration.h. Its words are
+// elsewhere; a worker goes over to them between two tasks, or while it sleeps.
+//
 // Who runs a task hears of a revocation at a scheduling point, at a probe that reads the
 // clock, or by the arbiter's signal (AtTick()).
 
 #include <errno.h>  // program_invocation_short_name
 
 #include <cstdlib>
+#include <utility>
 
 #include "base/check.h"
 #include "worker/engine.h"
@@ -24,7 +28,8 @@ namespace yamanote::worker {
 using arbiter::Command;
 
 bool Worker::Revoked() const {
-  const uint32_t word = client_->Word(core_);
+  if (IsBehind()) return true;  // For the next arbiter it is where that says.
+  const uint32_t word = Words().Word(core_);
   if (arbiter::EpochOf(word) == arbiter::EpochOf(word_)) {
     return arbiter::CommandOf(word) == Command::kRevoked ||
            arbiter::CommandOf(word) == Command::kAway;
@@ -33,8 +38,27 @@ bool Worker::Revoked() const {
 }
 
 void Worker::Come() {
-  word_ = client_->Word(core_);
-  client_->Come(core_, word_);
+  word_ = Words().Word(core_);
+  Words().Come(core_, word_);
+}
+
+// Nothing more is said to the arbiter before: the words of the two have nothing to do
+// with each other, and its other applications go over as well.
+void Worker::FollowClient() {
+  ShowIdle(Clock::now(), false);
+  const uint32_t life = client_->life();
+  arbiter::Link& link = client_->link();
+  home_ = link.home(core_);
+  link_ = &link;
+  life_.store(life, std::memory_order_release);
+  word_ = 0;
+  held_ = false;
+  if (!placed_) return;
+  word_ = link.Word(core_);
+  if (!home_ && !link.MayCome(core_, word_))
+    return;  // It leaves: see BeAway().
+  held_ = true;
+  link.Come(core_, word_);
 }
 
 void Worker::BeAway() {
@@ -42,7 +66,7 @@ void Worker::BeAway() {
   const Instant now = Clock::now();
   ShowIdle(now, false);
   if (adaptive_ != nullptr) adaptive_->BeginIdle(core_, now);
-  const bool had = word_ != 0;
+  const bool had = std::exchange(placed_, false);
   if (!parking.IsAway(core_)) {
     // What was held back for more to come, nobody else would send.
     if (had) RunPump(now, /*idle=*/true);
@@ -55,18 +79,28 @@ void Worker::BeAway() {
     // What it was left to look after is others' as well: see Help().
     Reschedule();
     // Past a deadline the arbiter may be an epoch ahead.
-    const uint32_t word = client_->Word(core_);
+    arbiter::Link& link = Words();
+    const uint32_t word = link.Word(core_);
     const bool ours = arbiter::EpochOf(word) == arbiter::EpochOf(word_);
-    client_->Leave(core_, ours ? word : word_);
-    client_->KickIfAsleep();
+    link.Leave(core_, ours ? word : word_);
+    link.KickIfAsleep();
   }
   // Who left a task to this core when it was looking for one, or the sleep on all events.
   if (placement_.HasWork(core_) || parking.NeedsWatcher())
     parking.Notify({dispatch::Notify::kAnyone, kNoCore});
   while (!engine_.stopping()) {
-    const uint32_t word = client_->Word(core_);
+    // Before all that a visitor has changed.
+    const uint32_t visits = visits_.load();
+    if (IsBehind()) FollowClient();
+    arbiter::Link& link = Words();
+    const uint32_t word = link.Word(core_);
+    if (home_) {  // By the last arbiter it was not.
+      word_ = word;
+      held_ = true;
+      break;
+    }
     if (arbiter::EpochOf(word) != arbiter::EpochOf(word_)) {
-      if (client_->MayCome(core_, word)) {
+      if (link.MayCome(core_, word)) {
         word_ = word;
         held_ = true;
         break;
@@ -74,7 +108,7 @@ void Worker::BeAway() {
       if (arbiter::CommandOf(word) == Command::kRevoked) {
         // Before it came. The arbiter waits for its answer all the same.
         word_ = word;
-        client_->Leave(core_, word);
+        link.Leave(core_, word);
       }
     }
     if (pump_asked_.load(std::memory_order_relaxed)) {
@@ -86,13 +120,17 @@ void Worker::BeAway() {
       // What it has woken, it does not take itself.
       if (placement_.HasWork(core_))
         parking.Notify({dispatch::Notify::kAnyone, kNoCore});
+      // Who asked in between found it not Away.
+      std::atomic_thread_fence(std::memory_order_seq_cst);
+      continue;
     }
-    client_->Sleep(core_, word);
+    link.Sleep(core_, word, visits_, visits);
   }
   parking.ComeBack(core_);
   if (!held_) return;
-  Bump(grants_);
-  client_->Come(core_, word_);
+  if (!home_) Bump(grants_);
+  placed_ = true;
+  Words().Come(core_, word_);
   const Instant granted = Clock::now();
   if (adaptive_ != nullptr) adaptive_->EndIdle(core_, granted);
   placement_.SetHeld(core_, true, granted);
@@ -100,7 +138,7 @@ void Worker::BeAway() {
 
 void Worker::ShowIdle(Instant now, bool idle) {
   if (idle == (idle_since_ != Instant{})) return;
-  arbiter::CoreSignals& signals = client_->signals()[core_];
+  arbiter::CoreSignals& signals = Words().signals()[core_];
   // Relaxed, all: each word stands for itself.
   if (!idle) {
     signals.idle.store(signals.idle.load(std::memory_order_relaxed) +
@@ -111,12 +149,13 @@ void Worker::ShowIdle(Instant now, bool idle) {
   signals.idle_since.store(idle ? ToNanos(now) : 0, std::memory_order_relaxed);
 }
 
-// Something waits although this core is at work: an arbiter that sleeps should look.
+// Something waits although this core is at work: an arbiter that sleeps should look. At
+// each pass, and at the kernel's tick. Async-signal-safe.
 void Worker::KickIfNeeded(Instant now) {
   constexpr Duration kKickPause = std::chrono::microseconds(50);
   if (now - last_kick_ < kKickPause || !placement_.HasWork(core_)) return;
   last_kick_ = now;
-  client_->KickIfAsleep();
+  Words().KickIfAsleep();
 }
 
 // ---- Registration -------------------------------------------------------------

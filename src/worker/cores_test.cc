@@ -19,6 +19,7 @@
 #include "base/cpu.h"
 #include "base/random.h"
 #include "base/topology.h"
+#include "worker/engine.h"
 #include "yamanote/condition_variable.h"
 #include "yamanote/mutex.h"
 #include "yamanote/preempt.h"
@@ -358,6 +359,56 @@ TEST(CoresTest, KicksAnArbiterThatSleeps) {
     second.join();
   });
   EXPECT_GE(arbiter.messages, 1);
+}
+
+// A task that comes to no scheduling point makes no pass; the kernel's tick asks for it.
+// Without slices, so that nothing else counts time.
+TEST(CoresTest, ATaskThatMakesNoPassHasItsNeedToldAllTheSame) {
+  TestArbiter arbiter(2);
+  const auto runtime = Start(arbiter.Options());
+  ASSERT_NE(runtime, nullptr);
+  runtime->Run([&] {
+    Thread second([] {});
+    arbiter.Sleep(true);
+    const int before = arbiter.messages;
+    const Instant begin = Clock::now();
+    while (arbiter.messages == before && Clock::now() - begin < 10s)
+      base::Pause();
+    EXPECT_GT(arbiter.messages, before);
+    arbiter.Sleep(false);
+    second.join();
+  });
+}
+
+// Whose core is away sleeps on a word of the arbiter's, and is woken all the same; missed,
+// it would sleep on for up to 250 ms.
+TEST(CoresTest, AVisitIsNotMissed) {
+  TestArbiter arbiter(2);
+  const auto runtime = Start(arbiter.Options());
+  ASSERT_NE(runtime, nullptr);
+  ASSERT_TRUE(Eventually([&] { return runtime->impl().parking().IsAway(1); }));
+  class Counts final : public worker::Pump {
+   public:
+    bool Run(CoreId core, Instant, Moment) override {
+      if (core == 1) ++visits;
+      return false;
+    }
+    bool Help(CoreId) override { return false; }
+    std::atomic<int> visits{0};
+  } pump;
+  runtime->impl().SetPump(&pump);
+  int missed = 0;
+  for (int i = 0; i < 1000; ++i) {
+    const int before = pump.visits;
+    const Instant begin = Clock::now();
+    runtime->impl().VisitCore(1);
+    // At once: then the next one comes when the worker is about to sleep.
+    while (pump.visits == before && Clock::now() - begin < 20s) base::Pause();
+    ASSERT_GT(pump.visits, before);
+    if (Clock::now() - begin >= 200ms) ++missed;
+  }
+  EXPECT_LT(missed, 3);
+  runtime->impl().SetPump(nullptr);
 }
 
 TEST(CoresTest, GoesOnWithoutTheArbiter) {

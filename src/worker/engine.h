@@ -13,6 +13,7 @@
 #include "dispatch/placement.h"
 #include "preempt/timekeeper.h"
 #include "worker/park.h"
+#include "worker/registration.h"
 #include "worker/stack_pool.h"
 #include "worker/thread_pool.h"
 #include "worker/wait.h"
@@ -91,8 +92,7 @@ class Engine {
   arbiter::Client* client() { return client_.get(); }
   // Placements are told the time: the order needs it, or the arbiter.
   bool wants_now() const {
-    return placement_->clock_use() != ClockUse::kNone ||
-           (client_ != nullptr && client_->timed());
+    return placement_->clock_use() != ClockUse::kNone || timed_;
   }
   Mechanism mechanism() const { return mechanism_; }
   Mechanism asked_mechanism() const { return asked_mechanism_; }
@@ -134,6 +134,7 @@ class Engine {
 
   const RuntimeOptions options_;
   const std::unique_ptr<arbiter::Client> client_;
+  const bool timed_;  // An arbiter is shown how long tasks wait.
   const std::unique_ptr<dispatch::Placement> placement_;
   const Mechanism mechanism_;  // In use: never kAuto.
   const Mechanism asked_mechanism_;
@@ -151,6 +152,7 @@ class Engine {
   std::vector<std::thread> kernel_threads_;
   // By core; 0: it has not begun. For the arbiter.
   std::unique_ptr<std::atomic<int>[]> tids_;
+  std::unique_ptr<Registration> registration_;  // nullptr: there is no arbiter.
 };
 
 // Registers with the arbiter that `options` or the environment name; nullptr: there is

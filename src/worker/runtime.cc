@@ -91,6 +91,7 @@ Engine::Engine(RuntimeOptions options, std::vector<int> cpus, Mechanism asked,
                std::unique_ptr<arbiter::Client> client)
     : options_(std::move(options)),
       client_(std::move(client)),
+      timed_(client_ != nullptr && client_->link().timed()),
       placement_(dispatch::MakePlacement(
           options_.scheduling, static_cast<unsigned>(cpus.size()),
           dispatch::Callers::kManyThreads,
@@ -110,9 +111,10 @@ Engine::Engine(RuntimeOptions options, std::vector<int> cpus, Mechanism asked,
       cpus_(std::move(cpus)),
       tids_(std::make_unique<std::atomic<int>[]>(cpus_.size())) {
   if (client_ != nullptr) {
-    placement_->Watch(client_->signals(), client_->timed());
+    placement_->Watch(client_->link().signals(), timed_);
     for (CoreId core = 0; core < cpus_.size(); ++core) {
-      if (client_->home(core)) placement_->SetHeld(core, true, Clock::now());
+      if (client_->link().home(core))
+        placement_->SetHeld(core, true, Clock::now());
     }
   }
   for (CoreId core = 0; core < cpus_.size(); ++core) {
@@ -163,21 +165,26 @@ Result<void> Engine::TellArbiter() {
     while ((tids[core] = tids_[core].load(std::memory_order_relaxed)) == 0)
       sched_yield();
   }
-  const Result<void> told = client_->SendWorkers(tids);
-  if (!told) StopWorkers();
+  const Result<void> told = client_->link().SendWorkers(tids);
+  if (told) {
+    registration_ = std::make_unique<Registration>(*this, std::move(tids));
+  } else {
+    StopWorkers();
+  }
   return told;
 }
 
 Engine::~Engine() { StopWorkers(); }
 
 void Engine::StopWorkers() {
+  registration_.reset();
   stopping_.store(true);
   // A worker that was about to park re-reads stopping_ after it said so, and
   // one that said so earlier is woken here: as for E2-E4 in park.h.
   parking_.NotifyAll();
-  // One that was about to sleep may miss it.
+  // Before Linux 5.16 one that was about to sleep may miss it.
   while (client_ != nullptr && parking_.away() != 0) {
-    for (CoreId core = 0; core < cpus_.size(); ++core) client_->Wake(core);
+    for (const auto& worker : workers_) worker->Visit();
     std::this_thread::sleep_for(std::chrono::milliseconds(1));
   }
   for (std::thread& thread : kernel_threads_) thread.join();
@@ -320,7 +327,7 @@ void Engine::AskForPump(CoreId core) {
 
 void Engine::VisitCore(CoreId core) {
   AskForPump(core);
-  if (parking_.IsAway(core)) client_->Wake(core);
+  if (parking_.IsAway(core)) workers_[core]->Visit();
 }
 
 void Engine::SetPump(Pump* pump) {
@@ -446,7 +453,7 @@ Result<std::unique_ptr<Runtime>> Runtime::Create(RuntimeOptions options) {
   Result<std::unique_ptr<arbiter::Client>> client = worker::Register(options);
   if (!client) return tl::unexpected(client.error());
   Result<std::vector<int>> cpus =
-      *client == nullptr ? ChooseCpus(options) : (*client)->cpus();
+      *client == nullptr ? ChooseCpus(options) : (*client)->link().cpus();
   if (!cpus) return tl::unexpected(cpus.error());
   const auto cores = static_cast<unsigned>(cpus->size());
   if (auto valid = Validate(options.scheduling, cores); !valid) {

@@ -246,6 +246,10 @@ void Worker::AtTick() {
     preempt::Ask(*worker->preempt_, {.progress = worker->own_reschedules_});
     return;
   }
+  // A long task makes no pass, where this is asked else. The tick may have come within
+  // KickIfNeeded(): one kick more.
+  if (worker->client_ != nullptr) worker->KickIfNeeded(now);
+  if (!timekeeper.needed()) return;
   // Nobody has looked for longer than a slice, nor has this core made a pass: it has run
   // a task for so long, one without voluntary points, or that has left them behind. Its
   // probes find out whether that pays, until its slice can have ended, which may be a

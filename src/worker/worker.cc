@@ -28,7 +28,6 @@ Worker::Worker(Engine& engine, CoreId core)
       placement_(engine.placement()),
       core_(core),
       client_(engine.client()),
-      home_(client_ != nullptr && client_->home(core)),
       wants_now_(engine.wants_now()),
       adaptive_(engine.adaptive()),
       wants_run_time_(placement_.clock_use() == ClockUse::kRunTime ||
@@ -40,7 +39,11 @@ Worker::Worker(Engine& engine, CoreId core)
       asks_itself_(keeps_time_),
       random_(0x9e3779b97f4a7c15ULL * (core + 1)),
       threads_(engine.threads()),
-      stacks_(engine.stacks()) {}
+      stacks_(engine.stacks()),
+      held_(client_ != nullptr && client_->link().home(core)),
+      placed_(held_),
+      home_(held_),
+      link_(client_ != nullptr ? &client_->link() : nullptr) {}
 
 // In blocks, so that cores do not share a counter.
 void Worker::TakeIds() {
@@ -303,6 +306,15 @@ bool Worker::Help(CoreId other, Instant now) {
   return (!poller.Empty() && poller.Look(now) > 0) || pumped || expired;
 }
 
+// Not in turn: whose core is away has nobody else, and a look costs two loads.
+void Worker::RunTimersOfAway(Instant now) {
+  for (CoreId other = 0; other < engine_.cores(); ++other) {
+    TimerQueue& timers = engine_.worker(other).timers_;
+    if (engine_.parking().IsAway(other) && timers.Next() <= now)
+      timers.RunExpired(now);
+  }
+}
+
 // For cores that are never idle: looks at another core in turn. If that came to
 // no scheduling point since the last look, helps it and takes one task from it;
 // returns what to run then.
@@ -310,6 +322,7 @@ UserThread* Worker::HelpOneStuck(Instant now) {
   if (!engine_.parking().work_moves() || now - looked_when_ < kStuckAfter)
     return nullptr;
   looked_when_ = now;
+  if (engine_.parking().away() != 0) RunTimersOfAway(now);
   const CoreId other = looked_at_;
   const bool stuck =
       other != core_ && engine_.worker(other).reschedules() == looked_count_ &&
@@ -377,9 +390,10 @@ UserThread* Worker::Idle() {
   Parking& parking = engine_.parking();
   parking.BeginSpin(core_);
   const Duration spin =
-      client_ != nullptr ? client_->park_after() : engine_.options().spin;
+      client_ != nullptr ? Words().park_after() : engine_.options().spin;
   Instant park_after = Clock::now() + spin;
   while (!engine_.stopping()) {
+    if (client_ != nullptr && IsBehind()) break;
     if (MayLeave() && Revoked()) break;
     if (UserThread* const thread = Pass()) {
       if (adaptive_ != nullptr) adaptive_->EndIdle(core_, last_pass_);
@@ -393,7 +407,7 @@ UserThread* Worker::Idle() {
     }
     if (adaptive_ != nullptr) adaptive_->BeginIdle(core_, last_pass_);
     if (client_ != nullptr) ShowIdle(last_pass_, true);
-    if (last_pass_ < park_after || (MayLeave() && !client_->parks())) {
+    if (last_pass_ < park_after || (MayLeave() && !Words().parks())) {
       base::Pause();
       continue;
     }
@@ -411,7 +425,7 @@ UserThread* Worker::Idle() {
       held_ = false;
       return nullptr;
     }
-    if (client_ != nullptr) client_->Leave(core_, word_);
+    if (client_ != nullptr) Words().Leave(core_, word_);
     parking.Sleep(core_, [this] { return EarliestTimer(); });
     if (client_ != nullptr) Come();
     park_after = Clock::now() + spin;
@@ -446,8 +460,9 @@ void Worker::Loop() {
     preempt_->receiver = preempt::ReceiveUserInterrupts();
   timekeeper.Enter(core_);
   std::optional<preempt::Tick> tick;
-  if (timekeeper.needed()) tick.emplace();
+  if (timekeeper.needed() || client_ != nullptr) tick.emplace();
   while (!engine_.stopping()) {
+    if (client_ != nullptr && handoff_ == nullptr && IsBehind()) FollowClient();
     if (MayLeave() && (!held_ || (handoff_ == nullptr && Revoked()))) {
       BeAway();
       continue;

@@ -101,7 +101,13 @@ class alignas(base::kNoSharing) Worker {
   uint64_t reschedules() const {
     return reschedules_.load(std::memory_order_acquire);
   }
+  // Ends the sleep of a worker whose core is away, so that it looks around. Any thread.
+  void Visit() { client_->Visit(core_, visits_); }
   void AddStats(RuntimeStats& stats) const;
+  // Whether this worker has gone over to the client's link. Any thread.
+  bool HasFollowed() const {
+    return life_.load(std::memory_order_acquire) == client_->life();
+  }
 
   // The next pass runs the pump, and there is one before this worker sleeps. To
   // be followed by a wake-up. Any thread.
@@ -230,6 +236,13 @@ class alignas(base::kNoSharing) Worker {
   // application: its own whenever it likes, or granted and revoked.
   bool MayLeave() const { return client_ != nullptr && !home_; }
   bool Revoked() const;
+  // Of the arbiter whose words this worker goes by. This thread.
+  arbiter::Link& Words() const { return *link_; }
+  // Another one counts now. From the base, between tasks: goes over to it.
+  bool IsBehind() const {
+    return client_->life() != life_.load(std::memory_order_relaxed);
+  }
+  void FollowClient();
   // From the base, between tasks: leaves the core and sleeps until it is granted, or the
   // engine stops.
   void BeAway();
@@ -242,6 +255,7 @@ class alignas(base::kNoSharing) Worker {
   bool RunPump(Instant now, bool idle);
   bool Help(CoreId other, Instant now);
   UserThread* HelpOneStuck(Instant now);
+  void RunTimersOfAway(Instant now);
   UserThread* PickOrSteal(Instant now);
   UserThread* Stolen(Task* task);
   UserThread* LookAtOthers(Instant now);
@@ -258,7 +272,6 @@ class alignas(base::kNoSharing) Worker {
   dispatch::Placement& placement_;
   const CoreId core_;
   arbiter::Client* const client_;  // nullptr: the cores are the runtime's own.
-  const bool home_;
   // What the order and the slice need; constant.
   const bool wants_now_;
   preempt::AdaptiveSlice* const adaptive_;  // nullptr: slices are fixed.
@@ -321,6 +334,12 @@ class alignas(base::kNoSharing) Worker {
   // Of the command by which it has the core.
   uint32_t word_ = 0;
   bool held_ = false;
+  bool placed_;  // The placement sends tasks here.
+  bool home_;
+  arbiter::Link* link_;
+  // Of link_; written by this thread. Release, pairs with HasFollowed(): it is done with
+  // the one before.
+  std::atomic<uint32_t> life_{0};
   Instant idle_since_{};  // As the arbiter is shown; Instant{}: it is not idle.
   Instant last_kick_{};
   Stackless stackless_{engine_, timers_};
@@ -329,6 +348,7 @@ class alignas(base::kNoSharing) Worker {
   alignas(base::kNoSharing) Counter reschedules_{0};
 
   alignas(base::kNoSharing) std::atomic<bool> pump_asked_{false};
+  std::atomic<uint32_t> visits_{0};
 
   Counter passes_{0};
   Counter steals_{0};

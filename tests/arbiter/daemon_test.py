@@ -5,6 +5,7 @@
 
 import json
 import os
+import re
 import signal
 import socket
 import subprocess
@@ -127,6 +128,31 @@ class DaemonTest(unittest.TestCase):
         self.assertNotIn("--arbiter-interval", text)
         self.assertIn("Examples:", text)
         self.assertEqual([line for line in text.splitlines() if len(line) > 80], [])
+
+    def test_shells_complete_every_flag(self):
+        def output(*flags):
+            return subprocess.run([YAMANOTED, *flags], capture_output=True, text=True,
+                                  check=True, timeout=60).stdout
+
+        flags = re.findall(r"^  (?:-\w, *)?(--[a-z-]+)", output("--help"), re.M)
+        self.assertGreater(len(flags), 10)
+        bash = output("--completion", "bash")
+
+        def offered(*words):
+            line = " ".join(f"'{word}'" for word in ("yamanoted",) + words)
+            script = (f"{bash}\nCOMP_WORDS=({line})\nCOMP_CWORD={len(words)}\n_yamanoted\n"
+                      'printf "%s\\n" "${COMPREPLY[@]}"\n')
+            return subprocess.run(["bash", "-c", script], capture_output=True, text=True,
+                                  check=True).stdout.split()
+
+        self.assertLessEqual(set(flags), set(offered("--")))
+        self.assertEqual(offered("--mode", "e"), ["events"])
+        zsh, fish = output("--completion", "zsh"), output("--completion", "fish")
+        self.assertTrue(zsh.startswith("#compdef yamanoted\n"))
+        for flag in flags:
+            self.assertIn(f"'{flag}[", zsh)
+            self.assertRegex(fish, rf"complete -c yamanoted .*-l {flag[2:]} ")
+        self.assertNotIn("completion", "".join(flags))
 
     def test_man_page_has_every_flag(self):
         page = subprocess.run([YAMANOTED, "--man"], capture_output=True, text=True,

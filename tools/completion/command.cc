@@ -12,16 +12,6 @@
 #include "tools/version/build_info.h"
 
 namespace yamanote::tools {
-namespace {
-
-void PrintCompletion(const CLI::App& app, const std::string& shell) {
-  const CommandNode root = ReadTree(app);
-  fmt::print("{}", shell == "bash"  ? BashCompletion(root)
-                   : shell == "zsh" ? ZshCompletion(root)
-                                    : FishCompletion(root));
-}
-
-}  // namespace
 
 void AddCompletionCommand(CLI::App& app) {
   CLI::App* const command = app.add_subcommand(
@@ -39,7 +29,9 @@ void AddCompletionCommand(CLI::App& app) {
       "~/.local/share/bash-completion/completions/yamanote\n"
       "  yamanote completion zsh > \"${fpath[1]}/_yamanote\"\n"
       "  yamanote completion fish > ~/.config/fish/completions/yamanote.fish");
-  command->callback([&app, shell] { PrintCompletion(app, *shell); });
+  command->callback([&app, shell] {
+    fmt::print("{}", CompletionFor(*shell, ReadTree(app)));
+  });
 
   CLI::App* const man = app.add_subcommand("man", "Print the man page");
   man->group("");  // Hidden: the build calls it.

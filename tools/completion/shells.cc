@@ -57,8 +57,6 @@ std::string ZshAction(const FlagNode& flag) {
   return IsFile(flag) ? "_files" : "";
 }
 
-}  // namespace
-
 std::string BashCompletion(const CommandNode& root) {
   std::string after_command, after_flag, children;
   for (const CommandNode* node : Flatten(root)) {
@@ -89,31 +87,31 @@ std::string BashCompletion(const CommandNode& root) {
     }
   }
   return fmt::format(
-      R"(# bash completion for yamanote; written by `yamanote completion bash`.
+      R"(# bash completion for {0}; written by {0}.
 
-_yamanote() {{
+_{0}() {{
   local current=${{COMP_WORDS[COMP_CWORD]}} previous=${{COMP_WORDS[COMP_CWORD-1]}}
   local path='' words='' i
   COMPREPLY=()
   for ((i = 1; i < COMP_CWORD; i++)); do
     case "$path:${{COMP_WORDS[i]}}" in
-{}    esac
+{1}    esac
   done
   case "$path:$previous" in
-{}  esac
+{2}  esac
   case "$path" in
-{}  esac
+{3}  esac
   mapfile -t COMPREPLY < <(compgen -W "$words" -- "$current")
 }}
-complete -o filenames -F _yamanote yamanote
+complete -o filenames -F _{0} {0}
 )",
-      children, after_flag, after_command);
+      root.name, children, after_flag, after_command);
 }
 
 std::string ZshCompletion(const CommandNode& root) {
   std::string functions;
   for (const CommandNode* node : Flatten(root)) {
-    std::string name = "_yamanote";
+    std::string name = "_" + root.name;
     for (const char c : node->path.empty() ? "" : "_" + node->path) {
       name += c == ' ' ? '_' : c;
     }
@@ -156,15 +154,14 @@ std::string ZshCompletion(const CommandNode& root) {
         "}}\n\n",
         name, specs, described);
   }
-  return "#compdef yamanote\n# Written by `yamanote completion zsh`.\n\n" +
-         functions + "_yamanote \"$@\"\n";
+  return fmt::format("#compdef {0}\n# Written by {0}.\n\n{1}_{0} \"$@\"\n",
+                     root.name, functions);
 }
 
 std::string FishCompletion(const CommandNode& root) {
-  std::string out =
-      "# fish completion for yamanote; written by `yamanote completion "
-      "fish`.\n\n"
-      "complete -c yamanote -f\n";
+  std::string out = fmt::format(
+      "# fish completion for {0}; written by {0}.\n\ncomplete -c {0} -f\n",
+      root.name);
   for (const CommandNode* node : Flatten(root)) {
     // A subcommand's flags after its name; the first level before any of them.
     std::string condition;
@@ -185,7 +182,8 @@ std::string FishCompletion(const CommandNode& root) {
       }
     }
     const auto line = [&](const std::string& rest) {
-      out += fmt::format("complete -c yamanote -n '{}' {}\n", condition, rest);
+      out += fmt::format("complete -c {} -n '{}' {}\n", root.name, condition,
+                         rest);
     };
     for (const CommandNode& child : node->children) {
       line(fmt::format("-a {} -d '{}'", child.name, Plain(child.help)));
@@ -211,6 +209,14 @@ std::string FishCompletion(const CommandNode& root) {
     }
   }
   return out;
+}
+
+}  // namespace
+
+std::string CompletionFor(const std::string& shell, const CommandNode& root) {
+  return shell == "bash"  ? BashCompletion(root)
+         : shell == "zsh" ? ZshCompletion(root)
+                          : FishCompletion(root);
 }
 
 }  // namespace yamanote::tools

@@ -50,9 +50,8 @@ CommandNode ReadTree(const CLI::App& app);
 // `node` and all below it, parents first.
 std::vector<const CommandNode*> Flatten(const CommandNode& node);
 
-std::string BashCompletion(const CommandNode& root);
-std::string ZshCompletion(const CommandNode& root);
-std::string FishCompletion(const CommandNode& root);
+// A script for `shell`: bash, zsh or fish.
+std::string CompletionFor(const std::string& shell, const CommandNode& root);
 // In the man(7) macros. `version` is printed in the footer.
 std::string ManPage(const CommandNode& root, const std::string& version);
 // Of yamanoted, which has no subcommands.

@@ -166,7 +166,12 @@ int Main(int argc, char** argv) {
   const auto flags = std::make_shared<ConfigFlags>();
   AddDaemonFlags(app, flags);
   bool man = false;
-  app.add_flag("--man", man)->group("");  // Hidden: the build calls it.
+  // Hidden, both: the build calls them.
+  app.add_flag("--man", man)->group("");
+  std::string shell;
+  app.add_option("--completion", shell)
+      ->group("")
+      ->check(OneOf({"bash", "zsh", "fish"}));
   try {
     app.parse(argc, argv);
   } catch (const CLI::Success& help) {
@@ -195,6 +200,10 @@ int Main(int argc, char** argv) {
   if (man) {
     fmt::print("{}", DaemonManPage(ReadTree(app),
                                    std::string(GetBuildInfo().version)));
+    return kOk;
+  }
+  if (!shell.empty()) {
+    fmt::print("{}", CompletionFor(shell, ReadTree(app)));
     return kOk;
   }
   return Run(*flags);

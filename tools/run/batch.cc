@@ -7,6 +7,7 @@
 #include <sched.h>
 #include <signal.h>
 #include <sys/resource.h>
+#include <sys/signalfd.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -21,6 +22,7 @@
 #include <iterator>
 #include <set>
 #include <thread>
+#include <utility>
 
 namespace yamanote::tools {
 namespace {
@@ -66,14 +68,45 @@ cpu_set_t SetOf(std::span<const int> cpus) {
   return set;
 }
 
-std::vector<int> Granted(const arbiter::Client& client) {
+std::vector<int> Granted(const arbiter::Link& link) {
   std::vector<int> cpus;
-  for (CoreId core = 0; core < client.cpus().size(); ++core) {
-    if (client.MayCome(core, client.Word(core)))
-      cpus.push_back(client.cpus()[core]);
+  for (CoreId core = 0; core < link.cpus().size(); ++core) {
+    if (link.MayCome(core, link.Word(core))) cpus.push_back(link.cpus()[core]);
   }
   return cpus;
 }
+
+// Registers with the next arbiter when one is lost. Until then the program has the cores
+// that it had.
+class Rejoining {
+ public:
+  // Gives up waiting for an answer when `end` becomes readable.
+  Rejoining(arbiter::Client& client, int end) : client_(client), end_(end) {}
+
+  void Look() {
+    if (!client_.link().Lost() || Clock::now() < next_) return;
+    const Result<void> done = client_.Reconnect(client_.link().Held(), end_);
+    if (done) {
+      client_.Publish();
+      said_ = false;
+      return;
+    }
+    next_ = Clock::now() + std::chrono::milliseconds(100);
+    if (arbiter::MayPass(done.error())) return;
+    next_ = Clock::now() + std::chrono::seconds(1);
+    if (std::exchange(said_, true)) return;
+    fmt::print(stderr,
+               "yamanote: not registered with the arbiter any more, so the "
+               "program stays where it is: {}\n",
+               done.error().message);
+  }
+
+ private:
+  arbiter::Client& client_;
+  const int end_;
+  Instant next_{};
+  bool said_ = false;
+};
 
 // In the child: becomes the program. Writes errno to `report` if it cannot.
 [[noreturn]] void Become(const std::vector<std::string>& arguments,
@@ -147,10 +180,13 @@ Result<int> RunBatch(arbiter::Client& client,
   sigset_t before;
   sigprocmask(SIG_BLOCK, &ours, &before);
 
+  const int pending = signalfd(-1, &ours, SFD_CLOEXEC);
+  Rejoining rejoining(client, pending);
   std::vector<int> cpus;
   const timespec pause{.tv_sec = 0,
                        .tv_nsec = std::chrono::nanoseconds(kLookPause).count()};
-  while ((cpus = Granted(client)).empty()) {
+  while ((cpus = Granted(client.link())).empty()) {
+    rejoining.Look();
     // All cores are somebody's.
     const int number = sigtimedwait(&ours, nullptr, &pause);
     if (number > 0 && number != SIGCHLD) return 128 + number;
@@ -184,12 +220,15 @@ Result<int> RunBatch(arbiter::Client& client,
   while (waitpid(child, &status, WNOHANG) == 0) {
     const int number = sigtimedwait(&ours, nullptr, &pause);
     if (number > 0 && number != SIGCHLD) kill(child, number);
-    const std::vector<int> now = cores.Look(Granted(client), Clock::now());
+    rejoining.Look();
+    const std::vector<int> now =
+        cores.Look(Granted(client.link()), Clock::now());
     // Where it is granted none it stays, beneath those who are.
     if (now.empty() || now == cpus) continue;
     cpus = now;
     MoveAll(child, cpus);
   }
+  if (pending >= 0) close(pending);
   return WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status);
 }
 

@@ -73,8 +73,8 @@ void TakerTask(void* argument) {
   Taker& taker = *static_cast<Taker*>(argument);
   const int64_t now = Monotonic();
   const CoreId core = worker::CurrentCore();
-  if (core != kNoCore && !taker.client->home(core)) {
-    const uint32_t epoch = arbiter::EpochOf(taker.client->Word(core));
+  if (core != kNoCore && !taker.client->link().home(core)) {
+    const uint32_t epoch = arbiter::EpochOf(taker.client->link().Word(core));
     // The first task by this grant.
     if (std::exchange(taker.epochs[core], epoch) != epoch) {
       Scene& scene = *taker.scene;
@@ -82,7 +82,8 @@ void TakerTask(void* argument) {
       const uint32_t next = scene.hand_overs.load(std::memory_order_relaxed);
       if (next < kMostHandOvers) {
         scene.all[next] = {
-            .from_decision_ns = now - ToNanos(taker.client->GrantedAt(core)),
+            .from_decision_ns =
+                now - ToNanos(taker.client->link().GrantedAt(core)),
             .from_need_ns =
                 now - scene.needed_at.load(std::memory_order_relaxed)};
         scene.hand_overs.store(next + 1, std::memory_order_release);
@@ -122,61 +123,62 @@ int RunTaker(const CoresOptions& options, const std::string& socket,
 
 thread_local volatile sig_atomic_t was_signalled = 0;
 
-bool Gone(const arbiter::Client& client, CoreId core, uint32_t granted) {
-  const uint32_t word = client.Word(core);
+bool Gone(const arbiter::Link& link, CoreId core, uint32_t granted) {
+  const uint32_t word = link.Word(core);
   return arbiter::EpochOf(word) != arbiter::EpochOf(granted) ||
          arbiter::CommandOf(word) == Command::kRevoked;
 }
 
 // Has the core until it leaves, with its manners.
-void Hold(const arbiter::Client& client, CoreId core, uint32_t granted,
-          Path path, const Scene& scene) {
+void Hold(const arbiter::Link& link, CoreId core, uint32_t granted, Path path,
+          const Scene& scene) {
   const int64_t came = Monotonic();
   switch (path) {
     case Path::kIdle:
       return;
     case Path::kCooperative:
-      while (!Gone(client, core, granted)) base::Pause();
+      while (!Gone(link, core, granted)) base::Pause();
       return;
     case Path::kVoluntary:
-      while (!Gone(client, core, granted)) {
+      while (!Gone(link, core, granted)) {
         const int64_t needed = scene.needed_at.load(std::memory_order_relaxed);
         if (needed > came && Monotonic() - needed > ToNanos(kLeaveAfter))
           return;
       }
       return;
     case Path::kSignal:
-      while (was_signalled == 0 || !Gone(client, core, granted)) base::Pause();
+      while (was_signalled == 0 || !Gone(link, core, granted)) base::Pause();
       return;
     case Path::kForced:
       int64_t gone_at = 0;
       while (gone_at == 0 || Monotonic() - gone_at < ToNanos(kStubborn)) {
-        if (gone_at == 0 && Gone(client, core, granted)) gone_at = Monotonic();
+        if (gone_at == 0 && Gone(link, core, granted)) gone_at = Monotonic();
       }
       return;
   }
 }
 
-void HolderWorker(arbiter::Client& client, CoreId core, Path path,
+void HolderWorker(arbiter::Link& link, CoreId core, Path path,
                   const Scene& scene) {
   uint32_t answered = 0;
+  const std::atomic<uint32_t> unvisited{0};
   for (;;) {
-    const uint32_t word = client.Word(core);
+    const uint32_t word = link.Word(core);
     if (arbiter::EpochOf(word) == arbiter::EpochOf(answered)) {
-      client.Sleep(core, word);
-    } else if (client.MayCome(core, word)) {
+      link.Sleep(core, word, unvisited, 0);
+    } else if (link.MayCome(core, word)) {
       was_signalled = 0;
-      client.Come(core, word);
-      Hold(client, core, word, path, scene);
-      const uint32_t now = client.Word(core);
+      link.Come(core, word);
+      Hold(link, core, word, path, scene);
+      const uint32_t now = link.Word(core);
       answered = arbiter::EpochOf(now) == arbiter::EpochOf(word) ? now : word;
-      client.Leave(core, answered);
-      client.KickIfAsleep();
+      link.Leave(core, answered);
+      link.KickIfAsleep();
     } else if (arbiter::CommandOf(word) == Command::kRevoked) {
       answered = word;
-      client.Leave(core, word);
+      link.Leave(core, word);
     } else {
-      client.Sleep(core, word);
+      link.Sleep(core, word, unvisited, 0);
     }
   }
 }
@@ -196,14 +198,15 @@ int RunHolder(const std::string& socket, Path path, Scene& scene) {
     std::fprintf(stderr, "yamanote: %s\n", client.error().message.c_str());
     return 1;
   }
-  const size_t cores = (*client)->cpus().size();
+  arbiter::Link& link = (*client)->link();
+  const size_t cores = link.cpus().size();
   std::vector<std::thread> workers;
   std::vector<std::atomic<int>> tids(cores);
   for (CoreId core = 0; core < cores; ++core) {
     workers.emplace_back([&, core] {
-      load::PinCurrentThread((*client)->cpus()[core]);
+      load::PinCurrentThread(link.cpus()[core]);
       tids[core] = static_cast<int>(syscall(SYS_gettid));
-      HolderWorker(**client, core, path, scene);
+      HolderWorker(link, core, path, scene);
     });
   }
   std::vector<int> numbers;
@@ -211,13 +214,13 @@ int RunHolder(const std::string& socket, Path path, Scene& scene) {
     while (tid == 0) std::this_thread::sleep_for(1ms);
     numbers.push_back(tid);
   }
-  if (!(*client)->SendWorkers(numbers)) return 1;
+  if (!link.SendWorkers(numbers)) return 1;
   if (path != Path::kIdle) {
     // Something has been waiting for ever, as the policies see it.
-    arbiter::CoreSignals& signals = (*client)->signals()[0];
+    arbiter::CoreSignals& signals = link.signals()[0];
     signals.enqueued.store(1, std::memory_order_relaxed);
     signals.oldest_since.store(1, std::memory_order_relaxed);
-    (*client)->KickIfAsleep();
+    link.KickIfAsleep();
   }
   scene.ready[1].store(true);
   for (;;) std::this_thread::sleep_for(1h);
