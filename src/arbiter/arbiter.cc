@@ -148,9 +148,13 @@ void Arbiter::Pass(Duration now) {
   now_ = now;
   for (AppId id = 0; id < apps_.size(); ++id) {
     if (!apps_[id].present || apps_[id].applicant.opaque) continue;
-    for (CoreId core = 0; core < cores(); ++core) Observe(id, core);
+    for (CoreId core = 0; core < cores(); ++core) {
+      Observe(id, core);
+      // At once: who is read next must not seem to have answered a grant that it was
+      // not told of.
+      Apply();
+    }
   }
-  Apply();
   for (CoreId core = 0; core < cores(); ++core) Hasten(core, now);
   for (AppId id = 0; id < apps_.size(); ++id) {
     if (apps_[id].ready) Decide(id, now);
