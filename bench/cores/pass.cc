@@ -34,7 +34,7 @@ namespace {
 
 using yamanote::CoreId;
 using yamanote::Duration;
-using yamanote::kNoCore;
+using yamanote::FindCorePolicy;
 using namespace yamanote::arbiter;
 
 struct alignas(64) BoardMemory {

@@ -33,6 +33,14 @@ class CoreSet {
     return (words_[core / 64] >> (core % 64) & 1) != 0;
   }
   void Set(CoreId core, bool member) { member ? Add(core) : Remove(core); }
+  // Requires: of as many cores.
+  void Unite(const CoreSet& other) {
+    size_ = 0;
+    for (std::size_t i = 0; i < words_.size(); ++i) {
+      words_[i] |= other.words_[i];
+      size_ += static_cast<unsigned>(std::popcount(words_[i]));
+    }
+  }
   void Clear() {
     std::ranges::fill(words_, 0);
     size_ = 0;
