@@ -197,16 +197,15 @@ class Machine {
     }
   }
 
-  // The next `count` cores are left, and as many applications are in need. Their tasks
-  // wait from the pass before on.
+  // The next `count` cores are left, and as many applications are in need. A task that
+  // waits for two passes is a need in the second one.
   void Move(unsigned count) {
-    const auto next = [this](unsigned i) -> App& {
-      return apps_[(taker_ + i) % apps_.size()];
-    };
-    for (unsigned i = 0; i < count; ++i) Need(next(i), false);
-    taker_ = (taker_ + count) % static_cast<unsigned>(apps_.size());
-    // Seen for the first time in this pass; in the next one they want.
-    for (unsigned i = 0; i < count; ++i) Need(next(i), true);
+    const auto apps = static_cast<unsigned>(apps_.size());
+    for (unsigned i = 0; i < apps; ++i) {
+      const unsigned place = (i + apps - taker_) % apps;
+      Need(apps_[i], place < std::min(2 * count, apps));
+    }
+    taker_ = (taker_ + count) % apps;
     const Allocator& allocator = arbiter_->allocator();
     for (unsigned tried = 0; count > 0 && tried < cores_; ++tried) {
       leaver_ = (leaver_ + 1) % cores_;

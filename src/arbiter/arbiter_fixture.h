@@ -107,6 +107,10 @@ class ArbiterTest : public testing::Test {
     }
     return {};
   }
+  // The first core that it owns.
+  CoreId Granted(const App& app) {
+    return arbiter_->allocator().owned(app.id).NextFrom(0);
+  }
   AppId Owner(CoreId core) { return arbiter_->allocator().owner(core); }
   CoreState State(CoreId core) { return arbiter_->allocator().state(core); }
 
