@@ -10,6 +10,7 @@ beside what the paper states.
 """
 
 import argparse
+import collections
 import csv
 import io
 import os
@@ -104,6 +105,42 @@ def plot(runner, name, panels):
     figure.tight_layout()
     figure.savefig(os.path.join(runner.out, name + ".svg"), metadata={"Date": None})
     plt.close(figure)
+
+
+# Curves of `rows`, one for each value of `by`, of column `y` against `x`.
+Panel = collections.namedtuple("Panel", "rows by x x_label y y_label limit log", defaults=(False,))
+
+
+def draw(runner, name, panels):
+    import matplotlib
+    matplotlib.use("svg")
+    matplotlib.rcParams["svg.hashsalt"] = "yamanote"
+    import matplotlib.pyplot as plt
+    figure, axes = plt.subplots(1, len(panels), figsize=(4.5 * len(panels), 3.4), squeeze=False)
+    for axis, panel in zip(axes[0], panels):
+        for value in dict.fromkeys(row[panel.by] for row in panel.rows):
+            mine = [row for row in panel.rows if row[panel.by] == value]
+            axis.plot([float(row[panel.x]) for row in mine],
+                      [float(row[panel.y]) for row in mine], marker=".", markersize=3,
+                      linewidth=1, label=value)
+        axis.set_xlabel(panel.x_label)
+        axis.set_ylabel(panel.y_label)
+        axis.set_ylim(0, panel.limit)
+        if panel.log:
+            axis.set_xscale("log")
+        axis.grid(alpha=0.3)
+    axes[0][0].legend(fontsize=6)
+    figure.tight_layout()
+    figure.savefig(os.path.join(runner.out, name + ".svg"), metadata={"Date": None})
+    plt.close(figure)
+
+
+def write_csv(runner, name, rows):
+    with open(os.path.join(runner.out, name + ".csv"), "w", encoding="utf-8") as file:
+        writer = csv.DictWriter(file, rows[0].keys(), lineterminator="\n")
+        writer.writeheader()
+        writer.writerows(rows)
+    print(f"{name}: {len(rows)} rows", flush=True)
 
 
 # ---- the figures ------------------------------------------------------------------
@@ -224,36 +261,89 @@ def shenango_1(runner):
             rows.append({"allocation": policy, "offered_cores": f"{offered:.1f}",
                          "cores": row["cores_held"], "efficiency": row["efficiency"],
                          "p999_us": row["p999_us"], "grants_rps": row["grants_rps"]})
-    with open(os.path.join(runner.out, "shenango-1.csv"), "w", encoding="utf-8") as file:
-        writer = csv.DictWriter(file, rows[0].keys(), lineterminator="\n")
-        writer.writeheader()
-        writer.writerows(rows)
-    import matplotlib
-    matplotlib.use("svg")
-    matplotlib.rcParams["svg.hashsalt"] = "yamanote"
-    import matplotlib.pyplot as plt
-    figure, axes = plt.subplots(1, 2, figsize=(9, 3.4))
-    for allocation in dict.fromkeys(row["allocation"] for row in rows):
-        mine = [row for row in rows if row["allocation"] == allocation]
-        offered = [float(row["offered_cores"]) for row in mine]
-        for axis, column in zip(axes, ("efficiency", "p999_us")):
-            axis.plot(offered, [float(row[column]) for row in mine], marker=".", markersize=3,
-                      linewidth=1, label=allocation)
-    axes[0].set_ylabel("used / allocated cores")
-    axes[0].set_ylim(0, 1.02)
-    axes[1].set_ylabel("p99.9 latency, us")
-    axes[1].set_ylim(0, 150)
-    for axis in axes:
-        axis.set_xlabel("offered load, cores")
-        axis.grid(alpha=0.3)
-    axes[0].legend(fontsize=7)
-    figure.tight_layout()
-    figure.savefig(os.path.join(runner.out, "shenango-1.svg"), metadata={"Date": None})
-    plt.close(figure)
-    print(f"shenango-1: {len(rows)} rows", flush=True)
+    write_csv(runner, "shenango-1", rows)
+    draw(runner, "shenango-1", [
+        Panel(rows, "allocation", "offered_cores", "offered load, cores", column, label, limit)
+        for column, label, limit in (("efficiency", "used / allocated cores", 1.02),
+                                     ("p999_us", "p99.9 latency, us", 150),
+                                     ("grants_rps", "cores granted per second", None))])
 
 
-FIGURES = {"shenango-1": shenango_1, "shinjuku-1": shinjuku_1, "shinjuku-2": shinjuku_2, "shinjuku-4": connections,
+# How often policies are asked: the paper's 5 us, Caladan's 10, and on to what others do.
+INTERVALS = ("5us", "10us", "20us", "50us", "100us", "200us", "500us", "1ms")
+
+
+def shenango_interval(runner):
+    """p99.9 and efficiency against the interval, at three loads of 24 cores."""
+    rows = []
+    for load in ("0.1", "0.4", "0.7"):
+        for policy in ("congestion", "delay", "delay-range", "utilization-range"):
+            flags = ["--service", "exp:10us", "--cores", "24", "--preset", "shenango",
+                     "--allocation", policy, "--batch", "true", "--load", load, *SHENANGO_COSTS]
+            for interval, row in zip(INTERVALS, runner.sweep(
+                    flags, ["arbiter-interval=" + ",".join(INTERVALS)])):
+                us = 1000 if interval == "1ms" else int(interval[:-2])
+                rows.append({"allocation": f"{policy}, load {load}", "interval_us": us,
+                             "cores": row["cores_held"], "efficiency": row["efficiency"],
+                             "p99_us": row["p99_us"], "p999_us": row["p999_us"],
+                             "grants_rps": row["grants_rps"]})
+    write_csv(runner, "shenango-interval", rows)
+    few = [row for row in rows if row["allocation"].startswith(("congestion", "delay,"))]
+    draw(runner, "shenango-interval", [
+        Panel(few, "allocation", "interval_us", "interval, us", "p999_us", "p99.9 latency, us",
+              None, True),
+        Panel(few, "allocation", "interval_us", "interval, us", "efficiency",
+              "used / allocated cores", 1.02, True),
+        Panel(few, "allocation", "interval_us", "interval, us", "grants_rps",
+              "cores granted per second", None, True)])
+
+
+def shenango_batch(runner):
+    """A service of 10 us beside a batch program on 24 cores, and alone on all of them."""
+    loads = [f"{0.1 * i:.1f}" for i in range(1, 10)]
+    rows = []
+
+    def add(name, flags):
+        for load, row in zip(loads, runner.sweep(
+                ["--service", "exp:10us", "--cores", "24", "--preset", "shenango", *flags],
+                ["load=" + ",".join(loads)])):
+            offered = 24 * float(load)
+            held = float(row["cores_held"] or 24)
+            rows.append({"system": name, "load": load, "p99_us": row["p99_us"],
+                         "p999_us": row["p999_us"], "cores": f"{held:.3f}",
+                         # Of what the service does not use, what a batch program gets.
+                         "batch_share": f"{(24 - held) / (24 - offered):.4f}",
+                         "grants_rps": row["grants_rps"] or 0})
+
+    add("alone, all cores", ["--allocation", "static"])
+    for policy in ("congestion", "delay", "delay-range", "utilization-range"):
+        for interval in ("5us", "10us") if policy == "delay" else ("5us",):
+            add(f"{policy}, {interval}", ["--allocation", policy, "--arbiter-interval", interval,
+                                          "--batch", "true", *SHENANGO_COSTS])
+    write_csv(runner, "shenango-batch", rows)
+    draw(runner, "shenango-batch", [
+        Panel(rows, "system", "load", "load", column, label, limit)
+        for column, label, limit in (("p99_us", "p99 latency, us", None),
+                                     ("p999_us", "p99.9 latency, us", None),
+                                     ("batch_share", "batch: share of what is left", 1.02))])
+
+
+def shenango_step(runner):
+    """A load step from 0.1 to 0.8 and back, in buckets of 100 us."""
+    program = os.path.join(os.path.dirname(runner.command), "bench_papers_step")
+    done = subprocess.run([program], stdout=subprocess.PIPE, text=True, check=True)
+    rows = [{"system": f"{row['allocation']}, {row['interval_us']} us", **row}
+            for row in csv.DictReader(io.StringIO(done.stdout))]
+    write_csv(runner, "shenango-step", rows)
+    draw(runner, "shenango-step", [
+        Panel(rows, "system", "since_us", "us", column, label, None)
+        for column, label in (("p99_us", "p99 latency, us"), ("p999_us", "p99.9 latency, us"),
+                              ("cores_held", "cores held"))])
+
+
+FIGURES = {"shenango-1": shenango_1, "shenango-interval": shenango_interval,
+           "shenango-batch": shenango_batch, "shenango-step": shenango_step,
+           "shinjuku-1": shinjuku_1, "shinjuku-2": shinjuku_2, "shinjuku-4": connections,
            "zygos": zygos, "ideal": ideal, "stability": stability}
 
 

@@ -17,6 +17,7 @@
 #include <span>
 #include <string_view>
 
+#include "yamanote/task.h"
 #include "yamanote/time.h"
 
 namespace yamanote {
@@ -25,6 +26,7 @@ namespace yamanote {
 // worker that looks after it. Where cores share a queue it is shown with the first. The
 // application counts, so it may be wrong; that harms nobody else.
 struct CoreSample {
+  CoreId core = 0;
   uint32_t enqueued = 0;  // Tasks that joined the queue so far; wraps.
   uint32_t taken = 0;     // Tasks that left it so far; wraps.
   Duration oldest{0};     // How long the oldest has waited; 0 if none does.
@@ -37,7 +39,9 @@ struct CoreSample {
 };
 
 struct AppSample {
-  // By core, as many every time.
+  // Each once, in their order: those that it has or is about to, those where something
+  // waits or has just been, and some of the others in turn. So that a pass does not cost
+  // applications times cores, the rest is not looked at.
   std::span<const CoreSample> cores;
   unsigned held = 0;    // Cores that the application has.
   Duration elapsed{0};  // Since the last Decide(). > 0.
@@ -67,7 +71,7 @@ class CorePolicy {
   virtual ~CorePolicy() = default;
 
   // Returns what the application should have beside what it has. Budget: 10 ns for each
-  // core.
+  // core shown.
   virtual Wish Decide(const AppSample& sample) = 0;
 
  protected:

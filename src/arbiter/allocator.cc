@@ -3,24 +3,42 @@
 #include "arbiter/allocator.h"
 
 #include <algorithm>
+#include <bit>
 #include <utility>
 
 #include "base/check.h"
 
 namespace yamanote::arbiter {
 
+namespace {
+
+bool Has(std::span<const uint64_t> words, CoreId core) {
+  return (words[core / 64] >> (core % 64) & 1) != 0;
+}
+
+}  // namespace
+
 Allocator::Allocator(std::vector<CoreId> siblings, unsigned most_apps,
                      Homes homes)
     : homes_(homes),
       cores_(siblings.size()),
       apps_(most_apps),
-      idle_(static_cast<unsigned>(siblings.size())) {
+      idle_(cores()),
+      taken_(cores()),
+      best_effort_(cores()),
+      lent_(cores()),
+      hosted_(cores()),
+      chosen_(idle_.words().size()),
+      some_(idle_.words().size()) {
   YAMANOTE_CHECK(!siblings.empty(), "an allocator needs a core");
-  for (CoreId core = 0; core < cores(); ++core)
+  for (CoreId core = 0; core < cores(); ++core) {
     cores_[core].sibling = siblings[core];
+    idle_.Add(core);
+  }
   for (App& app : apps_) {
-    app.left_at.resize(siblings.size());
-    app.barred.resize(siblings.size());
+    for (base::CoreSet* const set :
+         {&app.owned, &app.home, &app.heirs, &app.beside, &app.barred})
+      *set = base::CoreSet(cores());
   }
   // In a pass each application gets one core or loses one, and one is taken for it.
   changes_.reserve(4 * siblings.size() + 4 * most_apps);
@@ -33,18 +51,17 @@ AppId Allocator::Add(const Limits& limits, std::span<const bool> homes) {
   for (AppId id = 0; id < apps_.size(); ++id) {
     App& app = apps_[id];
     if (app.present) continue;
-    std::vector<uint64_t> left_at = std::move(app.left_at);
-    std::ranges::fill(left_at, 0);
-    std::vector<bool> barred = std::move(app.barred);
-    std::fill(barred.begin(), barred.end(), false);
     const bool at_home = homes_ == Homes::kAssigned;
-    app = App{.present = true,
-              .limits = limits,
-              .due = at_home ? 0 : limits.guaranteed,
-              .most = limits.most - (at_home ? limits.guaranteed : 0),
-              .homes = at_home ? limits.guaranteed : 0,
-              .left_at = std::move(left_at),
-              .barred = std::move(barred)};
+    // What it holds, inherits or is at home in ended with Remove().
+    app.present = true;
+    app.wants = false;
+    app.limits = limits;
+    app.due = at_home ? 0 : limits.guaranteed;
+    app.most = limits.most - (at_home ? limits.guaranteed : 0);
+    app.homes = at_home ? limits.guaranteed : 0;
+    app.without = 0;
+    app.barred.Clear();
+    app.left.fill(kNoCore);
     guaranteed_ += limits.guaranteed;
     AssignHomes(id, homes);
     return id;
@@ -72,7 +89,19 @@ void Allocator::AssignHomes(AppId app, std::span<const bool> wished) {
       if (best == nullptr || score(core) > score(*best)) best = &core;
     }
     best->home = app;
+    const auto id = static_cast<CoreId>(best - cores_.data());
+    lent_.Add(id);
+    apps_[app].home.Add(id);
+    SetBeside(app, id);
   }
+}
+
+// `core` has become one of its own, or is none any more.
+void Allocator::SetBeside(AppId id, CoreId core) {
+  App& app = apps_[id];
+  if (const CoreId sibling = cores_[core].sibling; sibling != kNoCore)
+    app.beside.Set(sibling,
+                   app.owned.Contains(core) || app.home.Contains(core));
 }
 
 void Allocator::Remove(AppId app) {
@@ -82,12 +111,19 @@ void Allocator::Remove(AppId app) {
   for (CoreId core = 0; core < cores(); ++core) {
     if (cores_[core].heir == app) {
       --apps_[app].promised;
+      apps_[app].heirs.Remove(core);
       cores_[core].heir = kNobody;
     }
     if (cores_[core].owner == app) Released(app, core);
     if (cores_[core].home == app) {
+      if (std::exchange(cores_[core].at_home, false)) {
+        hosted_.Remove(core);
+        --apps_[app].at_home;
+      }
       cores_[core].home = kNobody;
-      cores_[core].at_home = false;
+      lent_.Remove(core);
+      apps_[app].home.Remove(core);
+      SetBeside(app, core);
       // Nobody wants it who might have had it before, but those who might now.
       if (cores_[core].state == CoreState::kIdle) HandOn(core);
     }
@@ -109,23 +145,31 @@ void Allocator::Want(AppId id, Wish wish, CoreId spare) {
 }
 
 void Allocator::Settle() {
+  ++passes_;
   const auto count = static_cast<AppId>(apps_.size());
   const auto for_all = [&](auto&& work) {
     for (AppId i = 0; i < count; ++i) {
-      const AppId id = (first_ + i) % count;
-      if (apps_[id].Hungry()) work(id);
+      const AppId id = first_ + i < count ? first_ + i : first_ + i - count;
+      if (apps_[id].wants && apps_[id].Hungry()) work(id);
     }
   };
-  const auto has_burst = [this](AppId owner) {
-    return apps_[owner].Burst() > 0;
-  };
-  const auto best_effort = [this](AppId owner) {
-    return apps_[owner].limits.best_effort;
+  const auto best_effort = [this](std::size_t i) {
+    return best_effort_.words()[i];
   };
   for_all([&](AppId id) {
     App& app = apps_[id];
     if (app.Future() >= app.due) return;
-    if (GiveIdle(id) || TakeFor(id, best_effort) || TakeFor(id, has_burst))
+    if (GiveIdle(id) || TakeFor(id, best_effort)) {
+      app.wants = false;
+      return;
+    }
+    std::ranges::fill(some_, 0);
+    for (const App& other : apps_) {
+      if (other.Burst() == 0) continue;
+      for (std::size_t i = 0; i < some_.size(); ++i)
+        some_[i] |= other.owned.words()[i];
+    }
+    if (TakeFor(id, [this](std::size_t i) { return some_[i]; }))
       app.wants = false;
   });
   for_all([&](AppId id) {
@@ -139,9 +183,8 @@ void Allocator::Settle() {
   Share(/*best_effort=*/true);
   first_ = (first_ + 1) % count;
   for (App& app : apps_)
-    app.without = app.Hungry() && app.Future() == 0
-                      ? std::min(app.without + 1, kPatience)
-                      : 0;
+    app.without =
+        app.wants && app.Hungry() && app.Future() == 0 ? app.without + 1 : 0;
 }
 
 // One core from the application of that kind that has the most beyond its guarantee to
@@ -154,90 +197,134 @@ void Allocator::Share(bool best_effort) {
     if (rich == kNobody || app.Burst() > apps_[rich].Burst()) rich = id;
   }
   if (rich == kNobody || apps_[rich].Burst() == 0) return;
-  const auto is_rich = [rich](AppId owner) { return owner == rich; };
+  if (apps_[rich].Burst() == 1) return TakeTurns(best_effort);
+  const auto of_rich = [this, rich](std::size_t i) {
+    return apps_[rich].owned.words()[i] & taken_.words()[i];
+  };
   // Who is barred from all of them must not keep others from their turn.
   const AppId poor = Hungriest(best_effort, [&](AppId app) {
-    return ChooseFrom(app, is_rich) != kNoCore;
+    return app != rich && Narrow(app, of_rich);
   });
-  if (poor == kNobody) return;
-  const unsigned more = apps_[poor].without >= kPatience ? 1 : 2;
-  if (apps_[rich].Burst() < apps_[poor].Burst() + more) return;
-  if (TakeFor(poor, is_rich)) apps_[poor].wants = false;
+  if (poor == kNobody || apps_[rich].Burst() < apps_[poor].Burst() + 2) return;
+  if (TakeFor(poor, of_rich)) apps_[poor].wants = false;
+}
+
+// Nobody of that kind has more than one. The longest held goes to who has waited for the
+// longest.
+void Allocator::TakeTurns(bool best_effort) {
+  bool waits = false;
+  std::ranges::fill(some_, 0);
+  for (const App& app : apps_) {
+    if (!app.present || app.limits.best_effort != best_effort) continue;
+    waits = waits || app.without >= kPatience;
+    if (app.Burst() == 0) continue;
+    for (std::size_t i = 0; i < some_.size(); ++i)
+      some_[i] |= app.owned.words()[i] & taken_.words()[i];
+  }
+  if (!waits) return;
+  for (CoreId core = 0; core < cores(); ++core) {
+    if (passes_ - cores_[core].since < kPatience)
+      some_[core / 64] &= ~(uint64_t{1} << (core % 64));
+  }
+  const auto ripe = [this](std::size_t i) { return some_[i]; };
+  const AppId poor = Hungriest(best_effort, [&](AppId app) {
+    return apps_[app].without >= kPatience && Narrow(app, ripe);
+  });
+  if (poor == kNobody || !Narrow(poor, ripe)) return;
+  CoreId oldest = kNoCore;
+  for (CoreId core = 0; core < cores(); ++core) {
+    if (Has(chosen_, core) &&
+        (oldest == kNoCore || cores_[core].since < cores_[oldest].since))
+      oldest = core;
+  }
+  Revoke(oldest, poor);
+  apps_[poor].wants = false;
 }
 
 // ---- Choosing ---------------------------------------------------------------
 
 // Whether `core` is one for `app`, whoever has it now.
-bool Allocator::May(AppId app, CoreId id) const {
-  const Core& core = cores_[id];
-  if (apps_[app].barred[id] || core.home == app) return false;
-  return !core.at_home || apps_[app].limits.best_effort;
+bool Allocator::May(AppId app, CoreId core) const {
+  if (apps_[app].barred.Contains(core) || cores_[core].home == app)
+    return false;
+  return !cores_[core].at_home || apps_[app].limits.best_effort;
 }
 
-bool Allocator::Better(AppId app, CoreId a, CoreId b) const {
-  const auto lent = [&](CoreId core) { return cores_[core].home != kNobody; };
-  if (lent(a) != lent(b)) return lent(b);
-  const auto beside = [&](CoreId core) {
-    const CoreId sibling = cores_[core].sibling;
-    return sibling != kNoCore &&
-           (cores_[sibling].owner == app || cores_[sibling].home == app);
-  };
-  if (beside(a) != beside(b)) return beside(a);
-  return apps_[app].left_at[a] > apps_[app].left_at[b];
-}
-
-// The best core for `app` of those that `allowed` says; kNoCore: there is none.
-CoreId Allocator::Choose(AppId app, auto&& allowed) const {
-  CoreId best = kNoCore;
-  for (CoreId core = 0; core < cores(); ++core) {
-    if (!allowed(cores_[core]) || !May(app, core)) continue;
-    if (best == kNoCore || Better(app, core, best)) best = core;
+// Leaves in chosen_ those of `from` (by word) that are for `app`, as May() says, and not
+// its own. False: there is none.
+bool Allocator::Narrow(AppId id, auto&& from) {
+  const App& app = apps_[id];
+  uint64_t any = 0;
+  for (std::size_t i = 0; i < chosen_.size(); ++i) {
+    uint64_t word = from(i) & ~app.barred.words()[i] & ~app.home.words()[i] &
+                    ~app.owned.words()[i];
+    if (!app.limits.best_effort) word &= ~hosted_.words()[i];
+    chosen_[i] = word;
+    any |= word;
   }
-  return best;
+  return any != 0;
+}
+
+// Leaves in chosen_ those of `which`, if that leaves any.
+void Allocator::Prefer(auto&& which) {
+  uint64_t any = 0;
+  for (std::size_t i = 0; i < chosen_.size(); ++i) any |= chosen_[i] & which(i);
+  if (any == 0) return;
+  for (std::size_t i = 0; i < chosen_.size(); ++i) chosen_[i] &= which(i);
+}
+
+// The best core for `app` of those that `from` says; kNoCore: there is none.
+CoreId Allocator::Choose(AppId id, auto&& from) {
+  if (!Narrow(id, from)) return kNoCore;
+  const App& app = apps_[id];
+  Prefer([this](std::size_t i) { return ~lent_.words()[i]; });
+  Prefer([&app](std::size_t i) { return app.beside.words()[i]; });
+  for (const CoreId core : app.left) {
+    if (core == kNoCore) break;
+    if (Has(chosen_, core)) return core;
+  }
+  std::size_t i = 0;
+  while (chosen_[i] == 0) ++i;
+  return static_cast<CoreId>(64 * i) +
+         static_cast<CoreId>(std::countr_zero(chosen_[i]));
 }
 
 bool Allocator::GiveIdle(AppId app) {
-  if (idle_ == 0) return false;
-  const CoreId core = Choose(
-      app, [](const Core& one) { return one.state == CoreState::kIdle; });
+  if (idle_.size() == 0) return false;
+  const CoreId core =
+      Choose(app, [this](std::size_t i) { return idle_.words()[i]; });
   if (core == kNoCore) return false;
   Grant(app, core);
   return true;
 }
 
-// The best core of those whose owners `from` says, that is not revoked yet.
-CoreId Allocator::ChooseFrom(AppId app, auto&& from) const {
-  return Choose(app, [&](const Core& one) {
-    return (one.state == CoreState::kGranted ||
-            one.state == CoreState::kRunning) &&
-           one.owner != app && from(one.owner);
-  });
-}
-
-// Revokes it, for `app`.
+// Revokes the best of those that `from` says, for `app`.
 bool Allocator::TakeFor(AppId app, auto&& from) {
-  const CoreId core = ChooseFrom(app, from);
+  const CoreId core =
+      Choose(app, [&](std::size_t i) { return from(i) & taken_.words()[i]; });
   if (core == kNoCore) return false;
   Revoke(core, app);
   return true;
 }
 
 // Of those who `may` have it.
-AppId Allocator::Hungriest(bool best_effort, auto&& may) const {
+AppId Allocator::Hungriest(bool best_effort, auto&& may) {
   AppId best = kNobody;
+  const auto needs_more = [this](const App& one, const App& other) {
+    if (one.Burst() != other.Burst()) return one.Burst() < other.Burst();
+    return one.without > other.without;
+  };
   for (AppId id = 0; id < apps_.size(); ++id) {
     const App& app = apps_[id];
-    if (!app.Hungry() || app.limits.best_effort != best_effort) continue;
-    const auto need = [this](AppId one) {
-      return std::pair(apps_[one].Burst(), kPatience - apps_[one].without);
-    };
-    if ((best == kNobody || need(id) < need(best)) && may(id)) best = id;
+    if (!app.wants || !app.Hungry() || app.limits.best_effort != best_effort)
+      continue;
+    if ((best == kNobody || needs_more(app, apps_[best])) && may(id)) best = id;
   }
   return best;
 }
 
 // Who gets a core that has just been left, and has no heir.
-AppId Allocator::Successor(CoreId id) const {
+AppId Allocator::Successor(CoreId id) {
   const Core& core = cores_[id];
   const AppId beside =
       core.sibling == kNoCore ? kNobody : cores_[core.sibling].owner;
@@ -260,7 +347,7 @@ void Allocator::HandOn(CoreId core) {
 }
 
 void Allocator::Bar(AppId app, CoreId core, bool barred) {
-  apps_[app].barred[core] = barred;
+  apps_[app].barred.Set(core, barred);
 }
 
 bool Allocator::Adopt(AppId id, CoreId core) {
@@ -274,22 +361,33 @@ bool Allocator::Adopt(AppId id, CoreId core) {
 
 // ---- A core's journey -------------------------------------------------------
 
-void Allocator::Grant(AppId app, CoreId id) {
-  Core& core = cores_[id];
+void Allocator::Grant(AppId id, CoreId core_id) {
+  Core& core = cores_[core_id];
+  App& app = apps_[id];
   YAMANOTE_CHECK(core.state == CoreState::kIdle, "a core has one owner");
   core.state = CoreState::kGranted;
-  core.owner = app;
-  ++apps_[app].held;
-  --idle_;
-  changes_.push_back({.kind = Change::Kind::kGrant, .app = app, .core = id});
+  core.owner = id;
+  core.since = passes_;
+  ++app.held;
+  app.owned.Add(core_id);
+  SetBeside(id, core_id);
+  idle_.Remove(core_id);
+  taken_.Add(core_id);
+  if (app.limits.best_effort) best_effort_.Add(core_id);
+  changes_.push_back(
+      {.kind = Change::Kind::kGrant, .app = id, .core = core_id});
 }
 
 void Allocator::Revoke(CoreId id, AppId heir) {
   Core& core = cores_[id];
   core.state = CoreState::kRevoked;
   core.heir = heir;
+  taken_.Remove(id);
   ++apps_[core.owner].leaving;
-  if (heir != kNobody) ++apps_[heir].promised;
+  if (heir != kNobody) {
+    ++apps_[heir].promised;
+    apps_[heir].heirs.Add(id);
+  }
   changes_.push_back({.kind = Change::Kind::kRevoke,
                       .app = core.owner,
                       .core = id,
@@ -306,6 +404,7 @@ bool Allocator::Came(AppId app, CoreId id) {
   Core& core = cores_[id];
   if (core.home != app || core.at_home) return false;
   core.at_home = true;
+  hosted_.Add(id);
   ++apps_[app].at_home;
   if ((core.state == CoreState::kGranted ||
        core.state == CoreState::kRunning) &&
@@ -318,6 +417,7 @@ bool Allocator::Released(AppId app, CoreId id) {
   Core& core = cores_[id];
   if (core.home == app && core.at_home) {
     core.at_home = false;
+    hosted_.Remove(id);
     --apps_[app].at_home;
     if (core.state == CoreState::kIdle) HandOn(id);
     return true;
@@ -326,17 +426,25 @@ bool Allocator::Released(AppId app, CoreId id) {
   App& owner = apps_[app];
   --owner.held;
   if (core.state == CoreState::kRevoked) --owner.leaving;
-  owner.left_at[id] = ++departures_;
+  owner.owned.Remove(id);
+  SetBeside(app, id);
+  const auto found = std::ranges::find(owner.left, id);
+  const auto end = found == owner.left.end() ? found - 1 : found;
+  std::move_backward(owner.left.begin(), end, end + 1);
+  owner.left.front() = id;
   if (core.left != app) core.before = std::exchange(core.left, app);
   core.owner = kNobody;
   core.state = CoreState::kIdle;
-  ++idle_;
+  idle_.Add(id);
+  taken_.Remove(id);
+  best_effort_.Remove(id);
   const AppId heir = std::exchange(core.heir, kNobody);
   if (heir == kNobody) {
     HandOn(id);
     return true;
   }
   --apps_[heir].promised;
+  apps_[heir].heirs.Remove(id);
   Grant(heir, id);
   // It was told that it may come. But the core's own application came first.
   if (core.at_home && !apps_[heir].limits.best_effort) Revoke(id, kNobody);

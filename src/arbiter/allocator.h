@@ -20,8 +20,8 @@
 // Each at most one in a pass.
 //
 // Which (the first that there is):
-//   1. the sibling of a core that it holds; 2. the one that it left last; 3. any.
-//   Never one that is revoked already.
+//   1. the sibling of a core that it holds; 2. the one that it left last, of the last
+//   kRemembered; 3. any. Never one that is revoked already.
 //
 // A core that is left goes to its heir; then, of the applications that want one: who held
 // it before, its sibling's owner, who has just left it, the one that holds the fewest
@@ -29,8 +29,10 @@
 //
 // Fairness, which Shenango does not promise: while two applications of a kind both want
 // more, neither keeps two cores more beyond its guarantee than the other. One moves in
-// each pass. Where there are more applications than cores they take turns: who has none
-// gets one after kPatience passes.
+// each pass. Where there are more applications than cores they take turns: the one that
+// has had none for the longest, kPatience passes at least, gets the one that has been held
+// for the longest, as many at least. So N that want C cores all have had one after
+// kPatience * N / C passes, or N, where that is more.
 //
 // Home cores (Homes::kAssigned, docs/adr/0027-home-cores.md): what is guaranteed to an
 // application are certain cores, chosen by Add(). Its worker comes and goes there by
@@ -44,6 +46,10 @@
 //   - Which core: one that is nobody's home before all others.
 //   - Rules 2 and 3, and fairness, are about granted cores, as ever.
 //
+// Cost: a pass is linear in applications and in cores, not in their product: which cores
+// are idle, whose, lent or barred is a bit for each (base/core_set.h), so that choosing
+// one of 256 reads four words of each. Only Add() and Remove() look at every core.
+//
 // Invariants: a core has one owner; an application has `most` cores at most, those that
 // it is the heir of and its home cores included. A core is home to one application at
 // most, which is never its owner. Where the application is at home, an owner is best
@@ -55,10 +61,12 @@
 
 #pragma once
 
+#include <array>
 #include <cstdint>
 #include <span>
 #include <vector>
 
+#include "base/core_set.h"
 #include "yamanote/core_policy.h"
 #include "yamanote/task.h"
 
@@ -93,6 +101,7 @@ struct Change {
 class Allocator {
  public:
   static constexpr unsigned kPatience = 20;
+  static constexpr unsigned kRemembered = 8;
 
   // `siblings`: by core, the other hardware thread of the same physical core, kNoCore if
   // there is none; as many as there are cores. At most `most_apps` at a time.
@@ -140,6 +149,10 @@ class Allocator {
   unsigned held(AppId app) const {
     return apps_[app].held + apps_[app].at_home;
   }
+  // The cores that it owns, that are its home, and that it is the heir of.
+  const base::CoreSet& owned(AppId app) const { return apps_[app].owned; }
+  const base::CoreSet& homes(AppId app) const { return apps_[app].home; }
+  const base::CoreSet& inherits(AppId app) const { return apps_[app].heirs; }
   bool wants(AppId app) const { return apps_[app].wants; }
   const Limits& limits(AppId app) const { return apps_[app].limits; }
   unsigned guaranteed() const { return guaranteed_; }
@@ -155,6 +168,7 @@ class Allocator {
     CoreId sibling = kNoCore;
     AppId home = kNobody;
     bool at_home = false;  // The application is there.
+    uint64_t since = 0;    // The pass in which it was granted.
   };
 
   struct App {
@@ -169,10 +183,16 @@ class Allocator {
     unsigned held = 0;
     unsigned leaving = 0;   // Of those, revoked.
     unsigned promised = 0;  // It is the heir of so many.
-    unsigned without =
-        0;  // Passes in a row in which it wanted one and had none.
-    std::vector<uint64_t> left_at;  // By core; when it left it, 0: never.
-    std::vector<bool> barred;       // By core.
+    // Passes in a row in which it wanted one and had none.
+    uint64_t without = 0;
+    base::CoreSet owned;
+    base::CoreSet home;
+    base::CoreSet heirs;  // Cores that it is the heir of.
+    base::CoreSet
+        beside;  // Siblings of those that it owns or that are its home.
+    base::CoreSet barred;
+    // The cores that it left, the last first, each once; then kNoCore.
+    std::array<CoreId, kRemembered> left{};
 
     // What it will have.
     unsigned Future() const { return held - leaving + promised; }
@@ -184,26 +204,34 @@ class Allocator {
 
   void AssignHomes(AppId app, std::span<const bool> wished);
   bool May(AppId app, CoreId core) const;
-  bool Better(AppId app, CoreId a, CoreId b) const;
-  CoreId Choose(AppId app, auto&& allowed) const;
+  bool Narrow(AppId app, auto&& from);
+  void Prefer(auto&& which);
+  CoreId Choose(AppId app, auto&& from);
   bool GiveIdle(AppId app);
-  CoreId ChooseFrom(AppId app, auto&& from) const;
   bool TakeFor(AppId app, auto&& from);
   void Share(bool best_effort);
-  AppId Hungriest(bool best_effort, auto&& may) const;
-  AppId Successor(CoreId core) const;
+  void TakeTurns(bool best_effort);
+  AppId Hungriest(bool best_effort, auto&& may);
+  AppId Successor(CoreId core);
   void HandOn(CoreId core);
   void Grant(AppId app, CoreId core);
   void Revoke(CoreId core, AppId heir);
+  void SetBeside(AppId app, CoreId core);
 
   const Homes homes_;
   std::vector<Core> cores_;
   std::vector<App> apps_;
   std::vector<Change> changes_;
-  unsigned idle_ = 0;
+  base::CoreSet idle_;
+  base::CoreSet taken_;           // kGranted or kRunning.
+  base::CoreSet best_effort_;     // Owned by such an application.
+  base::CoreSet lent_;            // Somebody's home.
+  base::CoreSet hosted_;          // Somebody is at home.
+  std::vector<uint64_t> chosen_;  // What Narrow() and Prefer() have left.
+  std::vector<uint64_t> some_;
   unsigned guaranteed_ = 0;
   AppId first_ = 0;  // Whose turn it is to be asked first.
-  uint64_t departures_ = 0;
+  uint64_t passes_ = 0;
 };
 
 }  // namespace yamanote::arbiter

@@ -170,6 +170,49 @@ TEST(AllocatorTest, MoreApplicationsThanCoresTakeTurns) {
     EXPECT_NEAR(passes[app], 10 * Allocator::kPatience, Allocator::kPatience);
 }
 
+// As many as there may be, on the smallest machine, with one that was there first: each
+// has a core as long as any other, and nobody waits longer than for all others' turns.
+TEST(AllocatorTest, SixtyFourApplicationsOnTwoCoresAllHaveTheirTurn) {
+  constexpr unsigned kApps = 64;
+  constexpr unsigned kRound = Allocator::kPatience * kApps / 2;
+  for (const bool best_effort : {false, true}) {
+    Allocator allocator(NoSiblings(2), kApps);
+    for (unsigned i = 0; i < kApps; ++i)
+      allocator.Add({.most = 2, .best_effort = best_effort});
+    std::vector<unsigned> passes(kApps);
+    std::vector<unsigned> last(kApps);
+    unsigned moves = 0;
+    for (unsigned pass = 1; pass <= 10 * kRound; ++pass) {
+      for (AppId app = 0; app < kApps; ++app) allocator.Want(app, Wish::kMore);
+      allocator.Settle();
+      while (!allocator.changes().empty()) {
+        const Change change = allocator.changes().front();
+        allocator.TakeChanges();
+        if (change.kind == Change::Kind::kRevoke) {
+          ++moves;
+          allocator.Released(change.app, change.core);
+        }
+      }
+      for (const CoreId core : {0u, 1u}) {
+        const AppId owner = allocator.owner(core);
+        ASSERT_NE(owner, kNobody);
+        ++passes[owner];
+        last[owner] = pass;
+      }
+      if (pass < 2 * kRound) continue;
+      for (AppId app = 0; app < kApps; ++app)
+        ASSERT_LE(pass - last[app], kRound + kApps) << "application " << app;
+    }
+    for (AppId app = 0; app < kApps; ++app) {
+      EXPECT_NEAR(passes[app], 2 * 10 * kRound / kApps,
+                  3 * Allocator::kPatience)
+          << "application " << app;
+    }
+    // A core stays where it is for kPatience passes.
+    EXPECT_LE(moves, 2 * 10 * kRound / Allocator::kPatience + 2);
+  }
+}
+
 // ---- Which core -------------------------------------------------------------
 
 TEST(AllocatorTest, PrefersTheSiblingOfACoreItHas) {

@@ -25,11 +25,11 @@ Arbiter::Arbiter(const ArbiterOptions& options, void* board, Kernel& kernel)
       board_(board, static_cast<unsigned>(options.cpus.size()), kernel),
       allocator_(SiblingsOf(options), kMostApps, Homes::kAssigned),
       apps_(kMostApps),
-      watches_(options.cpus.size()),
-      samples_(options.cpus.size()) {
+      watches_(options.cpus.size()) {
   YAMANOTE_CHECK(!options.cpus.empty() && options.cpus.size() <= kMostCores,
                  "the board has a place for each core");
   YAMANOTE_CHECK(!options.elsewhere.empty(), "who is moved goes somewhere");
+  samples_.reserve(options.cpus.size());
   // In one call an application comes or goes, and each core changes hands twice.
   changes_.reserve(8 * (options.cpus.size() + kMostApps));
 }
@@ -51,6 +51,9 @@ AppId Arbiter::Add(Applicant&& applicant, Process&& process) {
   policies.cores = cores();
   app.policy = app.applicant.policy->make(policies);
   app.workers.resize(cores());
+  app.looked = base::CoreSet(cores());
+  app.had = base::CoreSet(cores());
+  app.recent.fill(kNoCore);
   app.decided = kernel_.Now();
   board_.Clear(id);
   for (CoreId core = 0; core < cores(); ++core) {
@@ -108,7 +111,11 @@ Result<void> Arbiter::SetWorkers(AppId id, std::span<const int32_t> tids) {
     if (worker.tid == tids[core]) continue;
     worker.tid = tids[core];
     worker.which = ThreadClass::kUnknown;
-    worker.late = false;
+    // Another thread is no answer of the one that was late.
+    if (worker.late) {
+      PutAside(id, core);
+      continue;
+    }
     if (worker.tid == 0) continue;
     // An arbiter that was lost may have moved it.
     Count(id, kernel_.SetCpus(app.process, worker.tid,
@@ -151,12 +158,21 @@ void Arbiter::Restore() {
 // ---- The pass ---------------------------------------------------------------
 
 void Arbiter::Pass(Duration now) {
+  const auto swept = static_cast<unsigned>(std::min<int64_t>(
+      1 + (now - std::exchange(swept_, now)) / kSweep, cores()));
   now_ = now;
   for (AppId id = 0; id < apps_.size(); ++id) {
-    if (!apps_[id].present || apps_[id].applicant.opaque) continue;
-    for (CoreId core = 0; core < cores(); ++core) Observe(id, core);
+    App& app = apps_[id];
+    if (!app.present || app.applicant.opaque) continue;
+    ChooseLines(app, id, swept);
+    for (CoreId core = app.looked.NextFrom(0); core != kNoCore;
+         core = app.looked.NextFrom(core + 1)) {
+      Observe(id, core);
+      // At once: who is read next must not seem to have answered a grant that it was
+      // not told of.
+      Apply();
+    }
   }
-  Apply();
   for (CoreId core = 0; core < cores(); ++core) Hasten(core, now);
   for (AppId id = 0; id < apps_.size(); ++id) {
     if (apps_[id].ready) Decide(id, now);
@@ -167,6 +183,23 @@ void Arbiter::Pass(Duration now) {
   ++times_.passes;
   times_.total += took;
   times_.longest = std::max(times_.longest, took);
+}
+
+void Arbiter::ChooseLines(App& app, AppId id, unsigned swept) const {
+  app.looked.Clear();
+  app.looked.Unite(allocator_.owned(id));
+  app.looked.Unite(allocator_.homes(id));
+  app.looked.Unite(allocator_.inherits(id));
+  app.looked.Unite(app.had);
+  for (const CoreId core : app.recent) {
+    if (core != kNoCore) app.looked.Add(core);
+  }
+  // Of any that are looked at anyway none is skipped, so that nobody who holds many cores
+  // is swept faster than others.
+  for (unsigned i = 0; i < swept; ++i) {
+    app.looked.Add(app.sweep);
+    app.sweep = app.sweep + 1 == cores() ? 0 : app.sweep + 1;
+  }
 }
 
 // What the presence of one worker means. Said once a pass; a word that makes no sense is
@@ -219,18 +252,32 @@ void Arbiter::Decide(AppId id, Duration now) {
   if (elapsed <= Duration::zero()) return;
   app.decided = now;
   CoreId spare = kNoCore;
-  for (CoreId core = 0; core < cores(); ++core) {
+  samples_.clear();
+  // What it was granted meanwhile, too.
+  app.looked.Unite(allocator_.owned(id));
+  for (CoreId core = app.looked.NextFrom(0); core != kNoCore;
+       core = app.looked.NextFrom(core + 1)) {
     Worker& worker = app.workers[core];
-    CoreSample& sample = samples_[core];
+    CoreSample& sample = samples_.emplace_back();
+    sample.core = core;
     if (!worker.shown.Read(app.applicant.signals[core], now, sample))
       ++app.counters.forgeries;
-    sample.held = allocator_.home(core) == id ? allocator_.at_home(core)
-                                              : allocator_.owner(core) == id;
+    const bool owned = allocator_.owner(core) == id;
+    const bool home = allocator_.home(core) == id;
+    sample.held = home ? allocator_.at_home(core) : owned;
     sample.looking = sample.looking && sample.held && worker.here;
     sample.fresh = std::exchange(worker.fresh, false) && sample.held;
-    if (sample.looking && !sample.fresh && allocator_.owner(core) == id)
-      spare = core;
+    if (sample.looking && !sample.fresh && owned) spare = core;
+    const bool moved =
+        std::exchange(worker.enqueued, sample.enqueued) != sample.enqueued;
+    if (!owned && !home && (moved || sample.Waiting() != 0)) {
+      const auto found = std::ranges::find(app.recent, core);
+      const auto end = found == app.recent.end() ? found - 1 : found;
+      std::move_backward(app.recent.begin(), end, end + 1);
+      app.recent.front() = core;
+    }
   }
+  app.had = allocator_.owned(id);
   const Wish wish = app.policy->Decide(
       {.cores = samples_, .held = allocator_.held(id), .elapsed = elapsed});
   allocator_.Want(id, wish, spare);
@@ -254,10 +301,8 @@ Duration Arbiter::NextDue(Duration now, Duration idle_interval) const {
     // An opaque application wants more for ever: what it may have it has after a pass.
     if (allocator_.wants(id) && !app.applicant.opaque)
       due = std::min(due, now + idle_interval);
-    for (const Worker& worker : app.workers) {
-      if (worker.late) due = std::min(due, now + idle_interval);
-    }
   }
+  if (late_ != 0) due = std::min(due, now + idle_interval);
   return due;
 }
 

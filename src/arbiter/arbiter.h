@@ -7,6 +7,13 @@
 //         who is late -> signalled, then moved away
 //         queues -> core policies -> Want, Settle -> commands
 //
+// What is read: of each application the lines of the cores that it has, is about to have
+// or had in the last pass, and of kRecent others where something waits or moved last; and
+// of the rest one for each kSweep that has passed, in turn. So a pass costs a line for
+// each core, some for each application, and not their product. A word where nobody
+// expects one (a forgery, a late worker's answer, tasks of who has no core) is read
+// within kSweep for each core.
+//
 // Who is late:
 //   - A worker that was asked to leave has `revoke_deadline`; then it gets kLateSignal,
 //     and again every ten deadlines. After `move_deadline` it is moved: to CPUs that the
@@ -36,6 +43,7 @@
 #include "arbiter/kernel.h"
 #include "arbiter/shown.h"
 #include "arbiter/status.h"
+#include "base/core_set.h"
 #include "yamanote/core_policy.h"
 
 namespace yamanote::arbiter {
@@ -43,6 +51,9 @@ namespace yamanote::arbiter {
 // For how long a worker that did not come for a core is not asked again; and how long it
 // may take to show that it is still where it was before the arbiter was started.
 inline constexpr Duration kPardon = std::chrono::milliseconds(100);
+
+inline constexpr Duration kSweep = std::chrono::microseconds(2);
+inline constexpr unsigned kRecent = 4;
 
 struct ArbiterOptions {
   std::vector<int> cpus;         // The CPU of each core. 1 .. kMostCores.
@@ -107,6 +118,7 @@ class Arbiter {
     bool fresh = false;     // Was granted the core after the last decision.
     bool here = false;      // Of a valid presence.
     uint32_t presence = 0;  // The word, as last read.
+    uint32_t enqueued = 0;  // The same.
     Why why = Why::kWanted;
     Shown shown;
   };
@@ -119,7 +131,12 @@ class Arbiter {
     Process process;
     std::unique_ptr<CorePolicy> policy;
     std::vector<Worker> workers;  // By core.
-    Duration decided{0};          // When its policy was asked last.
+    base::CoreSet looked;         // Whose lines are read in this pass.
+    base::CoreSet had;            // What it owned when its policy was asked.
+    // Others where something waited or moved, the last first.
+    std::array<CoreId, kRecent> recent{};
+    CoreId sweep = 0;     // Whose turn it is of the others.
+    Duration decided{0};  // When its policy was asked last.
     AppCounters counters{};
   };
 
@@ -132,6 +149,7 @@ class Arbiter {
 
   // arbiter.cc
   void Begin(AppId id);
+  void ChooseLines(App& app, AppId id, unsigned swept) const;
   void Observe(AppId id, CoreId core);
   void Decide(AppId id, Duration now);
 
@@ -144,6 +162,8 @@ class Arbiter {
   void TakeBack(AppId id, CoreId core);
   void Disown(AppId id, CoreId core);
   void SetClass(AppId id, CoreId core);
+  void SetLate(Worker& worker, bool late);
+  void PutAside(AppId id, CoreId core);
   void Count(AppId id, bool done);
   void Bar(AppId id, CoreId core);
 
@@ -156,7 +176,9 @@ class Arbiter {
   std::vector<Watch> watches_;
   std::vector<CoreSample> samples_;
   std::vector<Change> changes_;
+  unsigned late_ = 0;  // Workers.
   Duration now_{0};
+  Duration swept_{0};  // When the last pass was.
   PassTimes times_{};
 };
 

@@ -6,12 +6,6 @@
 
 namespace yamanote::arbiter {
 
-namespace {
-
-constexpr uint32_t kEpochMask = (1U << 30) - 1;
-
-}  // namespace
-
 Board::Board(void* memory, unsigned cores, Kernel& kernel)
     : header_(static_cast<BoardHeader*>(memory)),
       commands_(reinterpret_cast<CoreCommand*>(static_cast<std::byte*>(memory) +
@@ -39,7 +33,7 @@ void Board::Write(AppId app, CoreId core, Command command) {
 
 void Board::Grant(AppId app, CoreId core) {
   uint32_t& epoch = epochs_[app * cores_ + core];
-  epoch = (epoch + 1) & kEpochMask;
+  epoch = NextEpoch(epoch);
   CoreCommand& command = At(app, core);
   command.heir.store(kNoApp, std::memory_order_relaxed);
   command.granted_at.store(ToNanos(kernel_.Now()), std::memory_order_relaxed);
@@ -48,7 +42,7 @@ void Board::Grant(AppId app, CoreId core) {
 
 void Board::GrantAfter(AppId app, CoreId core, AppId before) {
   uint32_t& epoch = epochs_[app * cores_ + core];
-  epoch = (epoch + 1) & kEpochMask;
+  epoch = NextEpoch(epoch);
   CoreCommand& command = At(app, core);
   command.heir.store(kNoApp, std::memory_order_relaxed);
   command.after.store(Departure(before, this->epoch(before, core)),

@@ -13,6 +13,12 @@
 
 namespace yamanote::arbiter {
 
+// Of 30 bits. Never 0 again: that is what the memory of a new application says, which
+// would seem to have answered.
+constexpr uint32_t NextEpoch(uint32_t epoch) {
+  return epoch == (1U << 30) - 1 ? 1 : epoch + 1;
+}
+
 class Board {
  public:
   // `memory`: kBoardBytes, zero, that outlive it.

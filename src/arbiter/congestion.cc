@@ -26,18 +26,19 @@ class Congestion final : public CorePolicy {
 
   Wish Decide(const AppSample& sample) override {
     bool congested = Stranded(sample);
-    for (std::size_t i = 0; i < sample.cores.size(); ++i) {
-      const CoreSample& core = sample.cores[i];
+    for (const CoreSample& core : sample.cores) {
+      uint32_t& before = before_[core.core];
       // A difference, since both wrap.
-      const auto left_since = static_cast<int32_t>(core.taken - before_[i]);
+      const auto left_since = static_cast<int32_t>(core.taken - before);
       if (left_since < 0 && !core.fresh) congested = true;
-      before_[i] = core.enqueued;
+      before = core.enqueued;
     }
     return congested ? Wish::kMore : Wish::kSame;
   }
 
  private:
-  std::vector<uint32_t> before_;  // CoreSample::enqueued, by core.
+  std::vector<uint32_t>
+      before_;  // CoreSample::enqueued, by core, as last seen.
 };
 
 }  // namespace

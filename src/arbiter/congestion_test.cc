@@ -53,6 +53,21 @@ TEST(CongestionTest, WhoHasNoCoreGetsOneAtOnce) {
   EXPECT_EQ(app.Decide(), Wish::kMore);
 }
 
+// A line that is not shown for a while is compared with when it was last.
+TEST(CongestionTest, LinesMayComeAndGo) {
+  ShownApp app("congestion", 1);
+  app.cores[3].enqueued = 7;
+  app.cores[3].taken = 7;
+  app.Decide();
+  const CoreSample last = app.cores.back();
+  app.cores.pop_back();
+  EXPECT_EQ(app.Decide(), Wish::kSame);
+  app.cores.push_back(last);
+  app.cores.back().enqueued = 8;
+  EXPECT_EQ(app.Decide(), Wish::kSame) << "it has just come";
+  EXPECT_EQ(app.Decide(), Wish::kMore);
+}
+
 TEST(CongestionTest, NeverTakesACoreAway) {
   ShownApp app("congestion", 4);
   for (CoreSample& core : app.cores) core.looking = true;

@@ -18,7 +18,10 @@ class ShownApp {
   ShownApp(std::string_view policy, unsigned held,
            CorePolicyOptions options = {.cores = 4})
       : cores(options.cores), policy_(FindCorePolicy(policy)->make(options)) {
-    for (unsigned i = 0; i < held; ++i) cores[i].held = true;
+    for (CoreId core = 0; core < options.cores; ++core) {
+      cores[core].core = core;
+      cores[core].held = core < held;
+    }
   }
 
   // One pass, an interval of 5 us after the last.

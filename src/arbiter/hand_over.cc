@@ -27,6 +27,7 @@ void Arbiter::Grant(AppId id, CoreId core) {
   Worker& worker = app.workers[core];
   ++app.counters.grants;
   worker.fresh = true;
+  worker.here = false;
   worker.why =
       app.applicant.limits.best_effort ? Why::kBestEffort : Why::kWanted;
   watches_[core] = {.since = now_, .remind = now_ + options_.revoke_deadline};
@@ -119,19 +120,10 @@ void Arbiter::Hasten(CoreId core, Duration now) {
 
 // The core goes on without an answer.
 void Arbiter::MoveAway(AppId id, CoreId core) {
-  App& app = apps_[id];
-  Worker& worker = app.workers[core];
-  worker.late = true;
+  Worker& worker = apps_[id].workers[core];
+  SetLate(worker, true);
   worker.late_since = now_;
-  if (worker.tid != 0) {
-    // For ever it would be too much for having been late.
-    if (restores_ || app.applicant.limits.best_effort) {
-      worker.which = ThreadClass::kBeneath;
-      Count(id,
-            kernel_.SetClass(app.process, worker.tid, ThreadClass::kBeneath));
-    }
-    Count(id, kernel_.SetCpus(app.process, worker.tid, options_.elsewhere));
-  }
+  PutAside(id, core);
   Bar(id, core);
   // Nor does it get another in this pass.
   allocator_.Want(id, Wish::kSame);
@@ -148,7 +140,7 @@ void Arbiter::Disown(AppId id, CoreId core) {
   board_.Grant(id, core);
   board_.Revoke(id, core, kNobody);
   if (worker.tid == 0) return;
-  worker.late = true;
+  SetLate(worker, true);
   worker.late_since = now_;
   if (!app.applicant.limits.best_effort &&
       std::exchange(worker.which, ThreadClass::kNormal) !=
@@ -160,11 +152,29 @@ void Arbiter::Disown(AppId id, CoreId core) {
   Bar(id, core);
 }
 
+void Arbiter::SetLate(Worker& worker, bool late) {
+  if (std::exchange(worker.late, late) == late) return;
+  late ? ++late_ : --late_;
+}
+
+// Where a worker that is late does not hold up the core.
+void Arbiter::PutAside(AppId id, CoreId core) {
+  App& app = apps_[id];
+  Worker& worker = app.workers[core];
+  if (worker.tid == 0) return;
+  // For ever it would be too much for having been late.
+  if (restores_ || app.applicant.limits.best_effort) {
+    worker.which = ThreadClass::kBeneath;
+    Count(id, kernel_.SetClass(app.process, worker.tid, ThreadClass::kBeneath));
+  }
+  Count(id, kernel_.SetCpus(app.process, worker.tid, options_.elsewhere));
+}
+
 // It has answered, or need not any more.
 void Arbiter::TakeBack(AppId id, CoreId core) {
   App& app = apps_[id];
   Worker& worker = app.workers[core];
-  worker.late = false;
+  SetLate(worker, false);
   if (worker.tid != 0) {
     Count(id, kernel_.SetCpus(app.process, worker.tid,
                               std::span(&options_.cpus[core], 1)));

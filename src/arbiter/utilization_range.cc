@@ -12,6 +12,7 @@
 
 #include <algorithm>
 #include <utility>
+#include <vector>
 
 #include "yamanote/core_policy.h"
 
@@ -21,12 +22,17 @@ namespace {
 class UtilizationRange final : public CorePolicy {
  public:
   explicit UtilizationRange(const CorePolicyOptions& options)
-      : low_(options.utilization_low), high_(options.utilization_high) {}
+      : low_(options.utilization_low),
+        high_(options.utilization_high),
+        idle_(options.cores) {}
 
   Wish Decide(const AppSample& sample) override {
-    Duration idle{0};
-    for (const CoreSample& core : sample.cores) idle += core.idle;
-    const Duration unused = idle - std::exchange(idle_, idle);
+    Duration unused{0};
+    for (const CoreSample& core : sample.cores) {
+      // At most the interval: of one seen for the first time it is all there ever was.
+      unused += std::min(core.idle - std::exchange(idle_[core.core], core.idle),
+                         sample.elapsed);
+    }
     const unsigned before = std::exchange(held_, sample.held);
     if (sample.held == 0) return Stranded(sample) ? Wish::kMore : Wish::kSame;
     // Cores that came or went in between had a part of it: about right, for once.
@@ -40,7 +46,7 @@ class UtilizationRange final : public CorePolicy {
  private:
   const double low_;
   const double high_;
-  Duration idle_{0};
+  std::vector<Duration> idle_;  // CoreSample::idle, by core, as last seen.
   unsigned held_ = 0;
 };
 

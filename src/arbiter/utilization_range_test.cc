@@ -28,5 +28,26 @@ TEST(UtilizationRangeTest, WhoHasNoCoreGetsOneAtOnce) {
   EXPECT_EQ(app.Decide(), Wish::kMore);
 }
 
+// One core of two had work before and has been idle ever since: what it shows is more
+// than fits in the interval, and in a number if all cores show it.
+TEST(UtilizationRangeTest, WhatIsSeenForTheFirstTimeIsAnIntervalAtMost) {
+  ShownApp app("utilization-range", 4);
+  for (CoreSample& core : app.cores) core.idle = Duration::max();
+  EXPECT_EQ(app.Decide(), Wish::kFewer);
+  EXPECT_EQ(app.Decide(), Wish::kMore) << "nothing since";
+}
+
+// Not shown, it has not been idle; nor has it when it is shown again.
+TEST(UtilizationRangeTest, CoresThatAreNotShownDoNotCount) {
+  ShownApp app("utilization-range", 2);
+  app.cores[2].idle = app.cores[3].idle = 1ms;
+  app.Decide();
+  const auto hidden = std::vector(app.cores.begin() + 2, app.cores.end());
+  app.cores.resize(2);
+  EXPECT_EQ(app.Decide(), Wish::kMore);
+  app.cores.insert(app.cores.end(), hidden.begin(), hidden.end());
+  EXPECT_EQ(app.Decide(), Wish::kMore);
+}
+
 }  // namespace
 }  // namespace yamanote

@@ -27,10 +27,10 @@
 #include <span>
 #include <vector>
 
+#include "base/core_set.h"
 #include "dispatch/admission.h"
 #include "dispatch/placement.h"
 #include "preempt/adaptive_slice.h"
-#include "sim/core_set.h"
 #include "sim/costs.h"
 #include "sim/source.h"
 #include "sim/timeline.h"
@@ -220,9 +220,9 @@ class Engine {
   Instant now_{};
   Timeline timeline_;
   std::vector<Core> cores_;
-  CoreSet idle_;          // kParked.
-  CoreSet overdue_;       // kOverdue.
-  bool looking_ = false;  // Within Look(): others look at events of their own.
+  base::CoreSet idle_;     // kParked.
+  base::CoreSet overdue_;  // kOverdue.
+  bool looking_ = false;   // Within Look(): others look at events of their own.
 
   // The dispatcher's. Received and not placed yet; the first is what it serves.
   std::deque<Arrival> received_;

@@ -98,6 +98,7 @@ void Engine::Show(std::span<CoreSample> cores, Instant now) {
     const arbiter::CoreSignals& signals = signals_[id];
     const int64_t since = signals.oldest_since.load(std::memory_order_relaxed);
     cores[id] = {
+        .core = id,
         .enqueued = signals.enqueued.load(std::memory_order_relaxed),
         .taken = signals.taken.load(std::memory_order_relaxed),
         .oldest =

@@ -136,6 +136,7 @@ void Machine::Pass() {
     CoreId spare = kNoCore;
     for (CoreId core = 0; core < samples_.size(); ++core) {
       const bool held = allocator_.owner(core) == id;
+      samples_[core].core = core;
       samples_[core].fresh = held && fresh_[core];
       if (held && samples_[core].looking && !fresh_[core]) spare = core;
     }

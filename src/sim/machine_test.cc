@@ -248,6 +248,58 @@ TEST(MachineTest, AntiCorrelatedBurstsFollowEachOther) {
   EXPECT_GE(used / held, 0.75);
 }
 
+// Both have the same work for all cores; the first has them all when the second comes.
+TEST(MachineTest, TwoBurstingServicesShareEqually) {
+  std::vector<Arrival> one;
+  std::vector<Arrival> other;
+  AddTrain(one, 1us, 10ns, 4000);
+  AddTrain(other, 201us, 10ns, 4000);
+  Shared shared({.cores = 8, .costs = {.core_grant = 1us, .core_revoke = 1us}});
+  const auto first = shared.Add({.most = 8}, Shenango(), one);
+  const auto second = shared.Add({.most = 8}, Shenango(), other);
+  shared.Run();
+
+  // From a pass for each of four cores on, until the first has done its work: 40 ms, of
+  // which 1.6 while it was alone, so 9.6 more of all.
+  std::map<std::size_t, Duration> held;
+  std::map<CoreId, Machine::Move> since;
+  for (const Machine::Move& move : shared.moves) {
+    if (move.granted) {
+      since[move.core] = move;
+    } else {
+      const Instant from = std::max(since[move.core].at, Instant(300us));
+      const Instant to = std::min(move.at, Instant(9ms));
+      if (to > from) held[move.app] += to - from;
+      since.erase(move.core);
+    }
+  }
+  for (const auto& [core, move] : since)
+    held[move.app] += Instant(9ms) - std::max(move.at, Instant(300us));
+  const double share =
+      static_cast<double>(held[first].count()) /
+      static_cast<double>((held[first] + held[second]).count());
+  EXPECT_NEAR(share, 0.5, 0.01);
+}
+
+// Each has the same work, for four times as many cores as it can have.
+TEST(MachineTest, MoreBurstingServicesThanCoresEndTogether) {
+  constexpr std::size_t kServices = 16;
+  Shared shared({.cores = 4, .costs = {.core_grant = 1us, .core_revoke = 1us}});
+  for (std::size_t i = 0; i < kServices; ++i) {
+    std::vector<Arrival> arrivals;
+    AddTrain(arrivals, 1us, 10ns, 500);
+    shared.Add({.most = 4}, Shenango(), arrivals);
+  }
+  const Machine& machine = shared.Run();
+  // 80 ms of work, 20 on four cores; turns of 100 us, so 400 of all others between two.
+  for (std::size_t i = 0; i < kServices; ++i) {
+    EXPECT_EQ(shared.log(i).order.size(), 500);
+    EXPECT_GE(shared.Slowest(i),
+              machine.now().time_since_epoch() - 2 * 400us - 100us)
+        << "service " << i;
+  }
+}
+
 TEST(MachineTest, SiblingsAreUsedTogether) {
   // 0-4, 1-5, 2-6, 3-7.
   std::vector<CoreId> siblings;

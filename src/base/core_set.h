@@ -1,17 +1,20 @@
-// core_set.h - a set of cores in which the next member is found quickly.
+// core_set.h - a set of cores: a bit for each, so that sets of hundreds meet in a few words.
 
 #pragma once
 
+#include <algorithm>
 #include <bit>
 #include <cstdint>
+#include <span>
 #include <vector>
 
 #include "yamanote/task.h"
 
-namespace yamanote::sim {
+namespace yamanote::base {
 
 class CoreSet {
  public:
+  CoreSet() = default;
   explicit CoreSet(unsigned cores) : words_((cores + 63) / 64) {}
 
   void Add(CoreId core) {
@@ -29,7 +32,22 @@ class CoreSet {
   bool Contains(CoreId core) const {
     return (words_[core / 64] >> (core % 64) & 1) != 0;
   }
+  void Set(CoreId core, bool member) { member ? Add(core) : Remove(core); }
+  // Requires: of as many cores.
+  void Unite(const CoreSet& other) {
+    size_ = 0;
+    for (std::size_t i = 0; i < words_.size(); ++i) {
+      words_[i] |= other.words_[i];
+      size_ += static_cast<unsigned>(std::popcount(words_[i]));
+    }
+  }
+  void Clear() {
+    std::ranges::fill(words_, 0);
+    size_ = 0;
+  }
   unsigned size() const { return size_; }
+  // Core c is bit c % 64 of word c / 64.
+  std::span<const uint64_t> words() const { return words_; }
 
   // The lowest member that is not below `from`; kNoCore: none is.
   CoreId NextFrom(CoreId from) const {
@@ -49,4 +67,4 @@ class CoreSet {
   unsigned size_ = 0;
 };
 
-}  // namespace yamanote::sim
+}  // namespace yamanote::base
