@@ -5,6 +5,8 @@ option(YAMANOTE_BUILD_COMMAND "Build the `yamanote` command, and the tests that 
 option(YAMANOTE_BUILD_BENCHMARKS "Build bench/ (needs the peers' packages)" OFF)
 option(YAMANOTE_ROCKSDB "Build `yamanote serve rocksdb` (needs librocksdb-dev)" ON)
 option(YAMANOTE_BUILD_FUZZERS "Build the libFuzzer targets (clang only)" OFF)
+set(YAMANOTE_TOOLS_OPTIONS "" CACHE STRING
+    "Compile options of tools/ and its tests after all others; the presets with tests optimise less")
 set(YAMANOTE_SANITIZE "" CACHE STRING "Sanitizer: empty, address or thread")
 set_property(CACHE YAMANOTE_SANITIZE PROPERTY STRINGS "" address thread)
 

@@ -59,15 +59,23 @@ function(yamanote_precompiled name)
   target_precompile_headers(${name} PRIVATE ${PRE_HEADERS})
 endfunction()
 
-# yamanote_test(NAME SOURCES ... [LINK ...] [TIMEOUT seconds] [LABELS ...] [SINGLE_THREADED])
-# One GoogleTest program. SINGLE_THREADED: TSan has nothing to look for in it.
+# yamanote_test(NAME SOURCES ... [LINK ...] [TIMEOUT seconds] [COST seconds] [LABELS ...]
+#               [SINGLE_THREADED])
+# One GoogleTest program. COST: about what it takes, where that is 10 s or more; ctest starts
+# those first also if it has seen no run yet, so that none is left alone at the end.
+# SINGLE_THREADED: TSan has nothing to look for in it. The folder says by
+# YAMANOTE_TEST_HEADERS what is precompiled, by YAMANOTE_TEST_OPTIONS what else the compiler
+# is told.
 function(yamanote_test name)
-  cmake_parse_arguments(TEST "SINGLE_THREADED" "TIMEOUT" "SOURCES;LINK;LABELS" ${ARGN})
+  cmake_parse_arguments(TEST "SINGLE_THREADED" "TIMEOUT;COST" "SOURCES;LINK;LABELS" ${ARGN})
   if(NOT YAMANOTE_BUILD_TESTS OR (TEST_SINGLE_THREADED AND YAMANOTE_SANITIZE STREQUAL "thread"))
     return()
   endif()
   if(NOT TEST_TIMEOUT)
     set(TEST_TIMEOUT 120)
+  endif()
+  if(NOT TEST_COST)
+    set(TEST_COST 0)
   endif()
   add_executable(${name} ${TEST_SOURCES})
   target_include_directories(
@@ -75,11 +83,13 @@ function(yamanote_test name)
                     ${PROJECT_BINARY_DIR}/generated)
   target_link_libraries(${name} PRIVATE ${TEST_LINK} yamanote yamanote_flags GTest::gmock
                                         GTest::gtest_main)
-  target_precompile_headers(${name} REUSE_FROM yamanote_test_headers)
+  target_compile_options(${name} PRIVATE ${YAMANOTE_TEST_OPTIONS})
+  target_precompile_headers(${name} REUSE_FROM ${YAMANOTE_TEST_HEADERS})
   # One ctest entry per program: starting a process per case costs more than
   # most cases. The program's own output names the case that failed.
   add_test(NAME ${name} COMMAND ${name} --gtest_brief=1)
-  set_tests_properties(${name} PROPERTIES TIMEOUT ${TEST_TIMEOUT} LABELS "${TEST_LABELS}")
+  set_tests_properties(${name} PROPERTIES TIMEOUT ${TEST_TIMEOUT} COST ${TEST_COST}
+                                          LABELS "${TEST_LABELS}")
 endfunction()
 
 # yamanote_fuzzer(NAME SOURCES ... CORPUS dir [LINK ...])

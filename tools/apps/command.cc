@@ -19,6 +19,7 @@
 #include "arbiter/server.h"
 #include "tools/command.h"
 #include "tools/config/values.h"
+#include "tools/output/json.h"
 
 namespace yamanote::tools {
 namespace {
@@ -167,7 +168,7 @@ void Apps(const AppsFlags& flags) {
       path = arbiter::kSystemSocket;
   }
   const std::string answer = Ask(path);
-  const Json list = Json::parse(answer, nullptr, /*allow_exceptions=*/false);
+  const Json list = ParseOrderedJson(answer);
   try {
     if (list.is_discarded() || list.at("schema") != "yamanote.apps/1") {
       Fail(
@@ -176,7 +177,7 @@ void Apps(const AppsFlags& flags) {
                       path));
     }
     if (flags.as_json) {
-      fmt::print("{}\n", list.dump(2));
+      fmt::print("{}\n", JsonText(list, 2));
     } else {
       PrintTable(list);
     }

@@ -17,6 +17,7 @@
 #include "tools/bench/sched.h"
 #include "tools/command.h"
 #include "tools/config/values.h"
+#include "tools/output/json.h"
 #include "tools/version/build_info.h"
 #include "yamanote/policy.h"
 #include "yamanote/scheduling.h"
@@ -228,7 +229,7 @@ void RunSchedCommand(const SchedFlags& flags) {
          result.error().code == ErrorCode::kInvalidArgument ? kUsage : kFailed);
   }
   if (flags.as_json) {
-    fmt::print("{}\n", ToJson(options, *result).dump(2));
+    fmt::print("{}\n", JsonText(ToJson(options, *result), 2));
   } else {
     PrintText(options, *result);
   }

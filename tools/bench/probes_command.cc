@@ -11,6 +11,7 @@
 
 #include "tools/bench/probes.h"
 #include "tools/command.h"
+#include "tools/output/json.h"
 #include "tools/version/build_info.h"
 
 namespace yamanote::tools {
@@ -118,7 +119,7 @@ void RunProbesCommand(const ProbesFlags& flags) {
   if (terminal) std::fputs("\r\033[K", stderr);
   if (!result) Fail(result.error().message);
   if (flags.as_json) {
-    fmt::print("{}\n", ToJson(*result).dump(2));
+    fmt::print("{}\n", JsonText(ToJson(*result), 2));
   } else {
     PrintText(*result);
   }

@@ -6,6 +6,7 @@
 
 #include <nlohmann/json.hpp>
 
+#include "tools/output/json.h"
 #include "tools/version/build_info.h"
 
 namespace yamanote::tools {
@@ -63,7 +64,7 @@ std::string ListJson(const arbiter::Status& status,
                          {"pass_mean_ns", mean},
                          {"pass_max_ns", times.longest.count()},
                          {"apps", std::move(apps)}};
-  return document.dump();
+  return JsonText(document);
 }
 
 }  // namespace yamanote::tools

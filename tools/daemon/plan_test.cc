@@ -11,6 +11,7 @@
 #include "base/topology.h"
 #include "tools/config/values.h"
 #include "tools/daemon/list.h"
+#include "tools/output/json.h"
 
 namespace yamanote::tools {
 namespace {
@@ -121,8 +122,8 @@ TEST(DaemonListTest, IsTheDocumentThatIsPromised) {
                                     .state = arbiter::CoreState::kRunning,
                                     .why = arbiter::Why::kHome}},
                          .counters = {.grants = 3}});
-  const auto document = nlohmann::json::parse(
-      ListJson(status, arbiter::DaemonOptions::Mode::kEvents));
+  const auto document =
+      ParseJson(ListJson(status, arbiter::DaemonOptions::Mode::kEvents));
   EXPECT_EQ(document["schema"], "yamanote.apps/1");
   EXPECT_EQ(document["pass_mean_ns"], 2000);
   EXPECT_EQ(document["apps"][0]["cores"][0]["why"], "home");

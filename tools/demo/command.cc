@@ -14,6 +14,7 @@
 #include "tools/command.h"
 #include "tools/demo/demo.h"
 #include "tools/load/workload.h"
+#include "tools/output/json.h"
 #include "tools/output/output.h"
 #include "tools/report/report.h"
 
@@ -113,10 +114,7 @@ void Run(const Arguments& arguments) {
   const Result<void> written =
       report::Write(result->report, "--out", arguments.out);
   if (arguments.json) {
-    fmt::print("{}\n",
-               report::ToJson(result->report)
-                   .dump(2, ' ', false,
-                         nlohmann::ordered_json::error_handler_t::replace));
+    fmt::print("{}\n", JsonText(report::ToJson(result->report), 2));
   } else {
     fmt::print("\n{}\n", demo::ResultTable(result->report));
     if (!result->slices.empty())

@@ -7,6 +7,8 @@
 
 #include <nlohmann/json.hpp>
 
+#include "tools/output/json.h"
+
 namespace yamanote::demo {
 
 std::string MechanismOf(std::string_view ready_line) {
@@ -18,7 +20,7 @@ std::string MechanismOf(std::string_view ready_line) {
 }
 
 Result<SliceEnds> ReadSliceEnds(std::string_view final_line) {
-  const auto json = nlohmann::json::parse(final_line, nullptr, false);
+  const auto json = tools::ParseJson(final_line);
   const auto count = [&](const char* name) -> const nlohmann::json* {
     if (!json.is_object() || !json.contains("event") ||
         json["event"] != "final" || !json.contains("runtime"))

@@ -12,6 +12,7 @@
 #include "tools/doctor/costs.h"
 #include "tools/doctor/facts.h"
 #include "tools/doctor/plan.h"
+#include "tools/output/json.h"
 #include "tools/output/output.h"
 
 namespace yamanote::tools {
@@ -163,7 +164,7 @@ void Run(const DoctorFlags& flags) {
   found.sections.push_back(Plan(*topology, found.sections, found.costs));
   if (!flags.costs_file.empty()) WriteCosts(found, flags.costs_file);
   if (flags.as_json) {
-    fmt::print("{}\n", ToJson(found).dump(2));
+    fmt::print("{}\n", JsonText(ToJson(found), 2));
   } else {
     PrintText(found);
   }

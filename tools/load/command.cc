@@ -18,6 +18,7 @@
 #include "tools/load/search.h"
 #include "tools/load/table.h"
 #include "tools/load/units.h"
+#include "tools/output/json.h"
 #include "tools/output/output.h"
 #include "tools/report/report.h"
 #include "tools/version/build_info.h"
@@ -229,7 +230,7 @@ void ShowProgress(Measurement& measurement) {
 }
 
 void WriteJson(const std::string& path, const LoadResult& result) {
-  const std::string text = ToJson(result).dump(2) + "\n";
+  const std::string text = tools::JsonText(ToJson(result), 2) + "\n";
   if (path == "-") {
     std::fputs(text.c_str(), stdout);
     return;

@@ -8,6 +8,8 @@
 #include <nlohmann/json.hpp>
 #include <type_traits>
 
+#include "tools/output/json.h"
+
 namespace yamanote::load {
 namespace {
 
@@ -212,7 +214,7 @@ class Reader {
   void Wrong(const std::string& path, const nlohmann::json& found,
              const char* expected) {
     error = fmt::format("field {} is {}; it must be {}", path,
-                        found.dump().substr(0, 60), expected);
+                        tools::JsonText(found).substr(0, 60), expected);
   }
   void Read(const nlohmann::json& j, const std::string& path, double& value) {
     if (j.is_number()) {
@@ -290,11 +292,12 @@ Result<LoadResult> FromJson(const nlohmann::json& json) {
   if (schema == json.end() || *schema != kSchema) {
     return MakeError(
         ErrorCode::kInvalidArgument,
-        fmt::format(
-            "field schema is {}; this version reads \"{}\": measure "
-            "again with `yamanote load --json`",
-            schema == json.end() ? "missing" : schema->dump().substr(0, 60),
-            kSchema));
+        fmt::format("field schema is {}; this version reads \"{}\": measure "
+                    "again with `yamanote load --json`",
+                    schema == json.end()
+                        ? "missing"
+                        : tools::JsonText(*schema).substr(0, 60),
+                    kSchema));
   }
   LoadResult result;
   Reader reader(json, "");
@@ -306,7 +309,7 @@ Result<LoadResult> FromJson(const nlohmann::json& json) {
 }
 
 Result<LoadResult> ParseLoadResult(std::string_view text) {
-  const auto json = nlohmann::json::parse(text, nullptr, false);
+  const auto json = tools::ParseJson(text);
   if (json.is_discarded()) {
     return MakeError(ErrorCode::kInvalidArgument,
                      "a load result must be JSON; this text is not");

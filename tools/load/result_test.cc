@@ -8,6 +8,8 @@
 #include <cmath>
 #include <nlohmann/json.hpp>
 
+#include "tools/output/json.h"
+
 namespace yamanote::load {
 namespace {
 
@@ -38,10 +40,10 @@ LoadResult Example() {
 }
 
 TEST(ResultTest, JsonRoundTripKeepsEveryField) {
-  const std::string text = ToJson(Example()).dump();
+  const std::string text = tools::JsonText(ToJson(Example()));
   const Result<LoadResult> back = ParseLoadResult(text);
   ASSERT_TRUE(back) << back.error().message;
-  EXPECT_EQ(ToJson(*back).dump(), text);
+  EXPECT_EQ(tools::JsonText(ToJson(*back)), text);
   ASSERT_EQ(back->points.size(), 1u);
   EXPECT_EQ(back->points[0].latency_us.samples, 1000u);
   EXPECT_NEAR(back->points[0].latency_us.p50, 500, 5);
@@ -51,7 +53,7 @@ TEST(ResultTest, JsonRoundTripKeepsEveryField) {
 
 // 5 of 1000 lost: p99 is finite, p99.9 is infinite; no slowdown was measured.
 TEST(ResultTest, InfiniteAndMissingFiguresSurviveJson) {
-  const auto back = ParseLoadResult(ToJson(Example()).dump());
+  const auto back = ParseLoadResult(tools::JsonText(ToJson(Example())));
   ASSERT_TRUE(back);
   EXPECT_TRUE(std::isfinite(back->points[0].latency_us.p99));
   EXPECT_TRUE(std::isinf(back->points[0].latency_us.p999));
@@ -61,14 +63,14 @@ TEST(ResultTest, InfiniteAndMissingFiguresSurviveJson) {
 TEST(ResultTest, WrongJsonIsRefusedByPath) {
   auto json = ToJson(Example());
   json["points"][0]["latency_us"]["p99"] = "many";
-  auto back = ParseLoadResult(json.dump());
+  auto back = ParseLoadResult(tools::JsonText(json));
   ASSERT_FALSE(back);
   EXPECT_THAT(back.error().message,
               testing::HasSubstr("points[0].latency_us.p99 is \"many\""));
 
   json = ToJson(Example());
   json["points"][0].erase("lost");
-  back = ParseLoadResult(json.dump());
+  back = ParseLoadResult(tools::JsonText(json));
   ASSERT_FALSE(back);
   EXPECT_THAT(back.error().message,
               testing::HasSubstr("points[0].lost is missing"));

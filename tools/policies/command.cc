@@ -13,6 +13,7 @@
 
 #include "tools/config/options.h"
 #include "tools/config/values.h"
+#include "tools/output/json.h"
 #include "yamanote/core_policy.h"
 #include "yamanote/policy.h"
 #include "yamanote/scheduling.h"
@@ -132,7 +133,7 @@ void PrintJson() {
                          {"allocations", AllocationsJson()},
                          {"presets", PresetsJson()},
                          {"options", OptionsJson()}};
-  fmt::print("{}\n", document.dump(2));
+  fmt::print("{}\n", JsonText(document, 2));
 }
 
 void PrintText() {

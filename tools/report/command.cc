@@ -11,6 +11,7 @@
 #include <nlohmann/json.hpp>
 
 #include "tools/command.h"
+#include "tools/output/json.h"
 #include "tools/output/output.h"
 #include "tools/report/report.h"
 
@@ -40,7 +41,7 @@ nlohmann::json ReadJson(const std::string& path) {
   }
   std::ifstream file(path, std::ios::binary);
   const std::string text{std::istreambuf_iterator<char>(file), {}};
-  nlohmann::json json = nlohmann::json::parse(text, nullptr, false);
+  nlohmann::json json = ParseJson(text);
   if (json.is_discarded()) {
     Fail(
         fmt::format("'{}' is not JSON; write one with `yamanote load --json "

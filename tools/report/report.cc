@@ -11,6 +11,7 @@
 #include <random>
 #include <set>
 
+#include "tools/output/json.h"
 #include "tools/output/output.h"
 #include "tools/report/assets.h"
 
@@ -339,8 +340,7 @@ Result<Json> PageJson(const Report& report) {
 // Inside <script> only "</" and "<!" can end or change the element, so every
 // '<' becomes its JSON escape. Bytes that are not UTF-8 become U+FFFD.
 std::string EmbeddedJson(const Json& json) {
-  const std::string text =
-      json.dump(-1, ' ', false, Json::error_handler_t::replace);
+  const std::string text = tools::JsonText(json);
   std::string safe;
   safe.reserve(text.size());
   for (const char c : text) {
@@ -356,9 +356,7 @@ std::string EmbeddedJson(const Json& json) {
 std::string EscapeHtml(std::string_view text) {
   // Through JSON first, so that what is not UTF-8 is replaced here as well.
   const std::string valid =
-      Json::parse(
-          Json(text).dump(-1, ' ', false, Json::error_handler_t::replace))
-          .get<std::string>();
+      tools::ParseJson(tools::JsonText(Json(text))).get<std::string>();
   std::string safe;
   for (const char c : valid) {
     switch (c) {

@@ -6,6 +6,7 @@
 #include <cmath>
 #include <nlohmann/json.hpp>
 
+#include "tools/output/json.h"
 #include "tools/report/report.h"
 
 namespace yamanote::report {
@@ -17,8 +18,7 @@ constexpr const char* kSchema = "yamanote.report/1";
 
 tl::unexpected<Error> Wrong(const std::string& path,
                             const nlohmann::json& found, const char* expected) {
-  std::string value =
-      found.dump(-1, ' ', false, nlohmann::json::error_handler_t::replace);
+  std::string value = tools::JsonText(found);
   if (value.size() > 60) value = value.substr(0, 60) + "...";
   return MakeError(ErrorCode::kInvalidArgument,
                    fmt::format("{} is {}; expected {}", path, value, expected));

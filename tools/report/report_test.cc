@@ -11,6 +11,8 @@
 #include <limits>
 #include <nlohmann/json.hpp>
 
+#include "tools/output/json.h"
+
 namespace yamanote::report {
 namespace {
 
@@ -53,7 +55,7 @@ load::LoadResult ResultOf(const std::string& label) {
 nlohmann::json DataOf(const std::string& html) {
   const std::string begin = "id=\"data\"";
   const size_t start = html.find('>', html.find(begin)) + 1;
-  return nlohmann::json::parse(
+  return tools::ParseJson(
       html.substr(start, html.find("</script>", start) - start));
 }
 
@@ -233,16 +235,16 @@ TEST(ReportTest, TheReportsJsonComesBackWhole) {
                 .notes = {"n"},
                 .objective = Objective{"a:b", "p999", "latency", 123.456}};
   const Result<Report> back =
-      FromJson(nlohmann::json::parse(ToJson(report).dump()));
+      FromJson(tools::ParseJson(tools::JsonText(ToJson(report))));
   ASSERT_TRUE(back) << back.error().message;
-  EXPECT_EQ(ToJson(*back).dump(), ToJson(report).dump());
+  EXPECT_EQ(tools::JsonText(ToJson(*back)), tools::JsonText(ToJson(report)));
 }
 
 TEST(ReportTest, WrongJsonIsRefusedByPath) {
   const Report report{.results = {ResultOf("ix")},
                       .schedulers = {{"ix", "", {{"order", "fifo"}}}}};
   const auto refusal = [&](const char* pointer, const nlohmann::json& value) {
-    nlohmann::json json = nlohmann::json::parse(ToJson(report).dump());
+    nlohmann::json json = tools::ParseJson(tools::JsonText(ToJson(report)));
     json[nlohmann::json::json_pointer(pointer)] = value;
     const Result<Report> back = FromJson(json);
     return back ? std::string("accepted") : back.error().message;

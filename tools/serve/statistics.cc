@@ -8,6 +8,8 @@
 #include <utility>
 #include <vector>
 
+#include "tools/output/json.h"
+
 namespace yamanote::tools {
 namespace {
 
@@ -100,7 +102,7 @@ std::string StatisticsJson(const Statistics& now, const Statistics& before,
       {"requests_per_s", RequestRate(now, before)},
       {"server", server},
       {"runtime", runtime}};
-  return json.dump() + "\n";
+  return JsonText(json) + "\n";
 }
 
 }  // namespace yamanote::tools

@@ -9,6 +9,7 @@
 
 #include "tools/config/values.h"
 #include "tools/load/units.h"
+#include "tools/output/json.h"
 #include "tools/sim/json.h"
 #include "tools/sim/limits.h"
 #include "tools/sim/shared.h"
@@ -72,7 +73,7 @@ void RunSim(const SimFlags& flags) {
   const std::vector<Outcome> outcomes =
       RunAll({&scenario, 1}, Jobs(flags.jobs));
   if (flags.as_json) {
-    fmt::print("{}\n", ToJson(scenario, outcomes.front()).dump(2));
+    fmt::print("{}\n", JsonText(ToJson(scenario, outcomes.front()), 2));
   } else {
     PrintText(scenario, outcomes.front());
   }

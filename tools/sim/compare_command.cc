@@ -8,6 +8,7 @@
 #include "tools/config/options.h"
 #include "tools/load/search.h"
 #include "tools/load/units.h"
+#include "tools/output/json.h"
 #include "tools/sim/command.h"
 #include "tools/sim/compare.h"
 #include "tools/sim/points.h"
@@ -82,7 +83,7 @@ void RunCompare(const CompareFlags& flags) {
                                  {"stable_below_load", one.limit_load},
                                  {"why_not_more", one.why}});
     }
-    fmt::print("{}\n", json.dump(2));
+    fmt::print("{}\n", JsonText(json, 2));
     return;
   }
   fmt::print("highest load that meets {} on {} cores, {}:\n", objective.text,

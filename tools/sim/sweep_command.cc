@@ -7,6 +7,7 @@
 #include <nlohmann/json.hpp>
 
 #include "tools/config/options.h"
+#include "tools/output/json.h"
 #include "tools/output/output.h"
 #include "tools/sim/command.h"
 #include "tools/sim/json.h"
@@ -143,7 +144,7 @@ void RunSweep(const SweepFlags& flags) {
       }
       json["points"].push_back(std::move(one));
     }
-    fmt::print("{}\n", json.dump(2));
+    fmt::print("{}\n", JsonText(json, 2));
   } else {
     PrintSweep(points, variations);
   }

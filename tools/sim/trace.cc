@@ -14,6 +14,8 @@
 #include <optional>
 #include <sstream>
 
+#include "tools/output/json.h"
+
 namespace yamanote::simulation {
 namespace {
 
@@ -133,14 +135,13 @@ class Reader {
   }
 
   Result<void> ReadJson(std::string_view line, Fields& fields) const {
-    const nlohmann::json json =
-        nlohmann::json::parse(line, nullptr, /*allow_exceptions=*/false);
+    const nlohmann::json json = tools::ParseJson(line);
     if (!json.is_object()) return Wrong("is not one JSON object on a line");
     for (const auto& [key, value] : json.items()) {
       if (value.is_string()) {
         fields[key] = value.get<std::string>();
       } else if (value.is_number()) {
-        fields[key] = value.dump();
+        fields[key] = tools::JsonText(value);
       }
     }
     return {};

@@ -7,6 +7,7 @@
 #include <memory>
 #include <nlohmann/json.hpp>
 
+#include "tools/output/json.h"
 #include "tools/version/build_info.h"
 
 namespace yamanote::tools {
@@ -19,7 +20,7 @@ void PrintVersion(bool as_json) {
         {"version", info.version},       {"revision", info.revision},
         {"build_type", info.build_type}, {"compiler", info.compiler},
         {"target", info.target},         {"sanitizers", info.sanitizers}};
-    fmt::print("{}\n", json.dump(2));
+    fmt::print("{}\n", JsonText(json, 2));
     return;
   }
   fmt::print("yamanote {} ({})\n", info.version, info.revision);

@@ -16,6 +16,7 @@
 #include "tools/bench/cores/hand_over.h"
 #include "tools/command.h"
 #include "tools/config/values.h"
+#include "tools/output/json.h"
 #include "tools/version/build_info.h"
 #include "yamanote/core_policy.h"
 #include "yamanote/scheduling.h"
@@ -409,7 +410,7 @@ void RunCores(const CoresFlags& flags) {
     document.update(HandOverJson(result));
     if (!flags.as_json) PrintHandOver(result);
   }
-  if (flags.as_json) fmt::print("{}\n", document.dump(2));
+  if (flags.as_json) fmt::print("{}\n", JsonText(document, 2));
 }
 
 // What a batch program of the benchmark runs.
