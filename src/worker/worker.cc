@@ -389,8 +389,11 @@ UserThread* Worker::Found(UserThread* thread) {
 UserThread* Worker::Idle() {
   Parking& parking = engine_.parking();
   parking.BeginSpin(core_);
-  const Duration spin =
-      client_ != nullptr ? Words().park_after() : engine_.options().spin;
+  // Its home core it has back as soon as the kernel wakes it; another must be granted.
+  constexpr Duration kSpinAtHome = std::chrono::microseconds(2);
+  const Duration spin = client_ == nullptr ? engine_.options().spin
+                        : home_ ? std::min(Words().park_after(), kSpinAtHome)
+                                : Words().park_after();
   Instant park_after = Clock::now() + spin;
   while (!engine_.stopping()) {
     if (client_ != nullptr && IsBehind()) break;
