@@ -4,6 +4,9 @@ option(YAMANOTE_BUILD_TESTS "Build the tests" ON)
 option(YAMANOTE_BUILD_COMMAND "Build the `yamanote` command, and the tests that run it" ON)
 option(YAMANOTE_BUILD_BENCHMARKS "Build bench/ (needs the peers' packages)" OFF)
 option(YAMANOTE_ROCKSDB "Build `yamanote serve rocksdb` (needs librocksdb-dev)" ON)
+# Compilers differ in what they warn of, optimised code most of all: who only wants the
+# program is not to be stopped by it.
+option(YAMANOTE_WARNINGS_ARE_ERRORS "Stop at a compiler's warning (the presets with tests do)" OFF)
 option(YAMANOTE_BUILD_FUZZERS "Build the libFuzzer targets (clang only)" OFF)
 set(YAMANOTE_TOOLS_OPTIONS "" CACHE STRING
     "Compile options of tools/ and its tests after all others; the presets with tests optimise less")
@@ -33,13 +36,16 @@ if(CCACHE_PROGRAM)
       CCACHE_SLOPPINESS=pch_defines,time_macros ${CCACHE_PROGRAM})
 endif()
 
-# Warnings are errors. Applied to the project's targets, not exported.
+# Applied to the project's targets, not exported.
 add_library(yamanote_flags INTERFACE)
 target_compile_options(
   yamanote_flags
-  INTERFACE $<$<COMPILE_LANGUAGE:CXX>:-Wall -Wextra -Wpedantic -Wshadow -Werror
+  INTERFACE $<$<COMPILE_LANGUAGE:CXX>:-Wall -Wextra -Wpedantic -Wshadow
             -Wnon-virtual-dtor -Woverloaded-virtual -Wimplicit-fallthrough
             -Wno-missing-field-initializers -fno-omit-frame-pointer>)
+if(YAMANOTE_WARNINGS_ARE_ERRORS)
+  target_compile_options(yamanote_flags INTERFACE $<$<COMPILE_LANGUAGE:CXX>:-Werror>)
+endif()
 # x86-64-v2 has cmpxchg16b and SSE4.2; every machine since 2009 has it.
 if(CMAKE_SYSTEM_PROCESSOR STREQUAL "x86_64")
   target_compile_options(yamanote_flags INTERFACE -march=x86-64-v2)
