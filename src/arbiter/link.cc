@@ -185,6 +185,9 @@ Result<void> Link::Reserve() {
   board_ = reinterpret_cast<const BoardHeader*>(bytes + kSignalsBytes +
                                                 kHandoverBytes);
   commands_ = reinterpret_cast<const CoreCommand*>(board_ + 1);
+  // Nor do these move, so that a worker that is late reads nothing that is gone.
+  cpus_.reserve(kMostCores);
+  home_.reserve(kMostCores);
   return {};
 }
 

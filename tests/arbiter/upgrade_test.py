@@ -35,7 +35,8 @@ class Fleet:
     def __init__(self, yamanote, yamanoted, folder):
         self.yamanote, self.yamanoted, self.folder = yamanote, yamanoted, folder
         self.socket = os.path.join(folder, "arbiter.sock")
-        self.daemon, self.services, self.loads = None, [], []
+        self.daemon, self.services, self.loads = None, [], {}
+        self.seconds, self.seed, self.requests = 0, 0, 0
 
     def start_daemon(self, flags):
         # pylint: disable-next=consider-using-with
@@ -62,16 +63,35 @@ class Fleet:
         require(found, f"the service printed {line!r}")
         return int(found[1])
 
-    def start_load(self, port, seconds, seed):
-        result = os.path.join(self.folder, f"load-{seed}.json")
+    def start_load(self, port):
+        self.seed += 1
+        result = os.path.join(self.folder, f"load-{self.seed}.json")
         # Bursts, so that one core does not do.
         # pylint: disable-next=consider-using-with
-        self.loads.append((subprocess.Popen(
+        self.loads[port] = (subprocess.Popen(
             [self.yamanote, "load", "spin", "--target", f"127.0.0.1:{port}", "--protocol", "tcp",
              "--rate", "1000", "--arrivals", "burst:16", "--service", "exp:50us",
-             "--connections", "16", "--duration", f"{seconds}s", "--warmup", "0s",
-             "--drain", "20s", "--seed", str(seed), "--json", result],
-            stdout=subprocess.DEVNULL), result))
+             "--connections", "16", "--duration", str(self.seconds), "--warmup", "0",
+             "--drain", "20", "--seed", str(self.seed), "--json", result],
+            stdout=subprocess.DEVNULL), result)
+
+    def end_load(self, port):
+        """Every request of it was answered."""
+        load, path = self.loads[port]
+        load.wait(timeout=self.seconds + PATIENCE_S)
+        with open(path, encoding="utf-8") as file:
+            point = json.load(file)["points"][0]
+        require(point["sent"] > 0 and point["answered"] == point["sent"],
+                f"{point['answered']} of {point['sent']} requests were answered")
+        for trouble in ("lost", "refused", "duplicates", "unmatched", "closed_connections"):
+            require(point[trouble] == 0, f"{trouble}: {point[trouble]}")
+        self.requests += point["sent"]
+
+    def keep_loaded(self):
+        for port, (load, _) in self.loads.items():
+            if load.poll() is not None:
+                self.end_load(port)
+                self.start_load(port)
 
     def apps(self):
         done = subprocess.run([self.yamanote, "apps", "--socket", self.socket, "--json"],
@@ -83,14 +103,15 @@ class Fleet:
     def await_apps(self, what, condition):
         end = time.monotonic() + PATIENCE_S
         while time.monotonic() < end:
+            self.keep_loaded()
             apps = self.apps()
-            if set(apps) == {"one", "two"} and all(condition(app) for app in apps.values()):
+            if set(apps) == {"one", "two"} and condition(apps.values()):
                 return
             time.sleep(0.02)
         raise AssertionError(f"{what}: {json.dumps(self.apps(), indent=1)}")
 
     def end(self):
-        for load, _ in self.loads:
+        for load, _ in self.loads.values():
             load.kill()
             load.wait()
         for service in self.services:
@@ -103,33 +124,28 @@ class Fleet:
             self.daemon.wait()
 
 
+def granted(apps):
+    """Cores move. Not to each of them: what is idle of the other's may be nothing."""
+    return sum(app["grants"] for app in apps) > 3
+
+
 def upgrade(fleet, seconds):
+    fleet.seconds = seconds
     fleet.start_daemon([])
-    for seed, name in enumerate(("one", "two")):
-        fleet.start_load(fleet.start_service(name), seconds, seed)
-    begin = time.monotonic()
-    fleet.await_apps("granted cores", lambda app: app["grants"] > 3)
+    for name in ("one", "two"):
+        fleet.start_load(fleet.start_service(name))
+    fleet.await_apps("granted cores", granted)
     for number, (how, flags) in enumerate(UPGRADES):
-        # Spread over the load, and for half of the pauses nobody is there.
-        share = (number + 1) / (len(UPGRADES) + 1)
-        time.sleep(max(0.0, begin + share * seconds - time.monotonic()))
+        fleet.keep_loaded()
+        time.sleep(0.5)
         fleet.end_daemon(how)
         time.sleep(0.3 if number % 2 == 0 else 0)
         fleet.start_daemon(flags)
-        fleet.await_apps("registered again", lambda app: True)
-    require(any(load.poll() is None for load, _ in fleet.loads),
-            "the load ended before the last upgrade: use more --seconds")
-    fleet.await_apps("granted cores again", lambda app: app["grants"] > 3)
-    for load, path in fleet.loads:
-        load.wait(timeout=seconds + PATIENCE_S)
-        with open(path, encoding="utf-8") as file:
-            point = json.load(file)["points"][0]
-        require(point["sent"] > 0 and point["answered"] == point["sent"],
-                f"{point['answered']} of {point['sent']} requests were answered")
-        for trouble in ("lost", "refused", "duplicates", "unmatched", "closed_connections"):
-            require(point[trouble] == 0, f"{trouble}: {point[trouble]}")
-        print(f"{point['sent']} requests, all answered; p99 {point['latency_us']['p99']:.0f} us, "
-              f"the slowest {point['latency_us']['max']:.0f} us", flush=True)
+        fleet.await_apps("registered again", lambda apps: True)
+    fleet.await_apps("granted cores again", granted)
+    for port in fleet.loads:
+        fleet.end_load(port)
+    print(f"{fleet.requests} requests through {len(UPGRADES)} upgrades, all answered", flush=True)
     for service in fleet.services:
         service.terminate()
         require(service.wait(timeout=PATIENCE_S) == 0,
@@ -167,7 +183,7 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("yamanote")
     parser.add_argument("yamanoted")
-    parser.add_argument("--seconds", type=float, default=8.0, help="of load")
+    parser.add_argument("--seconds", type=float, default=5.0, help="of each load")
     arguments = parser.parse_args()
     for what in (lambda fleet: upgrade(fleet, arguments.seconds), upgrade_under_a_program):
         with tempfile.TemporaryDirectory() as folder:
