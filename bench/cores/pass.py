@@ -78,8 +78,13 @@ def print_record(record):
         (base, core, app), r2, worst = fit(mine)
         rows.append([situation, f"{base:.0f}", f"{core:.1f}", f"{app:.0f}", f"{r2:.3f}",
                      f"{100 * worst:.0f}%"])
+    everything = [((1, cores, apps, grants), t)
+                  for (_, cores, apps), (t, grants) in points.items()]
+    (base, core, app, move), r2, worst = fit(everything)
     measure.print_table("t = base + a cores + b applications, ns",
                         ["", "base", "a", "b", "r2", "worst point"], rows)
+    print(f"\nall: {base:.0f} + {core:.1f} cores + {app:.0f} applications + {move:.0f} cores that "
+          f"change hands, r2 {r2:.3f}, worst point {100 * worst:.0f}%")
     for situation in SITUATIONS:
         measure.print_table(
             f"{situation}: a pass, us; by cores (rows) and applications",
