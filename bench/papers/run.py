@@ -308,12 +308,12 @@ def shenango_batch(runner):
                 ["--service", "exp:10us", "--cores", "24", "--preset", "shenango", *flags],
                 ["load=" + ",".join(loads)])):
             offered = 24 * float(load)
-            held = float(row["cores_held"] or 24)
+            held = float(row["cores_held"]) or 24  # 0: no arbiter.
             rows.append({"system": name, "load": load, "p99_us": row["p99_us"],
                          "p999_us": row["p999_us"], "cores": f"{held:.3f}",
                          # Of what the service does not use, what a batch program gets.
                          "batch_share": f"{(24 - held) / (24 - offered):.4f}",
-                         "grants_rps": row["grants_rps"] or 0})
+                         "grants_rps": row["grants_rps"]})
 
     add("alone, all cores", ["--allocation", "static"])
     for policy in ("congestion", "delay", "delay-range", "utilization-range"):
@@ -332,7 +332,8 @@ def shenango_step(runner):
     """A load step from 0.1 to 0.8 and back, in buckets of 100 us."""
     program = os.path.join(os.path.dirname(runner.command), "bench_papers_step")
     done = subprocess.run([program], stdout=subprocess.PIPE, text=True, check=True)
-    rows = [{"system": f"{row['allocation']}, {row['interval_us']} us", **row}
+    rows = [{"system": "alone, all cores" if row["allocation"] == "static" else
+             f"{row['allocation']}, {row['interval_us']}us", **row}
             for row in csv.DictReader(io.StringIO(done.stdout))]
     write_csv(runner, "shenango-step", rows)
     draw(runner, "shenango-step", [

@@ -101,7 +101,7 @@ struct Change {
 class Allocator {
  public:
   static constexpr unsigned kPatience = 20;
-  static constexpr unsigned kRemembered = 8;
+  static constexpr unsigned kRemembered = 32;
 
   // `siblings`: by core, the other hardware thread of the same physical core, kNoCore if
   // there is none; as many as there are cores. At most `most_apps` at a time.

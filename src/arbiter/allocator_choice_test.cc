@@ -176,6 +176,25 @@ TEST_F(AllocatorChoiceTest, ANewApplicationIsNotItsPredecessor) {
   EXPECT_EQ(owner(0), last) << "nobody has run there before";
 }
 
+// The same, of the one before the last.
+TEST_F(AllocatorChoiceTest, NorIfOthersRanThereSince) {
+  StartWithout(1);
+  const AppId before = Add(kBursting);
+  const AppId last = Add(kBursting);
+  Give(before, 0);
+  Leave(0);
+  Give(last, 0);
+  Leave(0);
+  allocator_->Remove(before);
+  const AppId heir = Add(kBursting);
+  ASSERT_EQ(heir, before);
+  Give(last, 0);
+  Want(heir);
+  Want(last);
+  Leave(0);
+  EXPECT_EQ(owner(0), last);
+}
+
 // ---- Which core -------------------------------------------------------------
 
 // However much better the one in use would be.
@@ -229,6 +248,26 @@ TEST_F(AllocatorChoiceTest, NobodysHomeBeforeTheSibling) {
   const AppId host = Add({.guaranteed = 1, .most = 1});
   ASSERT_EQ(allocator_->home(1), host);
   Give(app, 2);
+}
+
+// Two homes are siblings where they can be, and one does not break a pair.
+TEST_F(AllocatorChoiceTest, HomesKeepPairsTogether) {
+  Start({1, 0, 3, 2}, Homes::kAssigned);
+  const AppId single = Add({.guaranteed = 1, .most = 1});
+  ASSERT_EQ(allocator_->home(0), single);
+  const AppId pair = Add({.guaranteed = 2, .most = 2});
+  EXPECT_EQ(allocator_->home(2), pair);
+  EXPECT_EQ(allocator_->home(3), pair);
+
+  allocator_->Remove(single);
+  allocator_->Remove(pair);
+  const AppId first = Add({.guaranteed = 2, .most = 2});
+  ASSERT_EQ(allocator_->home(1), first);
+  const AppId half = Add({.guaranteed = 1, .most = 1});
+  ASSERT_EQ(allocator_->home(2), half);
+  allocator_->Remove(first);
+  const AppId other = Add({.guaranteed = 1, .most = 1});
+  EXPECT_EQ(allocator_->home(3), other);
 }
 
 // Sixty-four in a word: beyond, too.

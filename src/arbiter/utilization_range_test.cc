@@ -28,6 +28,21 @@ TEST(UtilizationRangeTest, WhoHasNoCoreGetsOneAtOnce) {
   EXPECT_EQ(app.Decide(), Wish::kMore);
 }
 
+// Of cores that came or went within the interval the more count, so that nobody seems
+// idler than he is.
+TEST(UtilizationRangeTest, CoresThatComeOrGoCountForTheWholeInterval) {
+  for (const bool come : {true, false}) {
+    ShownApp app("utilization-range", come ? 2 : 4);
+    app.Decide();
+    for (CoreId core = 0; core < 4; ++core) {
+      app.cores[core].held = core < (come ? 4 : 2);
+      app.cores[core].idle += 250ns;
+    }
+    // 1 us of 20 is 5%; of 10 it would be 10.
+    EXPECT_EQ(app.Decide(), Wish::kMore);
+  }
+}
+
 // One core of two had work before and has been idle ever since: what it shows is more
 // than fits in the interval, and in a number if all cores show it.
 TEST(UtilizationRangeTest, WhatIsSeenForTheFirstTimeIsAnIntervalAtMost) {
