@@ -22,7 +22,9 @@ std::string ShownDefault(const OptionSpec& option) {
   if (option.get == nullptr) return "";
   if (option.section == "scheduling" && option.key != "preset")
     return "the preset's";
-  return option.get(option, Config{});
+  // Not a temporary: GCC 12 at -O3 says that its strings may be uninitialized.
+  static const Config defaults;
+  return option.get(option, defaults);
 }
 
 void AddFile(CLI::App& command, const std::string& flag,
