@@ -43,6 +43,7 @@
 #include <memory>
 
 #include "base/check.h"
+#include "dispatch/core_ranking.h"
 #include "dispatch/domain.h"
 #include "dispatch/inbox.h"
 #include "dispatch/placements.h"
@@ -51,6 +52,7 @@ namespace yamanote::dispatch {
 namespace {
 
 constexpr CoreId kDispatcher = 0;
+constexpr uint64_t kNotAWorker = UINT64_MAX;
 
 // How long the dispatcher runs a task before it looks after the others. A worker with one
 // slot does nothing from the end of its task until then, so it must not be long: simulated
@@ -109,9 +111,15 @@ class Dedicated final : public Placement {
                                      : kDispatcherSlice),
         observes_stops_(order.observes_stops),
         workers_(std::make_unique<Worker[]>(cores)),
+        outstanding_(
+            callers == Callers::kOneThread && cores >= kLeastRanked
+                ? std::make_unique<CoreRanking<uint64_t>>(cores, kNotAWorker)
+                : nullptr),
         domain_(order, options,
                 /*shared=*/order.observes_stops &&
-                    callers == Callers::kManyThreads) {}
+                    callers == Callers::kManyThreads) {
+    for (CoreId core = kDispatcher + 1; core < cores_; ++core) Rank(core);
+  }
 
   Placed Enqueue(Task& task, Wake why, uint64_t /*flow*/, CoreId from,
                  Instant now) override {
@@ -130,9 +138,8 @@ class Dedicated final : public Placement {
       if (domain_.Waiting() == 0 || WorkerWithRoom() != kNoCore) return nullptr;
       return domain_.PickNext(core, now);
     }
-    Worker& worker = workers_[core];
-    ReportCompletion(worker);
-    return Take(worker);
+    ReportCompletion(core);
+    return Take(workers_[core]);
   }
 
   Task* Exchange(Task& current, Wake why, CoreId core, Instant now) override {
@@ -147,14 +154,11 @@ class Dedicated final : public Placement {
     return PickNext(core, now);
   }
 
-  void Leave(CoreId core) override { ReportCompletion(workers_[core]); }
+  void Leave(CoreId core) override { ReportCompletion(core); }
 
   bool HasWork(CoreId core) const override {
     if (core != kDispatcher) return Waits(core);
-    for (CoreId worker = kDispatcher + 1; worker < cores_; ++worker) {
-      if (Outstanding(workers_[worker]) != 0) return true;
-    }
-    return SomethingWaits();
+    return AnyOutstanding() || SomethingWaits();
   }
 
   void OnStop(Task& task, CoreId core, Stop why, Duration ran) override {
@@ -197,6 +201,10 @@ class Dedicated final : public Placement {
     }
     if (task == nullptr) return {};
     Send(workers_[worker], *task);
+    if (outstanding_ != nullptr) {
+      ++all_outstanding_;
+      Rank(worker);
+    }
     return {.notify = Notify::kCore, .core = worker};
   }
 
@@ -232,12 +240,17 @@ class Dedicated final : public Placement {
     return reinterpret_cast<Task*>(task_and_lap & ~uintptr_t{1});
   }
 
-  static void ReportCompletion(Worker& worker) {
+  void ReportCompletion(CoreId core) {
+    Worker& worker = workers_[core];
     if (!worker.busy) return;
     worker.busy = false;
     // Release: pairs with Outstanding().
     worker.completed.store(worker.completed.load(std::memory_order_relaxed) + 1,
                            std::memory_order_release);
+    if (outstanding_ != nullptr) {
+      --all_outstanding_;
+      Rank(core);
+    }
   }
 
   // Tasks that `worker` holds, the running one included. The dispatcher alone.
@@ -249,6 +262,10 @@ class Dedicated final : public Placement {
   // The worker with the fewest tasks if it may get another, else kNoCore. The
   // lowest number among equals: the others may sleep on.
   CoreId WorkerWithRoom() const {
+    if (outstanding_ != nullptr) {
+      const CoreId first = outstanding_->Best();
+      return outstanding_->key(first) < slots_ ? first : kNoCore;
+    }
     CoreId best = kNoCore;
     uint64_t fewest = slots_;
     for (CoreId core = kDispatcher + 1; core < cores_; ++core) {
@@ -259,6 +276,19 @@ class Dedicated final : public Placement {
       if (fewest == 0) break;
     }
     return best;
+  }
+
+  bool AnyOutstanding() const {
+    if (outstanding_ != nullptr) return all_outstanding_ != 0;
+    for (CoreId worker = kDispatcher + 1; worker < cores_; ++worker) {
+      if (Outstanding(workers_[worker]) != 0) return true;
+    }
+    return false;
+  }
+
+  void Rank(CoreId core) {
+    if (outstanding_ != nullptr)
+      outstanding_->Set(core, Outstanding(workers_[core]));
   }
 
   void DrainInbox(Instant now) {
@@ -285,6 +315,9 @@ class Dedicated final : public Placement {
   const Duration dispatcher_slice_;
   const bool observes_stops_;
   const std::unique_ptr<Worker[]> workers_;  // [0] is unused.
+  // With one caller: Outstanding() of each, and of all together.
+  const std::unique_ptr<CoreRanking<uint64_t>> outstanding_;
+  uint64_t all_outstanding_ = 0;
 
   Domain domain_;    // The dispatcher's.
   TaskInbox inbox_;  // Everybody's.

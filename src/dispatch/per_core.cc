@@ -33,6 +33,7 @@
 #include <atomic>
 #include <memory>
 
+#include "dispatch/core_ranking.h"
 #include "dispatch/domain.h"
 #include "dispatch/inbox.h"
 #include "dispatch/placements.h"
@@ -111,6 +112,22 @@ struct Lane {
   }
 };
 
+// How much a core is to be avoided by a new task.
+struct Load {
+  uint32_t in_flight = 0;  // UINT32_MAX: it is not held.
+  int64_t quanta = 0;      // The more the better, so it is their negative.
+  auto operator<=>(const Load&) const = default;
+};
+
+// With one caller: what the lanes say, so that nobody has to look at each.
+struct Ranking {
+  explicit Ranking(unsigned cores)
+      : loads(cores, {.in_flight = UINT32_MAX}), lengths(cores, 0) {}
+
+  CoreRanking<Load> loads;
+  CoreRanking<int64_t> lengths;  // Negative: how many wait.
+};
+
 class PerCore final : public Placement {
  public:
   PerCore(const PolicyInfo& order, const PolicyOptions& options,
@@ -124,12 +141,17 @@ class PerCore final : public Placement {
         balanced_(kind == PlacementKind::kTwoLevel),
         observes_stops_(order.observes_stops),
         held_change_(supply == Supply::kArbiter),
-        lanes_(std::make_unique<std::unique_ptr<Lane>[]>(cores)) {
+        lanes_(std::make_unique<std::unique_ptr<Lane>[]>(cores)),
+        ranking_(callers == Callers::kOneThread && cores >= kLeastRanked &&
+                         (shared_ || balanced_)
+                     ? std::make_unique<Ranking>(cores)
+                     : nullptr) {
     for (CoreId core = 0; core < cores; ++core) {
       PolicyOptions own = options;
       own.first_core = core;
       lanes_[core] = std::make_unique<Lane>(
           order, own, shared_ && callers == Callers::kManyThreads, core);
+      Rank(core);
     }
   }
 
@@ -140,6 +162,7 @@ class PerCore final : public Placement {
 
   Placed SetHeld(CoreId core, bool held, Instant now) override {
     lanes_[core]->held.store(held, std::memory_order_seq_cst);
+    Rank(core);
     // Pairs with Enqueue()'s.
     std::atomic_thread_fence(std::memory_order_seq_cst);
     return held ? Placed{} : HandOn(core, now);
@@ -161,6 +184,7 @@ class PerCore final : public Placement {
     } else {
       lane.inbox.Push(task, why);
     }
+    Rank(home);
     if (held_change_) {
       std::atomic_thread_fence(std::memory_order_seq_cst);
       if (!lane.held.load(std::memory_order_seq_cst)) return HandOn(home, now);
@@ -183,6 +207,7 @@ class PerCore final : public Placement {
     Task* const task = lane.domain.PickNext(core, now);
     if (balanced_) ForgetCurrent(lane);
     SetCurrent(lane, task);
+    Rank(core);
     return task;
   }
 
@@ -192,6 +217,7 @@ class PerCore final : public Placement {
     if (balanced_ && AddQuantum(current)) lane.AddOwnQuanta(1);
     Task* const next = lane.domain.Exchange(current, why, core, now);
     SetCurrent(lane, next);
+    Rank(core);
     return next;
   }
 
@@ -199,6 +225,7 @@ class PerCore final : public Placement {
     Lane& lane = *lanes_[core];
     if (balanced_) ForgetCurrent(lane);
     SetCurrent(lane, nullptr);
+    Rank(core);
   }
 
   Task* FindWork(CoreId core, Instant now) override {
@@ -209,6 +236,8 @@ class PerCore final : public Placement {
     if (first == kNoCore) return nullptr;
     // That one first, then all others in turn.
     for (unsigned i = 0; i < cores_; ++i) {
+      if (ranking_ != nullptr) i = NextThatHasSome(first, i);
+      if (i >= cores_) break;
       const CoreId victim = NthFrom(first, i);
       Lane& lane = *lanes_[victim];
       if (victim == core || lane.domain.Waiting() == 0 || lane.Keeps())
@@ -282,9 +311,11 @@ class PerCore final : public Placement {
         lane.others_quanta.fetch_add(task->quanta, std::memory_order_relaxed);
       }
       lane.domain.Enqueue(*task, Wake::kMigrated, now);
+      Rank(to);
       handed_on = true;
     }
     if (!handed_on) return {};
+    Rank(core);
     return {.notify = Notify::kAnyone, .core = to};
   }
 
@@ -321,6 +352,10 @@ class PerCore final : public Placement {
 
   // The core with the most waiting tasks; kNoCore if none waits anywhere.
   CoreId Longest() const {
+    if (ranking_ != nullptr) {
+      const CoreId core = ranking_->lengths.Best();
+      return ranking_->lengths.key(core) == 0 ? kNoCore : core;
+    }
     CoreId longest = kNoCore;
     uint32_t most = 0;
     for (CoreId core = 0; core < cores_; ++core) {
@@ -337,6 +372,11 @@ class PerCore final : public Placement {
     if (held_change_) first = std::min(HeldFrom(first), cores_ - 1);
     // No other has less, and each costs four lines that it writes all the time.
     if (lanes_[first]->InFlight() == 0) return first;
+    if (ranking_ != nullptr) {
+      const CoreId core = ranking_->loads.BestFrom(first);
+      const bool held = ranking_->loads.key(core).in_flight != UINT32_MAX;
+      return held ? core : first;
+    }
     CoreId best = first;
     uint32_t least = UINT32_MAX;
     int64_t most_quanta = 0;
@@ -410,10 +450,39 @@ class PerCore final : public Placement {
                                               std::memory_order_relaxed);
       lane.AddOwnQuanta(stolen->quanta);
     }
+    Rank(victim);
     Task* const next =
         lane.domain.Exchange(*stolen, Wake::kMigrated, core, now);
     SetCurrent(lane, next);
+    Rank(core);
     return next;
+  }
+
+  // After whatever changes `core`'s lane.
+  void Rank(CoreId core) {
+    if (ranking_ == nullptr) return;
+    const Lane& lane = *lanes_[core];
+    if (shared_) ranking_->lengths.Set(core, -int64_t{lane.domain.Waiting()});
+    if (!balanced_) return;
+    const bool held =
+        !held_change_ || lane.held.load(std::memory_order_relaxed);
+    ranking_->loads.Set(core, held ? Load{.in_flight = lane.InFlight(),
+                                          .quanta = -lane.Quanta()}
+                                   : Load{.in_flight = UINT32_MAX});
+  }
+
+  // The first i-th core from `first` on, not before `i`, that something waits for;
+  // cores_: there is none.
+  unsigned NextThatHasSome(CoreId first, unsigned i) const {
+    while (i < cores_) {
+      const CoreId from = NthFrom(first, i);
+      const CoreId end = from < first ? first : cores_;
+      const CoreId next = ranking_->lengths.NextBelow(from, 0);
+      if (next < end) return i + (next - from);
+      if (from < first) break;
+      i = cores_ - first;  // From the lowest one on.
+    }
+    return cores_;
   }
 
   // Constant after construction; one line.
@@ -425,6 +494,7 @@ class PerCore final : public Placement {
   const bool observes_stops_;
   const bool held_change_;  // Cores come and go.
   const std::unique_ptr<std::unique_ptr<Lane>[]> lanes_;
+  const std::unique_ptr<Ranking> ranking_;  // nullptr: many threads call.
 
   // Written by whoever enqueues a task without a flow.
   alignas(base::kNoSharing) std::atomic<uint32_t> turn_{0};

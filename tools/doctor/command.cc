@@ -141,7 +141,9 @@ void WriteCosts(const Examination& found, const std::string& path) {
            {"dispatch", costs.dispatch},
            {"hop", costs.hop},
            {"steal", costs.steal},
-           {"network", costs.network}})
+           {"network", costs.network},
+           {"core_grant", costs.core_grant},
+           {"core_revoke", costs.core_revoke}})
     file += fmt::format("{} = \"{}\"\n", name, FormatDuration(cost));
   if (auto ok = WriteFile("--costs", path, file); !ok) Fail(ok.error().message);
 }

@@ -30,17 +30,6 @@ namespace {
 using std::chrono::microseconds;
 using std::chrono::milliseconds;
 
-// Pins the calling thread; a failure only makes the result noisier.
-void PinTo(int cpu) {
-  constexpr int kMaxCpus = 8192;
-  cpu_set_t* const set = CPU_ALLOC(kMaxCpus);
-  const size_t bytes = CPU_ALLOC_SIZE(kMaxCpus);
-  CPU_ZERO_S(bytes, set);
-  CPU_SET_S(static_cast<size_t>(cpu), bytes, set);
-  sched_setaffinity(0, bytes, set);
-  CPU_FREE(set);
-}
-
 Cost Summarise(std::string key, std::string label, std::string how,
                std::vector<double> samples) {
   Cost cost{std::move(key), std::move(label), 0, 0, std::move(how)};
@@ -366,7 +355,31 @@ void MeasureSignal(int sender_cpu, int target_cpu, Duration limit,
                             "the system call", std::move(calls)));
 }
 
+void MeasureCoreMoves(int arbiter_cpu, int core_cpu, Duration limit,
+                      std::vector<Cost>& costs) {
+  CoreMoves moves = TimeCoreMoves(arbiter_cpu, core_cpu, limit);
+  costs.push_back(Summarise("core_grant", "grant of an idle core",
+                            "from the arbiter's command to the worker running",
+                            std::move(moves.grants)));
+  costs.push_back(Summarise("core_revoke", "leaving a revoked core",
+                            "from seeing it to the heir being woken",
+                            std::move(moves.revocations)));
+  costs.push_back(Summarise("core_hand_over", "hand-over of a core",
+                            "from seeing it to the heir running there",
+                            std::move(moves.hand_overs)));
+}
+
 }  // namespace
+
+void PinTo(int cpu) {
+  constexpr int kMaxCpus = 8192;
+  cpu_set_t* const set = CPU_ALLOC(kMaxCpus);
+  const size_t bytes = CPU_ALLOC_SIZE(kMaxCpus);
+  CPU_ZERO_S(bytes, set);
+  CPU_SET_S(static_cast<size_t>(cpu), bytes, set);
+  sched_setaffinity(0, bytes, set);
+  CPU_FREE(set);
+}
 
 Costs MeasureCosts(const base::Topology& topology, Duration budget) {
   // Shares of the budget; together less than one, for starting threads takes time.
@@ -389,6 +402,7 @@ Costs MeasureCosts(const base::Topology& topology, Duration budget) {
     MeasureHops(topology, 3 * share, result);
     MeasureFutexWake(first, second, 2 * share, result.costs);
     MeasureSignal(first, second, share, result.costs);
+    MeasureCoreMoves(first, second, 2 * share, result.costs);
   }
   return result;
 }

@@ -49,6 +49,20 @@ Costs MeasureCosts(const base::Topology& topology, Duration budget);
 // the core itself does, which takes longer. No runtime may exist.
 std::vector<double> TimePreemptions(std::span<const int> cpus, Duration limit);
 
+// Pins the calling thread; a failure only makes the result noisier.
+void PinTo(int cpu);
+
+// How long cores took to change hands as under an arbiter, ns. core_moves.cc says of whom.
+struct CoreMoves {
+  // From the arbiter's command to the first step of a worker that slept on an idle core.
+  std::vector<double> grants;
+  // From a worker's seeing that it must leave until it has, its heir being woken.
+  std::vector<double> revocations;
+  // From the same until its heir's first step on that core.
+  std::vector<double> hand_overs;
+};
+CoreMoves TimeCoreMoves(int arbiter_cpu, int core_cpu, Duration limit);
+
 // The machine as `yamanote sim` sees it. What a dispatcher and a thief take is the
 // number of cache lines that change cores, times a hop.
 sim::Costs SimulationCosts(const Costs& found);

@@ -64,9 +64,14 @@ TEST(DoctorTest, CostsAreMeasuredWithinTheBudgetAndPlausible) {
   const size_t cpus = topology.cpus.size();
   EXPECT_EQ(costs.pairs, cpus * (cpus - 1) / 2);
   if (cpus >= 2) {
-    EXPECT_THAT(keys, testing::IsSupersetOf(
-                          {"cache_line_hop", "futex_wake", "signal"}));
+    EXPECT_THAT(keys, testing::IsSupersetOf({"cache_line_hop", "futex_wake",
+                                             "signal", "core_grant",
+                                             "core_revoke", "core_hand_over"}));
     EXPECT_FALSE(costs.hops.empty());
+    // What an arbiter's simulation needs is among what it reads.
+    const sim::Costs simulated = SimulationCosts(costs);
+    EXPECT_GT(simulated.core_grant, Duration::zero());
+    EXPECT_GT(simulated.core_revoke, Duration::zero());
   }
 }
 

@@ -82,7 +82,9 @@ sim::Costs SimulationCosts(const Costs& found) {
       .dispatch = Nanos(kLinesOfDispatch * hop),
       .hop = Nanos(hop),
       .steal = Nanos(kLinesOfSteal * hop),
-      .network = Nanos(MedianOf(found, "udp_round_trip") / 2)};
+      .network = Nanos(MedianOf(found, "udp_round_trip") / 2),
+      .core_grant = Nanos(MedianOf(found, "core_grant")),
+      .core_revoke = Nanos(MedianOf(found, "core_revoke"))};
 }
 
 }  // namespace yamanote::tools
