@@ -11,8 +11,8 @@
 namespace yamanote::arbiter {
 namespace {
 
-constexpr Limits kBursting{.most = 8};
-constexpr Limits kBatch{.most = 8, .best_effort = true};
+constexpr Limits kMayBurst{.most = 8};
+constexpr Limits kLeftovers{.most = 8, .best_effort = true};
 
 class AllocatorChoiceTest : public testing::Test {
  protected:
@@ -64,10 +64,10 @@ class AllocatorChoiceTest : public testing::Test {
 TEST_F(AllocatorChoiceTest, WhoRanThereBeforeIsNext) {
   // 0-1 and 2-3 are siblings.
   Start({1, 0, 3, 2});
-  const AppId before = Add(kBursting);
-  const AppId last = Add(kBursting);
-  const AppId beside = Add(kBursting);
-  const AppId other = Add(kBursting);
+  const AppId before = Add(kMayBurst);
+  const AppId last = Add(kMayBurst);
+  const AppId beside = Add(kMayBurst);
+  const AppId other = Add(kMayBurst);
   Give(before, 0);
   Leave(0);
   Give(last, 0);
@@ -79,9 +79,9 @@ TEST_F(AllocatorChoiceTest, WhoRanThereBeforeIsNext) {
 
 TEST_F(AllocatorChoiceTest, ThenTheSiblingsOwner) {
   Start({1, 0});
-  const AppId last = Add(kBursting);
-  const AppId beside = Add(kBursting);
-  const AppId other = Add(kBursting);
+  const AppId last = Add(kMayBurst);
+  const AppId beside = Add(kMayBurst);
+  const AppId other = Add(kMayBurst);
   Give(last, 0);
   Give(beside, 1);
   for (const AppId app : {last, beside, other}) Want(app);
@@ -91,8 +91,8 @@ TEST_F(AllocatorChoiceTest, ThenTheSiblingsOwner) {
 
 TEST_F(AllocatorChoiceTest, ThenWhoHasJustLeftIt) {
   StartWithout(2);
-  const AppId other = Add(kBursting);
-  const AppId last = Add(kBursting);
+  const AppId other = Add(kMayBurst);
+  const AppId last = Add(kMayBurst);
   Give(last, 0);
   Want(other);
   Want(last);
@@ -102,9 +102,9 @@ TEST_F(AllocatorChoiceTest, ThenWhoHasJustLeftIt) {
 
 TEST_F(AllocatorChoiceTest, ThenWhoHasTheFewest) {
   StartWithout(4);
-  const AppId rich = Add(kBursting);
-  const AppId poor = Add(kBursting);
-  const AppId last = Add(kBursting);
+  const AppId rich = Add(kMayBurst);
+  const AppId poor = Add(kMayBurst);
+  const AppId last = Add(kMayBurst);
   Give(rich, 0);
   Give(rich, 1);
   Give(poor, 2);
@@ -117,9 +117,9 @@ TEST_F(AllocatorChoiceTest, ThenWhoHasTheFewest) {
 
 TEST_F(AllocatorChoiceTest, BestEffortIsLastEvenWhereItRanBefore) {
   StartWithout(1);
-  const AppId batch = Add(kBatch);
-  const AppId last = Add(kBursting);
-  const AppId other = Add(kBursting);
+  const AppId batch = Add(kLeftovers);
+  const AppId last = Add(kMayBurst);
+  const AppId other = Add(kMayBurst);
   Give(batch, 0);
   Leave(0);
   Give(last, 0);
@@ -131,9 +131,9 @@ TEST_F(AllocatorChoiceTest, BestEffortIsLastEvenWhereItRanBefore) {
 
 TEST_F(AllocatorChoiceTest, WhoIsBarredIsNotNext) {
   StartWithout(1);
-  const AppId before = Add(kBursting);
-  const AppId last = Add(kBursting);
-  const AppId other = Add(kBursting);
+  const AppId before = Add(kMayBurst);
+  const AppId last = Add(kMayBurst);
+  const AppId other = Add(kMayBurst);
   Give(before, 0);
   Leave(0);
   Give(last, 0);
@@ -149,8 +149,8 @@ TEST_F(AllocatorChoiceTest, WhoIsBarredIsNotNext) {
 // One need, one core.
 TEST_F(AllocatorChoiceTest, WhoInheritsOneHasWhatItWanted) {
   StartWithout(2);
-  const AppId one = Add(kBursting);
-  const AppId other = Add(kBursting);
+  const AppId one = Add(kMayBurst);
+  const AppId other = Add(kMayBurst);
   Give(one, 0);
   Give(one, 1);
   Want(other);
@@ -162,13 +162,13 @@ TEST_F(AllocatorChoiceTest, WhoInheritsOneHasWhatItWanted) {
 
 TEST_F(AllocatorChoiceTest, ANewApplicationIsNotItsPredecessor) {
   StartWithout(1);
-  const AppId before = Add(kBursting);
-  const AppId last = Add(kBursting);
+  const AppId before = Add(kMayBurst);
+  const AppId last = Add(kMayBurst);
   Give(before, 0);
   Leave(0);
   Give(last, 0);
   allocator_->Remove(before);
-  const AppId heir = Add(kBursting);
+  const AppId heir = Add(kMayBurst);
   ASSERT_EQ(heir, before);
   Want(heir);
   Want(last);
@@ -179,14 +179,14 @@ TEST_F(AllocatorChoiceTest, ANewApplicationIsNotItsPredecessor) {
 // The same, of the one before the last.
 TEST_F(AllocatorChoiceTest, NorIfOthersRanThereSince) {
   StartWithout(1);
-  const AppId before = Add(kBursting);
-  const AppId last = Add(kBursting);
+  const AppId before = Add(kMayBurst);
+  const AppId last = Add(kMayBurst);
   Give(before, 0);
   Leave(0);
   Give(last, 0);
   Leave(0);
   allocator_->Remove(before);
-  const AppId heir = Add(kBursting);
+  const AppId heir = Add(kMayBurst);
   ASSERT_EQ(heir, before);
   Give(last, 0);
   Want(heir);
@@ -201,7 +201,7 @@ TEST_F(AllocatorChoiceTest, NorIfOthersRanThereSince) {
 TEST_F(AllocatorChoiceTest, AnIdleCoreBeforeOneInUse) {
   for (const unsigned guaranteed : {0u, 2u}) {
     Start({1, 0, 3, 2});
-    const AppId batch = Add(kBatch);
+    const AppId batch = Add(kLeftovers);
     const AppId service = Add({.guaranteed = guaranteed, .most = 4});
     Put(service, 0);
     Put(batch, 1);
@@ -214,8 +214,8 @@ TEST_F(AllocatorChoiceTest, AnIdleCoreBeforeOneInUse) {
 // Who is below its guarantee takes from best effort before from who bursts.
 TEST_F(AllocatorChoiceTest, BestEffortIsTakenFromFirst) {
   StartWithout(2);
-  const AppId bursting = Add(kBursting);
-  const AppId batch = Add(kBatch);
+  const AppId bursting = Add(kMayBurst);
+  const AppId batch = Add(kLeftovers);
   const AppId service = Add({.guaranteed = 1, .most = 1});
   Give(bursting, 0);
   Give(batch, 1);
@@ -228,9 +228,9 @@ TEST_F(AllocatorChoiceTest, BestEffortIsTakenFromFirst) {
 // What was granted and not come for may be taken back; what is revoked, not again.
 TEST_F(AllocatorChoiceTest, NeverOneThatIsRevoked) {
   StartWithout(1);
-  const AppId batch = Add(kBatch);
-  const AppId one = Add(kBursting);
-  const AppId other = Add(kBursting);
+  const AppId batch = Add(kLeftovers);
+  const AppId one = Add(kMayBurst);
+  const AppId other = Add(kMayBurst);
   Give(batch, 0);
   Want(one);
   allocator_->Settle();
@@ -243,7 +243,7 @@ TEST_F(AllocatorChoiceTest, NeverOneThatIsRevoked) {
 
 TEST_F(AllocatorChoiceTest, NobodysHomeBeforeTheSibling) {
   Start({1, 0, 3, 2}, Homes::kAssigned);
-  const AppId app = Add(kBursting);
+  const AppId app = Add(kMayBurst);
   Give(app, 0);
   const AppId host = Add({.guaranteed = 1, .most = 1});
   ASSERT_EQ(allocator_->home(1), host);
@@ -289,8 +289,8 @@ TEST_F(AllocatorChoiceTest, CoresOfAllWords) {
 // An idle core that it does without is given back; what has not started is not.
 TEST_F(AllocatorChoiceTest, OnlyItsOwnRunningCoreIsSpare) {
   StartWithout(2);
-  const AppId app = Add(kBursting);
-  const AppId other = Add(kBursting);
+  const AppId app = Add(kMayBurst);
+  const AppId other = Add(kMayBurst);
   Give(app, 0);
   Give(other, 1);
   allocator_->Want(app, Wish::kFewer, 1);
@@ -305,7 +305,7 @@ TEST_F(AllocatorChoiceTest, OnlyItsOwnRunningCoreIsSpare) {
 
 TEST_F(AllocatorChoiceTest, OneCoreInAPass) {
   StartWithout(4);
-  const AppId batch = Add(kBatch);
+  const AppId batch = Add(kLeftovers);
   const AppId service = Add({.guaranteed = 3, .most = 4});
   Want(batch);
   Want(service);
