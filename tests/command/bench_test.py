@@ -173,7 +173,7 @@ class CoresTest(BenchTest):
                  "name one less"),
                 (("--period", "1ms"), "--period 1ms", "2ms .. "),
                 (("--period", "1s"), "--period 1s", "a quarter"),
-                (("--preset", "shenango"), "--preset", "'shenango'"),
+                (("--preset", "shenagno"), "--preset", "'shenagno'", "none of "),
                 (("--service", "pareto:alpha=1,min=1us"), "--service", "no mean"),
                 (("--scenario", "handover", "--cpus", str(cpus[0])), "2 CPUs", "--cpus")]:
             base = CORES[:4] if "--period" in extra else CORES

@@ -31,12 +31,12 @@ using namespace std::chrono_literals;
 
 constexpr size_t kCountsBytes = sizeof(BatchCount) * kMostBatchThreads;
 
-// Until `happened`, for five seconds at most.
-bool Await(Child& child, const std::function<bool()>& happened) {
-  const auto patience = std::chrono::steady_clock::now() + 5s;
-  while (!happened()) {
-    if (!child.Alive() || std::chrono::steady_clock::now() > patience)
-      return false;
+// Until `happened`, or for so long. False: the child has died.
+bool Await(Child& child, Duration patience,
+           const std::function<bool()>& happened) {
+  const Instant end = Clock::now() + patience;
+  while (!happened() && Clock::now() < end) {
+    if (!child.Alive()) return false;
     std::this_thread::sleep_for(1ms);
   }
   return true;
@@ -113,9 +113,10 @@ Result<std::unique_ptr<BatchProgram>> BatchProgram::Start(
   });
   if (!child) return tl::unexpected(child.error());
   batch->child_ = std::move(*child);
-  if (!Await(batch->child_, [&] { return batch->Units() > 0; }))
-    return MakeError(ErrorCode::kUnavailable,
-                     "the batch program did not start");
+  // On a machine that others keep busy one that is beneath them may not get to work: then
+  // that is what is measured.
+  if (!Await(batch->child_, 2s, [&] { return batch->Units() > 0; }))
+    return MakeError(ErrorCode::kUnavailable, "the batch program died");
   return batch;
 }
 
@@ -186,7 +187,8 @@ Result<std::unique_ptr<Arbitration>> Arbitration::Start(
   });
   if (!child) return tl::unexpected(child.error());
   arbitration->child_ = std::move(*child);
-  if (!Await(arbitration->child_, [&] { return ready->load(); }))
+  if (!Await(arbitration->child_, 1min, [&] { return ready->load(); }) ||
+      !ready->load())
     return MakeError(ErrorCode::kUnavailable, "the daemon did not start");
   return arbitration;
 }
