@@ -4,6 +4,9 @@
 
 #include <chrono>
 #include <cmath>
+#include <filesystem>
+#include <fstream>
+#include <string>
 
 #include "tools/config/options.h"
 #include "tools/output/json.h"
@@ -310,6 +313,16 @@ TEST(TraceTest, ReadsARecording) {
   ASSERT_TRUE(trace) << trace.error().message;
   ASSERT_EQ(trace->requests.size(), 2U);
   EXPECT_EQ(trace->requests[1].at_ns, 300);
+}
+
+TEST(TraceTest, AnEmptyFileHasNoRequests) {
+  const std::string path = testing::TempDir() + "empty_trace.csv";
+  std::ofstream(path).close();
+  const auto trace = ReadTrace(path);
+  std::filesystem::remove(path);
+  ASSERT_FALSE(trace);
+  EXPECT_NE(trace.error().message.find("no requests"), std::string::npos)
+      << trace.error().message;
 }
 
 TEST(TraceTest, ErrorsNameTheLine) {

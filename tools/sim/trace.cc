@@ -245,7 +245,9 @@ Result<Trace> ParseTrace(std::string_view text, std::string_view name) {
 Result<Trace> ReadTrace(const std::string& path) {
   std::ifstream file(path, std::ios::binary);
   std::ostringstream text;
-  if (!file || !(text << file.rdbuf())) {
+  // To insert nothing is a failure, but an empty file can be read.
+  const bool empty = file.is_open() && file.peek() == EOF && !file.bad();
+  if (!file || (!empty && !(text << file.rdbuf()))) {
     return MakeError(ErrorCode::kInvalidArgument,
                      fmt::format("--trace {}: {}; name a file that can be read",
                                  path, std::strerror(errno)));
