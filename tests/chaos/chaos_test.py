@@ -110,6 +110,12 @@ class Server:
             for i in range(abuse.KEYS):
                 ask(connection, b"set pool:%d 0 0 %d\r\n%s\r\n"
                     % (i, len(abuse.VALUE), abuse.VALUE), b"STORED\r\n")
+        # The check looks at each kind of object once: at UDP's as well before there is no
+        # descriptor for its pipe, which no suppression helps.
+        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as client:
+            client.settimeout(abuse.TIMEOUT)
+            client.sendto(b"\0\1\0\0\0\1\0\0version\r\n", ("127.0.0.1", self.victim.port))
+            require(b"VERSION" in client.recv(100), "no answer over UDP")
 
     def end(self):
         """SIGTERM, with abusers still connected. Returns the final statistics."""
