@@ -11,6 +11,7 @@
 
 #include "arbiter/test_app.h"
 #include "arbiter/test_daemon.h"
+#include "worker/spawn.h"
 #include "yamanote/condition_variable.h"
 #include "yamanote/mutex.h"
 #include "yamanote/preempt.h"
@@ -91,12 +92,9 @@ class RegistrationTest : public testing::Test {
     load_.join();
     EXPECT_EQ(finished_.exchange(0), 4);
   }
-  // Of the worker that runs this: its kernel thread's name ends in it.
-  static unsigned this_core() {
-    char name[16] = "";
-    pthread_getname_np(pthread_self(), name, sizeof name);
-    return static_cast<unsigned>(std::atoi(name + sizeof("yamanote-") - 1)) % 2;
-  }
+  // Of the worker that runs this. Not by pthread_self(), which compilers take for a
+  // constant: a task goes from one kernel thread to another.
+  static unsigned this_core() { return worker::CurrentCore() % 2; }
   std::string List() const {
     return arbiter::TestConnection(folder_.socket()).List();
   }
