@@ -29,10 +29,16 @@ using namespace std::chrono_literals;
 using arbiter::Command;
 
 constexpr size_t kMostHandOvers = 20'000;
-// Between two bursts of the taker: all is quiet again.
-constexpr Duration kPause = 4ms;
-// One burst: the guaranteed core is busy with one task, others wait.
-constexpr unsigned kTasks = 4;
+// The taker's bursts: the guaranteed core is busy with one task, others wait, for as long
+// as the path takes; then a pause, until all is quiet again.
+struct Bursts {
+  unsigned tasks;
+  Duration pause;
+};
+constexpr Bursts BurstsOf(Path path) {
+  return path == Path::kForced ? Bursts{.tasks = 12, .pause = 20ms}
+                               : Bursts{.tasks = 4, .pause = 4ms};
+}
 constexpr Duration kTask = 400us;
 // Work has waited for so long when a voluntary holder leaves.
 constexpr Duration kLeaveAfter = 150us;
@@ -52,8 +58,12 @@ struct HandOver {
 };
 
 struct Scene {
-  std::atomic<bool> ready[2];        // The taker, the holder.
-  std::atomic<int64_t> needed_at;    // The latest burst.
+  std::atomic<bool> ready[2];      // The taker, the holder.
+  std::atomic<int64_t> needed_at;  // The latest burst.
+  // By core: whether the holder has it, and had it at the latest burst. Relaxed, all: they
+  // tell hand-overs by one path from those by another.
+  std::atomic<bool> holds[arbiter::kMostCores];
+  std::atomic<bool> held[arbiter::kMostCores];
   std::atomic<uint32_t> hand_overs;  // Release: entries below are written.
   HandOver all[kMostHandOvers];
 };
@@ -62,6 +72,7 @@ struct Scene {
 
 struct Taker {
   Scene* scene = nullptr;
+  bool from_holder = false;  // Or from nobody.
   arbiter::Client* client = nullptr;
   Trace trace{0};
   uint64_t steps = 0;
@@ -76,8 +87,9 @@ void TakerTask(void* argument) {
   if (core != kNoCore && !taker.client->link().home(core)) {
     const uint32_t epoch = arbiter::EpochOf(taker.client->link().Word(core));
     // The first task by this grant.
-    if (std::exchange(taker.epochs[core], epoch) != epoch) {
-      Scene& scene = *taker.scene;
+    Scene& scene = *taker.scene;
+    if (std::exchange(taker.epochs[core], epoch) != epoch &&
+        scene.held[core].load(std::memory_order_relaxed) == taker.from_holder) {
       // One writer: there is one core to be granted.
       const uint32_t next = scene.hand_overs.load(std::memory_order_relaxed);
       if (next < kMostHandOvers) {
@@ -94,7 +106,8 @@ void TakerTask(void* argument) {
 }
 
 int RunTaker(const CoresOptions& options, const std::string& socket,
-             const std::vector<int>& cpus, double steps_per_us, Scene& scene) {
+             const std::vector<int>& cpus, double steps_per_us, Path path,
+             Scene& scene) {
   KeepTo(cpus);
   RuntimeOptions runtime_options;
   runtime_options.scheduling = options.scheduling;
@@ -106,14 +119,20 @@ int RunTaker(const CoresOptions& options, const std::string& socket,
     std::fprintf(stderr, "yamanote: %s\n", runtime.error().message.c_str());
     return 1;
   }
-  Taker taker{.scene = &scene, .client = (*runtime)->impl().client()};
+  Taker taker{.scene = &scene,
+              .from_holder = path != Path::kIdle,
+              .client = (*runtime)->impl().client()};
   taker.steps =
       static_cast<uint64_t>(steps_per_us * static_cast<double>(kTask / 1us));
   scene.ready[0].store(true);
+  const Bursts bursts = BurstsOf(path);
   for (;;) {
-    SleepUntil(Clock::now() + kPause);
+    SleepUntil(Clock::now() + bursts.pause);
+    for (CoreId core = 0; core < cpus.size(); ++core)
+      scene.held[core].store(scene.holds[core].load(std::memory_order_relaxed),
+                             std::memory_order_relaxed);
     scene.needed_at.store(Monotonic(), std::memory_order_relaxed);
-    for (unsigned task = 0; task < kTasks; ++task) {
+    for (unsigned task = 0; task < bursts.tasks; ++task) {
       if (!worker::Spawn({.name = "burst"}, &TakerTask, &taker)) return 1;
     }
   }
@@ -131,7 +150,7 @@ bool Gone(const arbiter::Link& link, CoreId core, uint32_t granted) {
 
 // Has the core until it leaves, with its manners.
 void Hold(const arbiter::Link& link, CoreId core, uint32_t granted, Path path,
-          const Scene& scene) {
+          Scene& scene) {
   const int64_t came = Monotonic();
   switch (path) {
     case Path::kIdle:
@@ -145,6 +164,8 @@ void Hold(const arbiter::Link& link, CoreId core, uint32_t granted, Path path,
         if (needed > came && Monotonic() - needed > ToNanos(kLeaveAfter))
           return;
       }
+      // It was asked: this is no hand-over of the kind.
+      scene.held[core].store(false, std::memory_order_relaxed);
       return;
     case Path::kSignal:
       while (was_signalled == 0 || !Gone(link, core, granted)) base::Pause();
@@ -152,14 +173,16 @@ void Hold(const arbiter::Link& link, CoreId core, uint32_t granted, Path path,
     case Path::kForced:
       int64_t gone_at = 0;
       while (gone_at == 0 || Monotonic() - gone_at < ToNanos(kStubborn)) {
-        if (gone_at == 0 && Gone(link, core, granted)) gone_at = Monotonic();
+        if (gone_at != 0 || !Gone(link, core, granted)) continue;
+        gone_at = Monotonic();
+        // After this burst the core is not its any more, whatever it does.
+        scene.holds[core].store(false, std::memory_order_relaxed);
       }
       return;
   }
 }
 
-void HolderWorker(arbiter::Link& link, CoreId core, Path path,
-                  const Scene& scene) {
+void HolderWorker(arbiter::Link& link, CoreId core, Path path, Scene& scene) {
   uint32_t answered = 0;
   const std::atomic<uint32_t> unvisited{0};
   for (;;) {
@@ -169,7 +192,9 @@ void HolderWorker(arbiter::Link& link, CoreId core, Path path,
     } else if (link.MayCome(core, word)) {
       was_signalled = 0;
       link.Come(core, word);
+      scene.holds[core].store(true, std::memory_order_relaxed);
       Hold(link, core, word, path, scene);
+      scene.holds[core].store(false, std::memory_order_relaxed);
       const uint32_t now = link.Word(core);
       answered = arbiter::EpochOf(now) == arbiter::EpochOf(word) ? now : word;
       link.Leave(core, answered);
@@ -187,13 +212,14 @@ int RunHolder(const std::string& socket, Path path, Scene& scene) {
   struct sigaction action{};
   action.sa_handler = [](int) { was_signalled = 1; };
   sigaction(arbiter::kLateSignal, &action, nullptr);
-  Result<std::unique_ptr<arbiter::Client>> client =
-      arbiter::Client::Connect({.socket = socket,
-                                .name = "holder",
-                                .allocation = "delay",
-                                .guaranteed = 0,
-                                .most = 1,
-                                .best_effort = path != Path::kVoluntary});
+  Result<std::unique_ptr<arbiter::Client>> client = arbiter::Client::Connect(
+      {.socket = socket,
+       .name = "holder",
+       .allocation = "delay",
+       .guaranteed = 0,
+       // All: also the one that is not the taker's home.
+       .most = 0,
+       .best_effort = path != Path::kVoluntary});
   if (!client) {
     std::fprintf(stderr, "yamanote: %s\n", client.error().message.c_str());
     return 1;
@@ -335,8 +361,9 @@ Result<void> MeasurePath(const CoresOptions& options,
       std::this_thread::sleep_for(1ms);
     return scene->ready[index].load();
   };
-  Result<Child> taker = Child::Fork(
-      [&] { return RunTaker(options, socket, cpus, steps_per_us, *scene); });
+  Result<Child> taker = Child::Fork([&] {
+    return RunTaker(options, socket, cpus, steps_per_us, result.path, *scene);
+  });
   if (!taker) return tl::unexpected(taker.error());
   if (!await(*taker, 0))
     return MakeError(ErrorCode::kUnavailable, "the taker did not start");
