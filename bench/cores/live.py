@@ -21,11 +21,10 @@ SCENARIOS = ("lc+be", "step", "handover", "anticorrelated")
 
 
 def spread(value, digits=2):
-    if value is None:
+    if value is None or value["median"] is None:
         return "-"
-    low, middle, high = (value[key] for key in ("p25", "median", "p75"))
-    return " ".join(one if isinstance(one, str) else f"{one:.{digits}f}"
-                    for one in (middle, f"[{text(low, digits)}-{text(high, digits)}]"))
+    low, middle, high = (text(value[key], digits) for key in ("p25", "median", "p75"))
+    return f"{middle} [{low}-{high}]"
 
 
 def text(value, digits=1):

@@ -17,7 +17,8 @@ namespace yamanote::dispatch {
 
 class QueueWatch {
  public:
-  // `signals` outlives this, or the next Move(). `timed`: when tasks join is kept, so `now` must be exact.
+  // `signals` outlives this, or the next Move(). `timed`: when tasks join is kept, so `now`
+  // must be exact.
   QueueWatch(arbiter::CoreSignals& signals, bool timed)
       : signals_(&signals), timed_(timed) {}
 

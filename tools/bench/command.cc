@@ -47,18 +47,11 @@ struct SchedFlags {
 // The names of bench::Body.
 constexpr std::array<const char*, 3> kBodies = {"clock", "work", "bare"};
 
-// JSON has no infinity and no NaN.
-Json Number(double value) {
-  if (std::isnan(value)) return nullptr;
-  if (std::isinf(value)) return "inf";
-  return value;
-}
-
 Json ToJson(const load::Figures& figures) {
-  return {{"samples", figures.samples},    {"p50", Number(figures.p50)},
-          {"p90", Number(figures.p90)},    {"p99", Number(figures.p99)},
-          {"p99.9", Number(figures.p999)}, {"max", Number(figures.max)},
-          {"mean", Number(figures.mean)}};
+  return {{"samples", figures.samples},        {"p50", JsonFigure(figures.p50)},
+          {"p90", JsonFigure(figures.p90)},    {"p99", JsonFigure(figures.p99)},
+          {"p99.9", JsonFigure(figures.p999)}, {"max", JsonFigure(figures.max)},
+          {"mean", JsonFigure(figures.mean)}};
 }
 
 // As it came out on so many cores.
@@ -110,7 +103,7 @@ Json ToJson(const bench::SchedOptions& options,
       {"steps_per_us", options.steps_per_us},
       {"limit", options.limit},
       {"generator", result.own_core ? "own core" : "shared core"},
-      {"generator_late_p99_us", Number(result.generator_late_us)},
+      {"generator_late_p99_us", JsonFigure(result.generator_late_us)},
       {"offered_rps", result.offered_rps},
       {"achieved_rps", result.achieved_rps},
       {"requests", result.requests},
@@ -123,9 +116,9 @@ Json ToJson(const bench::SchedOptions& options,
       {"stint_us", ToJson(result.stint_us)},
       {"stint_us_with_stalls", ToJson(result.stint_us_with_stalls)},
       {"asked_us", ToJson(result.asked_us)},
-      {"work_lost", Number(result.work_lost)},
-      {"score", Number(result.score)},
-      {"score_with_stalls", Number(result.score_with_stalls)},
+      {"work_lost", JsonFigure(result.work_lost)},
+      {"score", JsonFigure(result.score)},
+      {"score_with_stalls", JsonFigure(result.score_with_stalls)},
       {"classes", classes}};
 }
 

@@ -145,7 +145,7 @@ class Writer {
   Json json = Json::object();
 
   void operator()(const char* key, const double& value) {
-    json[key] = Number(value);
+    json[key] = tools::JsonFigure(value);
   }
   template <typename T>
   void operator()(const char* key, const std::optional<T>& value) {
@@ -172,11 +172,6 @@ class Writer {
   }
 
  private:
-  static Json Number(double value) {
-    if (std::isnan(value)) return nullptr;
-    if (std::isinf(value)) return "inf";
-    return value;
-  }
   template <typename T>
   static Json Nested(const T& value) {
     Writer writer;

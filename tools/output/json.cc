@@ -2,6 +2,8 @@
 
 #include "tools/output/json.h"
 
+#include <cmath>
+
 namespace yamanote::tools {
 
 std::string JsonText(const nlohmann::json& document, int indent) {
@@ -12,6 +14,12 @@ std::string JsonText(const nlohmann::json& document, int indent) {
 std::string JsonText(const nlohmann::ordered_json& document, int indent) {
   return document.dump(indent, ' ', false,
                        nlohmann::ordered_json::error_handler_t::replace);
+}
+
+nlohmann::ordered_json JsonFigure(double value) {
+  if (std::isnan(value)) return nullptr;
+  if (std::isinf(value)) return "inf";
+  return value;
 }
 
 nlohmann::json ParseJson(std::string_view text) {

@@ -16,6 +16,9 @@ namespace yamanote::tools {
 std::string JsonText(const nlohmann::json& document, int indent = -1);
 std::string JsonText(const nlohmann::ordered_json& document, int indent = -1);
 
+// A figure: JSON has no infinity and no NaN, so these are "inf" and null.
+nlohmann::ordered_json JsonFigure(double value);
+
 // Returns what `text` says; is_discarded() if that is not JSON. Never throws for it.
 nlohmann::json ParseJson(std::string_view text);
 // The same; keeps the order of an object's members.

@@ -4,6 +4,9 @@
 
 #include <gtest/gtest.h>
 
+#include <cmath>
+#include <limits>
+
 namespace yamanote::tools {
 namespace {
 
@@ -29,6 +32,13 @@ TEST(JsonTest, SaysWhatIsNotJson) {
   EXPECT_TRUE(ParseJson("{").is_discarded());
   EXPECT_TRUE(ParseOrderedJson("").is_discarded());
   EXPECT_FALSE(ParseJson("null").is_discarded());
+}
+
+TEST(JsonTest, FiguresThatJsonLacks) {
+  constexpr double kInfinity = std::numeric_limits<double>::infinity();
+  EXPECT_EQ(JsonText(JsonFigure(2.5)), "2.5");
+  EXPECT_EQ(JsonText(JsonFigure(kInfinity)), "\"inf\"");
+  EXPECT_EQ(JsonText(JsonFigure(std::nan(""))), "null");
 }
 
 }  // namespace

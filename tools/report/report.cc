@@ -24,17 +24,10 @@ using load::Figures;
 using load::LoadResult;
 using load::PointResult;
 
-// The page's form of a figure: a number, "inf", or null for none.
-Json FigureJson(double value) {
-  if (std::isnan(value)) return nullptr;
-  if (std::isinf(value)) return "inf";
-  return value;
-}
-
 Json FiguresJson(const Figures& figures) {
-  return {{"p50", FigureJson(figures.p50)},
-          {"p99", FigureJson(figures.p99)},
-          {"p999", FigureJson(figures.p999)}};
+  return {{"p50", tools::JsonFigure(figures.p50)},
+          {"p99", tools::JsonFigure(figures.p99)},
+          {"p999", tools::JsonFigure(figures.p999)}};
 }
 
 // Of a class or of a whole point, both have the same four sets of figures.

@@ -5,6 +5,7 @@
 #include <cmath>
 
 #include "tools/config/values.h"
+#include "tools/output/json.h"
 #include "tools/version/build_info.h"
 
 namespace yamanote::simulation {
@@ -12,16 +13,10 @@ namespace {
 
 using Json = nlohmann::ordered_json;
 
-// JSON has no infinity and no NaN.
-Json Number(double value) {
-  if (std::isnan(value)) return nullptr;
-  if (std::isinf(value)) return "inf";
-  return value;
-}
-
 void Add(Json& json, const std::string& name, const sim::Estimate& estimate) {
-  json[name] = Number(estimate.value);
-  json[name + "_ci"] = {Number(estimate.low), Number(estimate.high)};
+  json[name] = tools::JsonFigure(estimate.value);
+  json[name + "_ci"] = {tools::JsonFigure(estimate.low),
+                        tools::JsonFigure(estimate.high)};
 }
 
 Json ToJson(const sim::Figures& figures) {
@@ -31,7 +26,7 @@ Json ToJson(const sim::Figures& figures) {
   Add(json, "p90", figures.p90);
   Add(json, "p99", figures.p99);
   Add(json, "p999", figures.p999);
-  json["max"] = Number(figures.max);
+  json["max"] = tools::JsonFigure(figures.max);
   return json;
 }
 

@@ -42,17 +42,10 @@ struct CoresFlags {
   bool as_json = false;
 };
 
-// JSON has no infinity and no NaN.
-Json Figure(double value) {
-  if (std::isnan(value)) return nullptr;
-  if (std::isinf(value)) return "inf";
-  return value;
-}
-
 Json SpreadJson(const Spread& spread) {
-  return {{"median", Figure(spread.median)},
-          {"p25", Figure(spread.p25)},
-          {"p75", Figure(spread.p75)}};
+  return {{"median", JsonFigure(spread.median)},
+          {"p25", JsonFigure(spread.p25)},
+          {"p75", JsonFigure(spread.p75)}};
 }
 
 std::string FigureText(double value) {
@@ -61,9 +54,10 @@ std::string FigureText(double value) {
                               : "inf";
 }
 
-std::string SpreadText(const Spread& spread, int digits = 2) {
-  const auto text = [digits](double value) {
-    return std::isfinite(value) ? fmt::format("{:.{}f}", value, digits) : "inf";
+std::string SpreadText(const Spread& spread) {
+  if (std::isnan(spread.median)) return "-";
+  const auto text = [](double value) {
+    return std::isfinite(value) ? fmt::format("{:.2f}", value) : "inf";
   };
   return fmt::format("{} ({}..{})", text(spread.median), text(spread.p25),
                      text(spread.p75));
@@ -148,14 +142,14 @@ Json StepJson(const std::vector<bench::StepLoad>& steps,
     for (const bench::StepWay& way : step.ways) {
       Json buckets = Json::array();
       for (const bench::StepBucket& bucket : way.buckets) {
-        buckets.push_back(
-            {bucket.requests, Figure(bucket.p50_us), Figure(bucket.p99_us)});
+        buckets.push_back({bucket.requests, JsonFigure(bucket.p50_us),
+                           JsonFigure(bucket.p99_us)});
       }
       ways.push_back({{"way", ToString(way.way)},
-                      {"high_p99_us", Figure(way.high_p99_us)},
-                      {"low_p99_us", Figure(way.low_p99_us)},
-                      {"up_us", Figure(way.up_us)},
-                      {"down_us", Figure(way.down_us)},
+                      {"high_p99_us", JsonFigure(way.high_p99_us)},
+                      {"low_p99_us", JsonFigure(way.low_p99_us)},
+                      {"up_us", JsonFigure(way.up_us)},
+                      {"down_us", JsonFigure(way.down_us)},
                       {"batch_share", SpreadJson(way.batch_share)},
                       {"buckets", std::move(buckets)}});
     }
@@ -233,7 +227,7 @@ void PrintAnticorrelated(const std::vector<bench::AnticorrelatedLoad>& all) {
 // ---- handover ---------------------------------------------------------------
 
 Json QuantilesJson(const base::Histogram& took) {
-  const auto us = [&](double q) { return Figure(took.Quantile(q) / 1000); };
+  const auto us = [&](double q) { return JsonFigure(took.Quantile(q) / 1000); };
   return {{"samples", took.count()},
           {"p50", us(0.5)},
           {"p90", us(0.9)},

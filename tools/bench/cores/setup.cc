@@ -11,6 +11,7 @@
 #include <cmath>
 #include <cstdio>
 #include <fstream>
+#include <limits>
 #include <sstream>
 
 #include "base/random.h"
@@ -42,6 +43,11 @@ std::string_view ToString(Way way) {
 }
 
 Spread Ranked(std::vector<double> values) {
+  std::erase_if(values, [](double value) { return std::isnan(value); });
+  if (values.empty()) {
+    constexpr double kNone = std::numeric_limits<double>::quiet_NaN();
+    return {.median = kNone, .p25 = kNone, .p75 = kNone};
+  }
   std::ranges::sort(values);
   const auto at = [&](double q) {
     return values[static_cast<size_t>(

@@ -43,7 +43,8 @@ enum class Way : uint8_t {
 };
 std::string_view ToString(Way way);
 
-// Quartiles by rank, so that they may be infinite.
+// Quartiles by rank, so that they may be infinite; of those that are numbers (the ratio of
+// two infinite figures is none), NaN if there is none.
 Spread Ranked(std::vector<double> values);
 
 // Says on standard error how far it is; false once the run was interrupted.

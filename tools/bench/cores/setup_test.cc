@@ -27,6 +27,9 @@ TEST(CoresSetupTest, QuartilesByRankMayBeInfinite) {
   EXPECT_EQ(spread.p25, 2);
   EXPECT_EQ(spread.p75, inf);
   EXPECT_EQ(Ranked({7}).p75, 7);
+  EXPECT_EQ(Ranked({inf / inf, 7, inf / inf}).median, 7);
+  EXPECT_TRUE(std::isnan(Ranked({inf / inf}).median));
+  EXPECT_TRUE(std::isnan(Ranked({}).median));
 }
 
 TEST(CoresSetupTest, PhasesHaveTheirRates) {
