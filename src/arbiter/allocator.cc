@@ -310,7 +310,7 @@ bool Allocator::TakeFor(AppId app, auto&& from) {
 // Of those who `may` have it.
 AppId Allocator::Hungriest(bool best_effort, auto&& may) {
   AppId best = kNobody;
-  const auto needs_more = [this](const App& one, const App& other) {
+  const auto needs_more = [](const App& one, const App& other) {
     if (one.Burst() != other.Burst()) return one.Burst() < other.Burst();
     return one.without > other.without;
   };
