@@ -10,6 +10,8 @@ option(YAMANOTE_WARNINGS_ARE_ERRORS "Stop at a compiler's warning (the presets w
 option(YAMANOTE_BUILD_FUZZERS "Build the libFuzzer targets (clang only)" OFF)
 set(YAMANOTE_TOOLS_OPTIONS "" CACHE STRING
     "Compile options of tools/ and its tests after all others; the presets with tests optimise less")
+set(YAMANOTE_TESTS_OPTIONS "" CACHE STRING
+    "The same for the other rooms' tests")
 set(YAMANOTE_SANITIZE "" CACHE STRING "Sanitizer: empty, address or thread")
 set_property(CACHE YAMANOTE_SANITIZE PROPERTY STRINGS "" address thread)
 

@@ -26,6 +26,7 @@ ALLOWED = {
     "io": {"base"},
     "preempt": {"base"},
     "arbiter": {"base"},
+    "native": {"arbiter", "base", "dispatch"},
     "sim": {"arbiter", "base", "dispatch", "preempt"},
     "worker": {"arbiter", "base", "dispatch", "io", "preempt"},
     "net": {"base", "dispatch", "io", "preempt", "worker"},

@@ -1,0 +1,58 @@
+// agents.cc - which agents a scheduler needs.
+
+#include "native/agents.h"
+
+#include <fmt/format.h>
+
+#include "native/cpu_agents.h"
+#include "native/global_agent.h"
+
+namespace yamanote::native {
+
+namespace {
+
+constexpr uint32_t kMostMessages = 1U << 20;
+
+}  // namespace
+
+Result<Scheduling> ForNative(Scheduling scheduling, unsigned cores) {
+  if (scheduling.slice.Adapts()) {
+    return MakeError(ErrorCode::kInvalidArgument,
+                     "slice is 'adaptive', but native threads have no adaptive "
+                     "slices yet; set "
+                     "slice to a duration, for example 1ms, or to none");
+  }
+  // One queue has its agent, which is the dispatcher.
+  if (scheduling.placement == PlacementKind::kCentral) {
+    scheduling.dispatcher = DispatcherKind::kShared;
+    return scheduling;
+  }
+  // Any core can be taken by a higher class at any time.
+  return ForArbiter(std::move(scheduling), cores);
+}
+
+Result<std::unique_ptr<Agents>> Agents::Create(Kernel& kernel,
+                                               const AgentOptions& options,
+                                               Instant now) {
+  if (options.queue_capacity < 1 || options.queue_capacity > kMostMessages) {
+    return MakeError(ErrorCode::kInvalidArgument,
+                     fmt::format("queue_capacity is {}; it must be 1 .. {}",
+                                 options.queue_capacity, kMostMessages));
+  }
+  if (options.own_core && kernel.cores() < 2) {
+    return MakeError(ErrorCode::kInvalidArgument,
+                     "own_core is set, but the enclave has one core, and no "
+                     "thread could run; unset it, or give it two cores");
+  }
+  AgentOptions own = options;
+  Result<Scheduling> scheduling = ForNative(options.scheduling, kernel.cores());
+  if (!scheduling) return tl::unexpected(scheduling.error());
+  if (Result<void> valid = Validate(*scheduling, kernel.cores()); !valid)
+    return tl::unexpected(valid.error());
+  own.scheduling = *std::move(scheduling);
+  if (own.scheduling.placement == PlacementKind::kStealing)
+    return MakeCpuAgents(kernel, own, now);
+  return MakeGlobalAgent(kernel, own, now);
+}
+
+}  // namespace yamanote::native

@@ -1,0 +1,65 @@
+// agents.h - who schedules an enclave's threads: the policies' engine for native threads.
+//
+// Where cores share a queue one agent, the global one, decides for all of them: it commits
+// with the threads' sequence numbers, in groups. Where each core has a queue, each has an
+// agent, which decides for its core and commits with its own number. Both say when they
+// want to be called though nothing happens: when a slice is over.
+//
+// An agent is driven by its back-end: the model calls Pass(), a real one's threads do.
+//
+// Source: Humphries et al., "ghOSt", SOSP 2021 (per-CPU and centralised agents, hand-off).
+
+#pragma once
+
+#include <functional>
+#include <memory>
+#include <vector>
+
+#include "base/core_set.h"
+#include "native/kernel.h"
+#include "yamanote/scheduling.h"
+
+namespace yamanote::native {
+
+struct AgentOptions {
+  Scheduling scheduling;
+  // An order that is in no list; nullptr: the one that `scheduling` names.
+  const PolicyInfo* order = nullptr;
+  // The global agent has a core of its own, on which it polls. Requires two cores.
+  bool own_core = false;
+  // How many messages may wait in a queue: 1 .. 2^20.
+  uint32_t queue_capacity = 16384;
+  // Which of `among`, not empty, is nearest to `from`: where the global agent goes when
+  // somebody else wants its core. Not set: the lowest.
+  std::function<CoreId(CoreId from, const base::CoreSet& among)> nearest;
+};
+
+class Agents {
+ public:
+  virtual ~Agents() = default;
+
+  // Agents for all threads that are in `kernel`'s enclave and for those that come. Errors
+  // name the option, the value and the remedy: kInvalidArgument, or CreateQueue()'s. No
+  // other agents may be alive.
+  static Result<std::unique_ptr<Agents>> Create(Kernel& kernel,
+                                                const AgentOptions& options,
+                                                Instant now);
+
+  // Lets `core`'s agent read, decide and commit; kNever: until it is woken; otherwise when
+  // it is to be called at the latest. By that agent's thread; a global agent's `core`
+  // does not matter.
+  virtual Instant Pass(CoreId core, Instant now) = 0;
+
+  // The cores that have an agent now.
+  virtual std::vector<CoreId> Where() const = 0;
+};
+
+// Returns an error that names the key, the value, the limit and the remedy if native
+// threads cannot be scheduled so on `cores` cores; otherwise what has the agents' choices
+// filled in.
+Result<Scheduling> ForNative(Scheduling scheduling, unsigned cores);
+
+// How long until one looks again at what could not be committed, or not yet.
+inline constexpr Duration kCommitRetry = std::chrono::microseconds(10);
+
+}  // namespace yamanote::native
