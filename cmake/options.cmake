@@ -75,5 +75,4 @@ if(YAMANOTE_BUILD_FUZZERS)
     message(FATAL_ERROR "YAMANOTE_BUILD_FUZZERS needs clang; the compiler is "
                         "${CMAKE_CXX_COMPILER_ID}. Use the preset 'asan'.")
   endif()
-  add_compile_options(-fsanitize=fuzzer-no-link)
 endif()
