@@ -56,8 +56,7 @@ class CpuAgents final : public Agents {
   }
 
   Instant Pass(CoreId core, Instant now) override {
-    Core& self = cores_[core];
-    self.mood.store(Mood::kBusy, std::memory_order_relaxed);
+    SetMood(core, Mood::kBusy);
     bool retry = true;
     for (int i = 0; retry && i < kMostTries; ++i) {
       const uint32_t sequence = kernel_.AgentSequence(core);
@@ -78,9 +77,8 @@ class CpuAgents final : public Agents {
     if (retry) return now + kCommitRetry;
     const Instant end = roster_.SliceEnd(core);
     if (roster_.Running(core) != nullptr && end > now) return end;
-    self.mood.store(
-        roster_.Running(core) != nullptr ? Mood::kOverdue : Mood::kIdle,
-        std::memory_order_relaxed);
+    SetMood(core,
+            roster_.Running(core) != nullptr ? Mood::kOverdue : Mood::kIdle);
     // Pairs with Tell()'s.
     std::atomic_thread_fence(std::memory_order_seq_cst);
     return roster_.HasWork(core) ? now + kCommitRetry : kNever;
@@ -151,6 +149,7 @@ class CpuAgents final : public Agents {
       kernel_.WakeAgent(wanted);
       return;
     }
+    if (takers_.load(std::memory_order_relaxed) == 0) return;
     for (const Mood mood : {Mood::kIdle, Mood::kOverdue}) {
       for (CoreId i = 1; i < kernel_.cores(); ++i) {
         const CoreId core = (wanted + i) % kernel_.cores();
@@ -161,6 +160,15 @@ class CpuAgents final : public Agents {
     }
   }
 
+  // By `core`'s agent.
+  void SetMood(CoreId core, Mood mood) {
+    const Mood before =
+        cores_[core].mood.exchange(mood, std::memory_order_relaxed);
+    const int change =
+        (mood != Mood::kBusy ? 1 : 0) - (before != Mood::kBusy ? 1 : 0);
+    if (change != 0) takers_.fetch_add(change, std::memory_order_relaxed);
+  }
+
   Mood MoodOf(CoreId core) const {
     return cores_[core].mood.load(std::memory_order_relaxed);
   }
@@ -169,6 +177,8 @@ class CpuAgents final : public Agents {
   const AgentOptions options_;
   Roster roster_;
   const std::unique_ptr<Core[]> cores_;
+  // Agents that are not busy: whoever has something for them need not ask each.
+  alignas(base::kNoSharing) std::atomic<int> takers_{0};
 };
 
 }  // namespace

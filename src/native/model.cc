@@ -380,6 +380,7 @@ void ModelKernel::Switch(CoreId core) {
   ModelCore& self = cores_[core];
   const uint32_t index = self.latched;
   if (index == kNobody) return;
+  if (self.running != kNobody) ++counts_.preemptions;
   Preempt(core);
   self.latched = kNobody;
   Begin(core, index);

@@ -87,6 +87,7 @@ class ModelKernel final : public Kernel {
     uint64_t passes = 0;
     uint64_t calls = 0;  // Of agents.
     uint64_t switches = 0;
+    uint64_t preemptions = 0;  // By other threads.
   };
 
   explicit ModelKernel(const Options& options);

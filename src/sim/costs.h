@@ -29,6 +29,11 @@ struct Costs {
   // A core is given to an application, and taken from it.
   Duration core_grant{0};
   Duration core_revoke{0};
+  // Of agents of native threads: reading a message, committing a transaction, and coming to
+  // themselves when there is something to read.
+  Duration message{0};
+  Duration commit{0};
+  Duration agent_wake{0};
 
   friend bool operator==(const Costs&, const Costs&) = default;
 };

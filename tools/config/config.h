@@ -92,6 +92,7 @@ struct SimSettings {
   std::string trace;         // Requests from a file instead. May be empty.
   unsigned guaranteed = 0;   // Cores, with an arbiter.
   bool batch = false;  // A batch program has what is left, with an arbiter.
+  bool native = false;         // Requests are native threads, agents schedule.
   std::string costs = "zero";  // "zero", "measured" or a file with [costs].
 };
 

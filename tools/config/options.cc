@@ -318,6 +318,10 @@ std::vector<OptionSpec> SimEntries() {
           "batch",
           "Whether a batch program takes the cores that are left, with an "
           "arbiter"),
+      Switch<FIELD(sim.native)>(
+          "native",
+          "Whether requests are native threads, each new, and agents schedule "
+          "them on a modelled kernel"),
       Text<FIELD(sim.costs)>(
           "costs", "zero, measured or FILE",
           "What is not requests' own work costs: nothing; what "
@@ -355,6 +359,15 @@ std::vector<OptionSpec> CostEntries() {
                                       "A core is given to an application"),
       Number<FIELD(costs.core_revoke)>("core_revoke", kDuration, range,
                                        "A core is taken from an application"),
+      Number<FIELD(costs.message)>(
+          "message", kDuration, range,
+          "Reading one takes from an agent of native threads"),
+      Number<FIELD(costs.commit)>(
+          "commit", kDuration, range,
+          "Putting a thread on a core takes from an agent"),
+      Number<FIELD(costs.agent_wake)>(
+          "agent_wake", kDuration, range,
+          "An agent that has something to read comes to itself after this"),
   };
 }
 

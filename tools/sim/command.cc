@@ -4,6 +4,7 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <memory>
 #include <nlohmann/json.hpp>
 
@@ -38,8 +39,10 @@ void PrintText(const Scenario& scenario, const Outcome& outcome) {
   }
   fmt::print(
       "95% confidence: value +- half the interval. Cores: {:.1f}% of "
-      "their time requests' own work, {:.1f}% costs. ",
-      100 * outcome.busy, 100 * outcome.beside);
+      "their time requests' own work",
+      100 * outcome.busy);
+  if (!scenario.native) fmt::print(", {:.1f}% costs", 100 * outcome.beside);
+  fmt::print(". ");
   fmt::print(
       "{:.3g} preemptions and {:.3g} steals for each request; {} "
       "refused\n",
@@ -57,6 +60,16 @@ void PrintText(const Scenario& scenario, const Outcome& outcome) {
     if (scenario.batch)
       fmt::print("; the batch program had {:.3g}", outcome.batch_cores);
     fmt::print("\n");
+  }
+  if (scenario.native) {
+    const auto requests = static_cast<double>(outcome.requests);
+    fmt::print(
+        "Agents: {:.3g} messages and {:.3g} commits for each request, {:.2g}% "
+        "of them refused\n",
+        static_cast<double>(outcome.messages) / requests,
+        static_cast<double>(outcome.commits) / requests,
+        100 * static_cast<double>(outcome.failed_commits) /
+            static_cast<double>(std::max<uint64_t>(1, outcome.commits)));
   }
   if (outcome.adaptive_slice != kNoPreemption)
     fmt::print("The slice was {} in the end\n",

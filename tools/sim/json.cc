@@ -39,7 +39,10 @@ Json ToJson(const sim::Costs& costs) {
           {"steal", costs.steal.count()},
           {"network", costs.network.count()},
           {"core_grant", costs.core_grant.count()},
-          {"core_revoke", costs.core_revoke.count()}};
+          {"core_revoke", costs.core_revoke.count()},
+          {"message", costs.message.count()},
+          {"commit", costs.commit.count()},
+          {"agent_wake", costs.agent_wake.count()}};
 }
 
 // null: there is none.
@@ -72,6 +75,7 @@ Json ScenarioJson(const Scenario& scenario) {
           {"slots", s.slots},
           {"steal", s.steal},
           {"arbiter", ArbiterJson(scenario)},
+          {"native", scenario.native},
           {"cores", scenario.cores},
           {"service", scenario.service},
           {"load", scenario.load},
@@ -95,13 +99,18 @@ Json ToJson(const Scenario& scenario, const Outcome& outcome) {
   json.update(ScenarioJson(scenario));
   json["achieved_rps"] = outcome.achieved_rps;
   json["busy"] = outcome.busy;
-  json["beside"] = outcome.beside;
-  json["idle_beside_waiting"] = outcome.idle_beside_waiting;
+  json["beside"] = tools::JsonFigure(outcome.beside);
+  json["idle_beside_waiting"] = tools::JsonFigure(outcome.idle_beside_waiting);
   if (scenario.arbiter.interval != Duration::zero()) {
     json["cores_held"] = outcome.cores_held;
     json["efficiency"] = outcome.efficiency;
     json["grants_rps"] = outcome.grants_rps;
     json["batch_cores"] = outcome.batch_cores;
+  }
+  if (scenario.native) {
+    json["commits"] = outcome.commits;
+    json["failed_commits"] = outcome.failed_commits;
+    json["messages"] = outcome.messages;
   }
   json["refused"] = outcome.refused;
   json["preemptions"] = outcome.preemptions;

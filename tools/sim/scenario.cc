@@ -11,6 +11,7 @@
 #include "tools/config/options.h"
 #include "tools/config/values.h"
 #include "tools/doctor/costs.h"
+#include "tools/sim/native.h"
 
 namespace yamanote::simulation {
 namespace {
@@ -21,10 +22,6 @@ using namespace std::chrono_literals;
 constexpr double kSloServices = 10;
 // Of virtual time; sim::Timeline ends somewhat later.
 constexpr double kMostDays = 20;
-
-tl::unexpected<Error> Wrong(std::string message) {
-  return MakeError(ErrorCode::kInvalidArgument, std::move(message));
-}
 
 // "--service: " or "a.toml:3: ", for errors about one key.
 std::string Origin(const tools::Config& config, std::string_view key) {
@@ -74,6 +71,9 @@ Result<sim::Costs> ReadCosts(const tools::Config& config,
   set("network", &sim::Costs::network);
   set("core_grant", &sim::Costs::core_grant);
   set("core_revoke", &sim::Costs::core_revoke);
+  set("message", &sim::Costs::message);
+  set("commit", &sim::Costs::commit);
+  set("agent_wake", &sim::Costs::agent_wake);
   return costs;
 }
 
@@ -302,6 +302,8 @@ Result<Scenario> MakeScenario(const tools::Config& config,
   scenario.runs = config.sim.runs;
   if (const Result<void> read = ReadArbiter(config, scenario); !read)
     return tl::unexpected(read.error());
+  if (const Result<void> native = CheckNative(config, scenario); !native)
+    return tl::unexpected(native.error());
   if (const Result<void> read = ReadRequests(config, scenario); !read)
     return tl::unexpected(read.error());
   const auto [mean, of_classes] = Means(scenario);

@@ -6,6 +6,7 @@
 #include <memory>
 #include <optional>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "sim/costs.h"
@@ -46,6 +47,8 @@ struct Scenario {
   tools::ArbiterSettings arbiter{};
   unsigned guaranteed = 0;
   bool batch = false;
+  // Requests are native threads on a modelled kernel (src/native/model.h).
+  bool native = false;
 
   // Mean of what requests take, ns, as long ones are cut.
   double mean_service_ns = 0;
@@ -57,6 +60,10 @@ struct Scenario {
 Result<Scenario> MakeScenario(const tools::Config& config,
                               std::optional<sim::Costs>& measured);
 Result<Scenario> MakeScenario(const tools::Config& config);
+
+inline tl::unexpected<Error> Wrong(std::string message) {
+  return MakeError(ErrorCode::kInvalidArgument, std::move(message));
+}
 
 // The name of the order, an oracle's included.
 std::string OrderName(const Scenario& scenario);

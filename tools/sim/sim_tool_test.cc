@@ -212,6 +212,68 @@ TEST(SimulateTest, AnArbiterGivesAsManyCoresAsAreNeeded) {
   EXPECT_GT(outcome.grants_rps, 1000);
 }
 
+// The same requests, the same order, no costs: the same latencies.
+TEST(SimulateTest, NativeThreadsWithoutCostsAreAsRequests) {
+  for (const char* placement : {"central", "stealing"}) {
+    Outcome outcomes[2];
+    for (const bool native : {false, true}) {
+      const auto scenario = Make({{"sim.service", "exp:10us"},
+                                  {"sim.cores", "4"},
+                                  {"sim.load", "0.8"},
+                                  {"sim.requests", "50k"},
+                                  {"scheduling.order", "fifo"},
+                                  {"scheduling.placement", placement},
+                                  {"sim.native", native ? "true" : "false"}});
+      ASSERT_TRUE(scenario) << scenario.error().message;
+      outcomes[native ? 1 : 0] = RunIt(*scenario);
+    }
+    const sim::Figures& requests = outcomes[0].classes[0].latency_us;
+    const sim::Figures& threads = outcomes[1].classes[0].latency_us;
+    EXPECT_EQ(requests.samples, threads.samples);
+    EXPECT_NEAR(threads.mean.value / requests.mean.value, 1, 0.02) << placement;
+    EXPECT_NEAR(threads.p99.value / requests.p99.value, 1, 0.05) << placement;
+    EXPECT_EQ(outcomes[1].messages, 2 * outcomes[1].requests);
+  }
+}
+
+// Every thread waits for its agent to wake, read, and commit.
+TEST(SimulateTest, AgentsTakeTheirTime) {
+  const auto scenario = Make({{"sim.service", "fixed:10us"},
+                              {"sim.cores", "2"},
+                              {"sim.load", "0.1"},
+                              {"sim.requests", "5k"},
+                              {"scheduling.order", "fifo"},
+                              {"scheduling.placement", "central"},
+                              {"costs.agent_wake", "3us"},
+                              {"costs.message", "200ns"},
+                              {"costs.commit", "800ns"},
+                              {"costs.context_switch", "1us"},
+                              {"sim.native", "true"}});
+  ASSERT_TRUE(scenario) << scenario.error().message;
+  EXPECT_NEAR(RunIt(*scenario).classes[0].latency_us.p50.value, 15, 0.2);
+}
+
+TEST(ScenarioTest, WhatNativeThreadsCannotHaveIsRefused) {
+  const auto message =
+      [](const std::vector<std::pair<std::string, std::string>>& more) {
+        std::vector<std::pair<std::string, std::string>> all = {
+            {"sim.service", "exp:10us"}, {"sim.native", "true"}};
+        all.insert(all.end(), more.begin(), more.end());
+        const auto scenario = Make(all);
+        return scenario ? std::string() : scenario.error().message;
+      };
+  EXPECT_EQ(message({{"scheduling.preset", "shinjuku"}}), "");
+  EXPECT_THAT(message({{"scheduling.preset", "yamanote"}}),
+              testing::HasSubstr("slice is 'adaptive'"));
+  EXPECT_THAT(message({{"scheduling.preset", "ix"}}),
+              testing::HasSubstr("sim.native is true"));
+  EXPECT_THAT(message({{"scheduling.order", "srpt"}}),
+              testing::HasSubstr("an ideal"));
+  EXPECT_THAT(
+      message({{"scheduling.preset", "shenango"}, {"arbiter.interval", "5us"}}),
+      testing::HasSubstr("leave one of the two out"));
+}
+
 TEST(ScenarioTest, WhatAnArbiterCannotHaveIsRefused) {
   const auto message =
       [](const std::vector<std::pair<std::string, std::string>>& more) {

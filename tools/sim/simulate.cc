@@ -3,12 +3,14 @@
 #include "tools/sim/simulate.h"
 
 #include <algorithm>
+#include <limits>
 #include <memory>
 #include <mutex>
 #include <thread>
 
 #include "sim/machine.h"
 #include "sim/oracle.h"
+#include "tools/sim/native.h"
 
 namespace yamanote::simulation {
 namespace {
@@ -58,6 +60,7 @@ struct Run {
   Duration held{0};
   Duration batch{0};
   uint64_t grants = 0;
+  NativeCounts native{};
   Duration adaptive_slice = kNoPreemption;
 };
 
@@ -107,6 +110,9 @@ Run RunOne(const Scenario& scenario, uint64_t seed, Progress& progress,
     sim::RunOracle(*scenario.oracle, scenario.cores, watched, observer);
   } else if (scenario.arbiter.interval != Duration::zero()) {
     RunShared(scenario, watched, observer, run);
+  } else if (scenario.native) {
+    run.native = RunNative(scenario, seed, watched, observer);
+    run.preemptions = run.native.preemptions;
   } else {
     sim::Engine engine({.scheduling = scenario.scheduling,
                         .cores = scenario.cores,
@@ -146,14 +152,20 @@ Outcome Combine(const Scenario& scenario, std::vector<Run>& runs) {
     held += static_cast<double>(runs[i].held.count());
     batch += static_cast<double>(runs[i].batch.count());
     grants += static_cast<double>(runs[i].grants);
+    outcome.commits += runs[i].native.commits;
+    outcome.failed_commits += runs[i].native.failed_commits;
+    outcome.messages += runs[i].native.messages;
   }
   outcome.refused = all.refused();
   outcome.adaptive_slice = runs.back().adaptive_slice;
   if (length > 0) {
     outcome.achieved_rps = 1e9 * static_cast<double>(answered) / length;
     outcome.busy = service / length / scenario.cores;
-    outcome.beside = beside / length / scenario.cores;
-    outcome.idle_beside_waiting = idle / length / scenario.cores;
+    constexpr double kUnknown = std::numeric_limits<double>::quiet_NaN();
+    outcome.beside =
+        scenario.native ? kUnknown : beside / length / scenario.cores;
+    outcome.idle_beside_waiting =
+        scenario.native ? kUnknown : idle / length / scenario.cores;
     outcome.cores_held = held / length;
     outcome.grants_rps = 1e9 * grants / length;
     outcome.efficiency = held > 0 ? service / held : 0;

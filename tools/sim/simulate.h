@@ -37,6 +37,10 @@ struct Outcome {
   double grants_rps = 0;   // Per second of virtual time, of this application.
   double efficiency = 0;   // Share of the time held that is requests' own work.
   double batch_cores = 0;  // That a batch program had, on average.
+  // With agents of native threads; `beside` and `idle_beside_waiting` are not known then.
+  uint64_t commits = 0;
+  uint64_t failed_commits = 0;
+  uint64_t messages = 0;
   Duration adaptive_slice = kNoPreemption;  // In the end, of the last run.
 };
 

@@ -18,10 +18,6 @@ namespace {
 
 constexpr std::size_t kMostValues = 1'000;
 
-tl::unexpected<Error> Wrong(std::string message) {
-  return MakeError(ErrorCode::kInvalidArgument, std::move(message));
-}
-
 // An option of a scenario by its flag, with or without dashes: "load", "cost-hop".
 const tools::OptionSpec* FindKey(std::string_view name,
                                  std::vector<std::string_view>& names) {
