@@ -91,8 +91,8 @@ struct SimSettings {
   double swing = 0.5;        // By how much of the mean.
   std::string trace;         // Requests from a file instead. May be empty.
   unsigned guaranteed = 0;   // Cores, with an arbiter.
-  bool batch = false;  // A batch program has what is left, with an arbiter.
-  bool native = false;         // Requests are native threads, agents schedule.
+  bool batch = false;   // A batch program has what is left, with an arbiter.
+  bool native = false;  // Requests are native threads, agents schedule.
   std::string costs = "zero";  // "zero", "measured" or a file with [costs].
 };
 
