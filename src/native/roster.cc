@@ -392,7 +392,9 @@ CoreId Roster::WhereItMayRun(const Thread& thread, CoreId core) const {
   for (CoreId other = 0; other < count_; ++other) {
     if (!kernel_.MayRun(thread.thread, other)) continue;
     found = other;
-    if (Available(other) && cores_[other].running == nullptr) break;
+    // What another agent's core runs is that agent's business.
+    if (Available(other) && (shared_ || cores_[other].running == nullptr))
+      break;
   }
   return found;
 }
