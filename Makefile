@@ -55,7 +55,7 @@ install: build  ## Install to PREFIX (default /usr/local)
 
 deps:  ## Install what building and testing need (Debian, root or sudo)
 ifneq ($(DEPS),no)
-	@packaging/install-deps.sh build test
+	@packaging/install-deps.sh build test native
 endif
 
 deps-build:

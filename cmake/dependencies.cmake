@@ -21,6 +21,22 @@ if(YAMANOTE_ROCKSDB)
   set_target_properties(RocksDB::rocksdb PROPERTIES IMPORTED_LOCATION ${ROCKSDB_LIBRARY}
                         INTERFACE_INCLUDE_DIRECTORIES ${ROCKSDB_INCLUDE_DIR})
 endif()
+# Scheduling native threads needs libbpf, and a clang for the BPF programs.
+set(YAMANOTE_HAS_NATIVE OFF)
+if(YAMANOTE_NATIVE)
+  pkg_check_modules(libbpf IMPORTED_TARGET libbpf>=1.0)
+  find_program(YAMANOTE_BPF_CLANG NAMES clang-19 clang clang-18 clang-17 clang-16 clang-15 clang-14
+               DOC "Compiles BPF programs")
+  if(libbpf_FOUND AND YAMANOTE_BPF_CLANG)
+    set(YAMANOTE_HAS_NATIVE ON)
+  elseif(YAMANOTE_NATIVE STREQUAL "AUTO")
+    message(STATUS "No libbpf, or no clang for BPF programs: native threads cannot be scheduled "
+                   "by this build; `packaging/install-deps.sh native` installs both")
+  else()
+    message(FATAL_ERROR "YAMANOTE_NATIVE is ON, but there is no libbpf, or no clang for BPF "
+                        "programs; run `packaging/install-deps.sh native`, or set it to OFF")
+  endif()
+endif()
 if(YAMANOTE_BUILD_TESTS)
   find_package(GTest REQUIRED)
 endif()

@@ -4,6 +4,9 @@ option(YAMANOTE_BUILD_TESTS "Build the tests" ON)
 option(YAMANOTE_BUILD_COMMAND "Build the `yamanote` command, and the tests that run it" ON)
 option(YAMANOTE_BUILD_BENCHMARKS "Build bench/ (needs the peers' packages)" OFF)
 option(YAMANOTE_ROCKSDB "Build `yamanote serve rocksdb` (needs librocksdb-dev)" ON)
+set(YAMANOTE_NATIVE AUTO CACHE STRING
+    "Schedule threads of other programs (needs libbpf-dev and clang): ON, OFF, AUTO: if both are there")
+set_property(CACHE YAMANOTE_NATIVE PROPERTY STRINGS AUTO ON OFF)
 # Compilers differ in what they warn of, optimised code most of all: who only wants the
 # program is not to be stopped by it.
 option(YAMANOTE_WARNINGS_ARE_ERRORS "Stop at a compiler's warning (the presets with tests do)" OFF)

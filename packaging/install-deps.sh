@@ -3,7 +3,7 @@
 #
 # install-deps.sh - installs the Debian packages that Yamanote needs.
 #
-#   packaging/install-deps.sh [build|test|bench]...     default: build test
+#   packaging/install-deps.sh [build|test|native|bench]...     default: build test native
 #   packaging/install-deps.sh --list [group]...          only print the names
 #
 # Does nothing, and needs neither root nor the network, when all of them are
@@ -23,6 +23,8 @@ test=(
   memcached libmemcached-tools redis-tools python3 python3-pymemcache chromium
   util-linux zsh fish groff-base spin
 )
+# What scheduling native threads needs: a build without it does everything else.
+native=(libbpf-dev clang-19)
 # What bench/ measures Yamanote against.
 bench=(
   libboost-dev libboost-fiber-dev libboost-context-dev libtbb-dev
@@ -38,12 +40,12 @@ list_only=no
 groups=()
 for argument in "$@"; do
   case "$argument" in
-    build | test | bench) groups+=("$argument") ;;
+    build | test | native | bench) groups+=("$argument") ;;
     --list) list_only=yes ;;
-    *) fail "'$argument' is no group; the groups are build, test and bench" 2 ;;
+    *) fail "'$argument' is no group; the groups are build, test, native and bench" 2 ;;
   esac
 done
-[ ${#groups[@]} -gt 0 ] || groups=(build test)
+[ ${#groups[@]} -gt 0 ] || groups=(build test native)
 
 wanted=()
 for group in "${groups[@]}"; do
