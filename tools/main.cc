@@ -26,6 +26,7 @@
 #include "tools/help/command.h"
 #include "tools/help/layout.h"
 #include "tools/load/command.h"
+#include "tools/native/command.h"
 #include "tools/output/output.h"
 #include "tools/policies/command.h"
 #include "tools/report/command.h"
@@ -128,6 +129,7 @@ int Main(int argc, char** argv) {
   AddBenchCommand(app);
   AddAppsCommand(app);
   AddRunCommand(app);
+  AddNativeCommand(app);
   AddPoliciesCommand(app);
   AddReportCommand(app);
   AddVersionCommand(app);

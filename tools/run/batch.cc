@@ -2,7 +2,6 @@
 
 #include "tools/run/batch.h"
 
-#include <fcntl.h>
 #include <fmt/format.h>
 #include <sched.h>
 #include <signal.h>
@@ -12,17 +11,16 @@
 #include <unistd.h>
 
 #include <algorithm>
-#include <array>
-#include <cerrno>
 #include <charconv>
 #include <chrono>
-#include <cstring>
 #include <filesystem>
 #include <fstream>
 #include <iterator>
 #include <set>
 #include <thread>
 #include <utility>
+
+#include "tools/run/program.h"
 
 namespace yamanote::tools {
 namespace {
@@ -36,10 +34,6 @@ constexpr auto kLookPause = std::chrono::milliseconds(2);
 // gives where cores come and go: it is beneath who has them.
 constexpr auto kLeaveAfter = std::chrono::milliseconds(20);
 constexpr int kMostRounds = 16;
-
-// Those that end a program, and are handed on to this one's.
-constexpr std::array kHandedOn = {SIGTERM, SIGINT,  SIGHUP,
-                                  SIGQUIT, SIGUSR1, SIGUSR2};
 
 std::vector<pid_t> Numbers(const std::string& path) {
   std::ifstream file(path);
@@ -108,25 +102,6 @@ class Rejoining {
   bool said_ = false;
 };
 
-// In the child: becomes the program. Writes errno to `report` if it cannot.
-[[noreturn]] void Become(const std::vector<std::string>& arguments,
-                         std::span<const int> cpus, const sigset_t& mask,
-                         int report) {
-  const cpu_set_t set = SetOf(cpus);
-  sched_setaffinity(0, sizeof set, &set);
-  const sched_param none{};
-  sched_setscheduler(0, SCHED_IDLE, &none);
-  sigprocmask(SIG_SETMASK, &mask, nullptr);
-  std::vector<char*> argv;
-  for (const std::string& one : arguments)
-    argv.push_back(const_cast<char*>(one.c_str()));
-  argv.push_back(nullptr);
-  execvp(argv[0], argv.data());
-  const int error = errno;
-  static_cast<void>(!write(report, &error, sizeof error));
-  _exit(127);
-}
-
 }  // namespace
 
 std::vector<pid_t> ThreadsBelow(pid_t root) {
@@ -192,28 +167,17 @@ Result<int> RunBatch(arbiter::Client& client,
     if (number > 0 && number != SIGCHLD) return 128 + number;
   }
 
-  std::array<int, 2> report{};
-  if (pipe2(report.data(), O_CLOEXEC) != 0)
-    return MakeError(ErrorCode::kResourceExhausted, "no pipe", errno);
-  const pid_t child = fork();
-  if (child < 0) {
-    return MakeError(
-        ErrorCode::kResourceExhausted,
-        fmt::format("can't start a process: {}", std::strerror(errno)), errno);
-  }
-  if (child == 0) Become(arguments, cpus, before, report[1]);
-  close(report[1]);
-  int error = 0;
-  const bool failed = read(report[0], &error, sizeof error) > 0;
-  close(report[0]);
+  Result<Program> program = Program::Prepare(arguments, before, [&cpus] {
+    const cpu_set_t set = SetOf(cpus);
+    sched_setaffinity(0, sizeof set, &set);
+    const sched_param none{};
+    sched_setscheduler(0, SCHED_IDLE, &none);
+  });
+  if (!program) return tl::unexpected(program.error());
+  if (Result<void> started = program->Go(); !started)
+    return tl::unexpected(started.error());
+  const pid_t child = program->pid();
   int status = 0;
-  if (failed) {
-    waitpid(child, &status, 0);
-    return MakeError(
-        ErrorCode::kNotFound,
-        fmt::format("can't run '{}': {}", arguments[0], std::strerror(error)),
-        error);
-  }
   // Moving its threads is not worth anybody's time but theirs.
   setpriority(PRIO_PROCESS, 0, 19);
   LastingCores cores(kLeaveAfter);
@@ -229,7 +193,7 @@ Result<int> RunBatch(arbiter::Client& client,
     MoveAll(child, cpus);
   }
   if (pending >= 0) close(pending);
-  return WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status);
+  return ExitStatusOf(status);
 }
 
 }  // namespace yamanote::tools

@@ -1,0 +1,329 @@
+// enclave.cc - agents, a program, and those who ask about both.
+
+#include "tools/native/enclave.h"
+
+#include <fmt/format.h>
+#include <poll.h>
+#include <signal.h>
+#include <sys/signalfd.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <chrono>
+#include <memory>
+#include <nlohmann/json.hpp>
+#include <optional>
+#include <utility>
+
+#include "native/agents.h"
+#include "native/driver.h"
+#include "native/tracing.h"
+#include "tools/config/values.h"
+#include "tools/native/control.h"
+#include "tools/run/program.h"
+
+namespace yamanote::tools {
+namespace {
+
+using Json = nlohmann::ordered_json;
+using namespace std::chrono_literals;
+
+// Where a policy has slices and none was said. A commit is several system calls, some
+// 20 us together: shorter ones would be for them.
+constexpr Duration kUsualSlice = 1ms;
+constexpr Duration kLeastSlice = 50us;
+constexpr Duration kMostSlice = 10s;
+// How often it looks whether any thread is left.
+constexpr int kLookMilliseconds = 100;
+
+// Blocks the signals that it takes, while it is there.
+class Signals {
+ public:
+  Signals() {
+    sigset_t ours;
+    sigemptyset(&ours);
+    for (const int number : kHandedOn) sigaddset(&ours, number);
+    sigaddset(&ours, SIGCHLD);
+    pthread_sigmask(SIG_BLOCK, &ours, &before_);
+    descriptor_ = signalfd(-1, &ours, SFD_CLOEXEC | SFD_NONBLOCK);
+  }
+  ~Signals() {
+    if (descriptor_ >= 0) close(descriptor_);
+    pthread_sigmask(SIG_SETMASK, &before_, nullptr);
+  }
+  Signals(const Signals&) = delete;
+  Signals& operator=(const Signals&) = delete;
+
+  int descriptor() const { return descriptor_; }
+  const sigset_t& before() const { return before_; }
+  // The next one that has come; 0: none.
+  int Take() const {
+    signalfd_siginfo info{};
+    const bool came = read(descriptor_, &info, sizeof info) == sizeof info;
+    return came ? static_cast<int>(info.ssi_signo) : 0;
+  }
+
+ private:
+  sigset_t before_{};
+  int descriptor_ = -1;
+};
+
+class Enclave {
+ public:
+  explicit Enclave(const EnclaveSettings& settings) : settings_(settings) {}
+
+  Result<void> Start() {
+    auto control =
+        Control::Open(*ControlFolder(), settings_.name, settings_.cpus);
+    if (!control) return tl::unexpected(control.error());
+    control_.emplace(*std::move(control));
+    auto kernel = native::TracingKernel::Create(
+        {.cpus = settings_.cpus, .watchdog = settings_.watchdog});
+    if (!kernel) return tl::unexpected(kernel.error());
+    kernel_ = *std::move(kernel);
+    return StartAgents(settings_.scheduling);
+  }
+
+  // Says who could not join.
+  Result<void> Add(pid_t pid) {
+    const auto joined = kernel_->Add(pid);
+    if (!joined) return tl::unexpected(joined.error());
+    for (const std::string& line : joined->refused)
+      fmt::print(stderr, "yamanote: {}\n", line);
+    return {};
+  }
+
+  const Control& control() const { return *control_; }
+  int ended_descriptor() const {
+    return driver_ == nullptr ? -1 : driver_->ended_descriptor();
+  }
+  uint32_t threads() const {
+    return kernel_ == nullptr ? 0 : kernel_->threads();
+  }
+  bool alive() const { return kernel_ != nullptr; }
+
+  // All threads go back to Linux's scheduler.
+  void Destroy() {
+    driver_.reset();
+    kernel_.reset();
+  }
+  // The agents were ended by who watches them.
+  void GiveUp() {
+    fmt::print(stderr,
+               "yamanote: enclave '{}' has ended: {}. Its threads go on under "
+               "Linux's own scheduler\n",
+               settings_.name, driver_->Ended());
+    Destroy();
+  }
+
+  void Answer() {
+    control_->Answer([this](const Json& question) {
+      const auto ask = question["ask"].get<std::string>();
+      if (!alive() && ask != "stats")
+        return Json{{"error", "it has ended already"}};
+      if (ask == "stats") return Statistics();
+      if (ask == "destroy") {
+        Destroy();
+        return Json{{"done", true}};
+      }
+      if (ask == "attach") return Attach(question);
+      if (ask == "upgrade") return Upgrade(question);
+      return Json{{"error", fmt::format("it does not know '{}'", ask)}};
+    });
+  }
+
+ private:
+  Result<void> StartAgents(const Scheduling& scheduling) {
+    native::AgentOptions options;
+    options.scheduling = scheduling;
+    options.own_core = settings_.own_core;
+    auto driver = native::Driver::Start(*kernel_, *kernel_, options);
+    if (!driver) return tl::unexpected(driver.error());
+    driver_ = *std::move(driver);
+    settings_.scheduling = scheduling;
+    return {};
+  }
+
+  Json Statistics() const {
+    const Scheduling& scheduling = settings_.scheduling;
+    Json json = {
+        {"schema", "yamanote.native/1"},
+        {"name", settings_.name},
+        {"pid", getpid()},
+        {"alive", alive()},
+        {"backend", "tracing"},
+        {"cpus", settings_.cpus},
+        {"policy", scheduling.order},
+        {"placement", ToString(scheduling.placement)},
+        {"slice_ns", scheduling.slice.least == kNoPreemption
+                         ? Json(nullptr)
+                         : Json(scheduling.slice.least.count())},
+        {"own_core", settings_.own_core},
+        {"upgrades", upgrades_},
+    };
+    if (!alive()) return json;
+    const native::TracingKernel::Counts counts = kernel_->counts();
+    json["guardian"] = kernel_->guardian();
+    json["threads"] = kernel_->threads();
+    json["passes"] = passes_ + driver_->passes();
+    json["messages"] = counts.messages;
+    json["lost_messages"] = counts.lost_messages;
+    Json& commits = json["commits"];
+    commits = Json::object();
+    for (int i = native::kCommitted; i < native::kCommitResults; ++i) {
+      commits[std::string(ToString(static_cast<native::CommitResult>(i)))] =
+          counts.results[i];
+    }
+    return json;
+  }
+
+  Json Attach(const Json& question) {
+    if (!question.contains("pid") || !question["pid"].is_number_integer())
+      return {{"error", "no pid is named"}};
+    const auto joined = kernel_->Add(question["pid"].get<pid_t>());
+    if (!joined) return {{"error", joined.error().message}};
+    return {{"threads", joined->threads}, {"refused", joined->refused}};
+  }
+
+  // Other agents take over; threads run on meanwhile.
+  Json Upgrade(const Json& question) {
+    const auto text = [&](const char* key) {
+      return question.contains(key) && question[key].is_string()
+                 ? question[key].get<std::string>()
+                 : std::string();
+    };
+    const Result<Scheduling> next =
+        NativeScheduling(text("policy"), text("slice"), text("placement"),
+                         static_cast<unsigned>(settings_.cpus.size()));
+    if (!next) return {{"error", next.error().message}};
+    const Scheduling before = settings_.scheduling;
+    passes_ += driver_->passes();
+    driver_.reset();
+    if (const Result<void> started = StartAgents(*next); !started) {
+      if (!StartAgents(before)) Destroy();
+      return {{"error", started.error().message}};
+    }
+    ++upgrades_;
+    return Statistics();
+  }
+
+  EnclaveSettings settings_;
+  std::optional<Control> control_;
+  std::unique_ptr<native::TracingKernel> kernel_;
+  std::unique_ptr<native::Driver> driver_;
+  unsigned upgrades_ = 0;
+  uint64_t passes_ = 0;  // Of agents before the last upgrade.
+};
+
+// Until the program has ended, or, without one, no thread is left.
+int Serve(Enclave& enclave, const Signals& signals, pid_t child) {
+  for (;;) {
+    pollfd polled[] = {
+        {.fd = signals.descriptor(), .events = POLLIN, .revents = 0},
+        {.fd = enclave.control().descriptor(), .events = POLLIN, .revents = 0},
+        {.fd = enclave.ended_descriptor(), .events = POLLIN, .revents = 0}};
+    poll(polled, std::size(polled), kLookMilliseconds);
+    while (const int number = signals.Take()) {
+      if (number == SIGCHLD) continue;
+      if (child < 0) return 0;
+      kill(child, number);
+    }
+    if (polled[1].revents != 0) enclave.Answer();
+    if (polled[2].revents != 0 && enclave.alive()) enclave.GiveUp();
+    int status = 0;
+    if (child >= 0 && waitpid(child, &status, WNOHANG) == child)
+      return ExitStatusOf(status);
+    if (child < 0 && (!enclave.alive() || enclave.threads() == 0)) return 0;
+  }
+}
+
+}  // namespace
+
+Result<Scheduling> NativeScheduling(const std::string& policy,
+                                    const std::string& slice,
+                                    const std::string& placement,
+                                    unsigned cores) {
+  Scheduling scheduling;
+  if (const PolicyInfo* const order = FindPolicy(policy); order != nullptr) {
+    scheduling.order = order->name;
+    if (order->sets_slices) scheduling.slice = kUsualSlice;
+  } else if (Result<Scheduling> preset = FindPreset(policy); preset) {
+    scheduling = *std::move(preset);
+    if (scheduling.slice != SliceRange()) scheduling.slice = kUsualSlice;
+  } else {
+    return MakeError(
+        ErrorCode::kInvalidArgument,
+        fmt::format("--policy is '{}', which is neither an order nor a preset; "
+                    "`yamanote policies` lists both",
+                    policy));
+  }
+  if (slice == "none") {
+    scheduling.slice = SliceRange();
+  } else if (!slice.empty()) {
+    const Result<Duration> time = ParseDuration(slice);
+    if (!time) {
+      return MakeError(ErrorCode::kInvalidArgument,
+                       fmt::format("--slice: {}", time.error().message));
+    }
+    if (*time < kLeastSlice || *time > kMostSlice) {
+      return MakeError(
+          ErrorCode::kInvalidArgument,
+          fmt::format("--slice is {}; it must be {} .. {}, or none", slice,
+                      FormatDuration(kLeastSlice), FormatDuration(kMostSlice)));
+    }
+    scheduling.slice = *time;
+  }
+  if (!placement.empty()) {
+    bool known = false;
+    for (const PlacementKind kind :
+         {PlacementKind::kCentral, PlacementKind::kStealing,
+          PlacementKind::kTwoLevel}) {
+      if (ToString(kind) != placement) continue;
+      scheduling.placement = kind;
+      known = true;
+    }
+    if (!known) {
+      return MakeError(ErrorCode::kInvalidArgument,
+                       fmt::format("--placement is '{}'; it must be central, "
+                                   "stealing or two-level",
+                                   placement));
+    }
+  }
+  // Cores come and go, so work can always leave.
+  scheduling.steal = scheduling.placement == PlacementKind::kTwoLevel;
+  Result<Scheduling> fit = native::ForNative(scheduling, cores);
+  if (!fit) {
+    return MakeError(fit.error().code,
+                     fmt::format("--policy {}: {} (flag --placement)", policy,
+                                 fit.error().message));
+  }
+  return fit;
+}
+
+Result<int> RunEnclave(const EnclaveSettings& settings,
+                       const std::vector<std::string>& arguments,
+                       const std::vector<pid_t>& pids) {
+  const Signals signals;
+  std::optional<Program> program;
+  if (!arguments.empty()) {
+    Result<Program> prepared =
+        Program::Prepare(arguments, signals.before(), nullptr);
+    if (!prepared) return tl::unexpected(prepared.error());
+    program.emplace(*std::move(prepared));
+  }
+  Enclave enclave(settings);
+  if (Result<void> started = enclave.Start(); !started)
+    return tl::unexpected(started.error());
+  for (const pid_t pid : pids)
+    if (Result<void> added = enclave.Add(pid); !added)
+      return tl::unexpected(added.error());
+  if (program) {
+    if (Result<void> added = enclave.Add(program->pid()); !added)
+      return tl::unexpected(added.error());
+    if (Result<void> gone = program->Go(); !gone)
+      return tl::unexpected(gone.error());
+  }
+  return Serve(enclave, signals, program ? program->pid() : -1);
+}
+
+}  // namespace yamanote::tools

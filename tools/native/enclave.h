@@ -1,0 +1,39 @@
+// enclave.h - the process that runs an enclave: `yamanote native run`.
+
+#pragma once
+
+#include <sys/types.h>
+
+#include <string>
+#include <vector>
+
+#include "yamanote/result.h"
+#include "yamanote/scheduling.h"
+
+namespace yamanote::tools {
+
+struct EnclaveSettings {
+  std::string name;
+  std::vector<unsigned> cpus;
+  Scheduling scheduling;  // ForNative()'s.
+  bool own_core = false;
+  // How long a thread that can run may be on no CPU; kNoPreemption: for ever.
+  Duration watchdog{};
+};
+
+// The order or the preset `policy`, made fit for native threads: `slice` "none", a duration,
+// or "" for the usual one; `placement` as ToString() writes it, or "". Errors name the flag,
+// the value and the remedy.
+Result<Scheduling> NativeScheduling(const std::string& policy,
+                                    const std::string& slice,
+                                    const std::string& placement,
+                                    unsigned cores);
+
+// Runs `arguments`, if there are any, and schedules its threads and those of `pids` until it
+// has ended; without, until all of these have, or a signal ends this. Signals that end this
+// process are handed on to the program. Returns its exit status, or 0.
+Result<int> RunEnclave(const EnclaveSettings& settings,
+                       const std::vector<std::string>& arguments,
+                       const std::vector<pid_t>& pids);
+
+}  // namespace yamanote::tools
