@@ -78,9 +78,12 @@ class TracingEnclave final : public TracingKernel {
     std::atomic<uint64_t> grant{0};
     // It has a real-time priority. Likewise; read as a hint.
     std::atomic<bool> raised{false};
-    ThreadId thread =
-        0;  // Whose all this is. Guarded by mutex_, as what follows.
-    CoreId pinned = kNoCore;
+    // The thread, if it cannot be committed any more. By others relaxed.
+    std::atomic<ThreadId> unfit{0};
+    // Guarded by mutex_.
+    ThreadId thread = 0;      // Whose all this is.
+    CoreId pinned = kNoCore;  // Where its affinity has it.
+    bool spread = false;      // That is all of the enclave that it may use.
   };
   struct Core {
     int epoll = -1;
@@ -117,9 +120,11 @@ class TracingEnclave final : public TracingKernel {
   CoreId CoreOfCpu(uint32_t cpu) const;
   CoreId Granted(uint32_t index, uint64_t state) const;
   Own& OwnOf(ThreadId thread);
+  void Adopt(ThreadId thread);
 
   CommitResult CommitOne(const Transaction& transaction);
   CommitResult Grant(TracedThread& thread, Own& own, CoreId core);
+  bool NoticeChanges(TracedThread& thread, Own& own);
   void Preempt(ThreadId thread);
   void Lower(ThreadId thread);
 

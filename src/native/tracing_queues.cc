@@ -2,7 +2,6 @@
 // is made here.
 
 #include <fmt/format.h>
-#include <sched.h>
 #include <sys/epoll.h>
 #include <sys/mman.h>
 #include <unistd.h>
@@ -235,13 +234,8 @@ void TracingEnclave::NoteReceived(const Message& message) {
         Granted(IndexOf(message.thread), Load(thread->state)) == kNoCore)
       Lower(message.thread);
   } else if (message.type == kThreadCreated) {
-    // The child of one with a real-time priority is of the ordinary class, nice 0.
-    const TracedThread* const thread = Find(message.thread);
-    if (thread == nullptr) return;
-    const TracedSettings& settings = thread->settings;
-    if (settings.policy != SCHED_OTHER || settings.nice != 0 ||
-        settings.flags != 0 || settings.runtime != 0)
-      RestoreClass(thread->tid, settings);
+    const std::lock_guard guard(mutex_);
+    Adopt(message.thread);
   }
 }
 
