@@ -111,7 +111,8 @@ class TracingEnclave final : public TracingKernel {
   void Close(QueueId queue);
   bool ReadRing(Queue& queue, Message& message);
   // Requires: `queue`'s lock.
-  void Post(QueueId queue, const Message& message);
+  // Returns whom to wake.
+  CoreId Post(QueueId queue, const Message& message);
   void NoteReceived(const Message& message);
 
   TracedThread* Find(ThreadId thread) const;
@@ -123,6 +124,7 @@ class TracingEnclave final : public TracingKernel {
   void Adopt(ThreadId thread);
 
   CommitResult CommitOne(const Transaction& transaction);
+  bool HasIdleCore() const;
   CommitResult Grant(TracedThread& thread, Own& own, CoreId core);
   bool NoticeChanges(TracedThread& thread, Own& own);
   void Preempt(ThreadId thread);
@@ -145,6 +147,8 @@ class TracingEnclave final : public TracingKernel {
   std::vector<Core> cores_;
   std::vector<Queue> queues_;
   PriorityMutex mutex_;  // Commits, and who joins and leaves.
+  std::vector<CoreId>
+      told_;  // Of preempted threads in this commit. Guarded by mutex_.
   std::atomic<uint64_t> received_{0};
   std::atomic<uint64_t> results_[kCommitResults] = {};
 };

@@ -99,6 +99,22 @@ void TracingEnclave::Commit(std::span<Transaction> group) {
     results_[result].fetch_add(1, std::memory_order_relaxed);
   }
   if (may) guardian_->EndCommit();
+  // Who was preempted can go on at once only where nothing runs. Otherwise that is read
+  // when something else happens: every pass begins with reading.
+  if (HasIdleCore())
+    for (const CoreId agent : told_) WakeAgent(agent);
+  told_.clear();
+}
+
+// Requires: mutex_.
+bool TracingEnclave::HasIdleCore() const {
+  for (const Core& core : cores_) {
+    const TracedThread* const thread = Find(core.holder);
+    if (thread == nullptr ||
+        Granted(IndexOf(core.holder), Load(thread->state)) == kNoCore)
+      return true;
+  }
+  return false;
 }
 
 CommitResult TracingEnclave::CommitOne(const Transaction& transaction) {
@@ -207,7 +223,7 @@ void TracingEnclave::Preempt(ThreadId id) {
 }
 
 // Makes `thread`'s state `next` of it, which has the next number, and says `type`; false:
-// it is to stay as it is. Its queue's reader sees this before whatever the programs send
+// it is to stay as it is. Requires: mutex_. Its queue's reader sees this before whatever the programs send
 // from then on.
 bool TracingEnclave::Tell(TracedThread& thread, uint32_t index,
                           MessageType type,
@@ -221,15 +237,23 @@ bool TracingEnclave::Tell(TracedThread& thread, uint32_t index,
     if (told == state) return false;
     if (!Exchange(thread.state, state, told)) continue;
     const StatusWord status = StatusOf(thread, index, told);
-    Post(queue, {.type = static_cast<uint8_t>(type),
-                 .flags = static_cast<uint8_t>(status.flags),
-                 .weight = status.weight,
-                 .core = status.core,
-                 .thread = status.thread,
-                 .sequence = status.sequence,
-                 .tid = status.tid,
-                 .ran_ns = status.ran_ns,
-                 .at_ns = MonotonicNanos()});
+    const CoreId agent =
+        Post(queue, {.type = static_cast<uint8_t>(type),
+                     .flags = static_cast<uint8_t>(status.flags),
+                     .weight = status.weight,
+                     .core = status.core,
+                     .thread = status.thread,
+                     .sequence = status.sequence,
+                     .tid = status.tid,
+                     .ran_ns = status.ran_ns,
+                     .at_ns = MonotonicNanos()});
+    guard = {};
+    if (agent == kNoCore) return true;
+    if (type == kThreadPreempted) {
+      told_.push_back(agent);
+    } else {
+      WakeAgent(agent);
+    }
     return true;
   }
 }

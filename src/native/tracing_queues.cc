@@ -263,18 +263,19 @@ bool TracingEnclave::Overflowed(QueueId id) {
   return true;
 }
 
-void TracingEnclave::Post(QueueId id, const Message& message) {
-  if (!IsQueue(id)) return;
+CoreId TracingEnclave::Post(QueueId id, const Message& message) {
+  if (!IsQueue(id)) return kNoCore;
   Queue& queue = queues_[id];
-  if (queue.own.size() >= std::max(queue.capacity, 1U)) {
+  if (queue.own.size() >= queue.capacity) {
     queue.lost_own = true;
   } else {
     queue.own.push_back(message);
   }
-  if (queue.agent == kNoCore) return;
-  __atomic_fetch_add(&object_->agents()[queue.agent].sequence, 1,
-                     __ATOMIC_SEQ_CST);
-  WakeAgent(queue.agent);
+  if (queue.agent != kNoCore) {
+    __atomic_fetch_add(&object_->agents()[queue.agent].sequence, 1,
+                       __ATOMIC_SEQ_CST);
+  }
+  return queue.agent;
 }
 
 void TracingEnclave::Detach() {
@@ -295,6 +296,7 @@ void TracingEnclave::Detach() {
     Preempt(id);
     Lower(id);
   }
+  told_.clear();
   for (QueueId id = 0; id < queues_.size(); ++id) {
     const std::lock_guard queue_guard(queues_[id].lock);
     if (queues_[id].alive) Close(id);
