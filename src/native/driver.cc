@@ -24,15 +24,19 @@ constexpr Duration kLongestSleep = std::chrono::milliseconds(100);
 constexpr uint64_t kPassesPerLook = 16;
 constexpr uint64_t kPollsPerLook = 1024;
 
+// Also takes what is told once.
 void Sleep(int descriptor, Duration time) {
   const int64_t nanos = ToNanos(std::min(time, kLongestSleep));
   const timespec timeout{.tv_sec = nanos / 1'000'000'000,
                          .tv_nsec = nanos % 1'000'000'000};
-  pollfd poll_for{.fd = descriptor, .events = POLLIN, .revents = 0};
-  if (ppoll(&poll_for, 1, &timeout, nullptr) <= 0) return;
-  // Takes what is told once.
   epoll_event events[16];
-  epoll_wait(descriptor, events, 16, 0);
+  if (epoll_pwait2(descriptor, events, 16, &timeout, nullptr) >= 0 ||
+      errno != ENOSYS)
+    return;
+  // Linux before 5.11.
+  pollfd poll_for{.fd = descriptor, .events = POLLIN, .revents = 0};
+  if (ppoll(&poll_for, 1, &timeout, nullptr) > 0)
+    epoll_wait(descriptor, events, 16, 0);
 }
 
 }  // namespace

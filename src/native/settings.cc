@@ -40,20 +40,44 @@ bool IsOrdinary(const TracedSettings& settings) {
          settings.policy == SCHED_IDLE;
 }
 
-int ReadSettings(pid_t tid, uint64_t default_runtime,
-                 TracedSettings& settings) {
+namespace {
+
+int ReadClass(pid_t tid, uint64_t default_runtime, TracedSettings& settings) {
   SchedulingAttributes attributes{};
   if (syscall(SYS_sched_getattr, tid, &attributes, sizeof attributes, 0) != 0)
     return errno;
-  settings = {};
   settings.policy = attributes.policy;
   settings.nice = attributes.nice;
   settings.flags = attributes.flags & SCHED_FLAG_RESET_ON_FORK;
-  if (attributes.runtime != default_runtime)
-    settings.runtime = attributes.runtime;
-  const long length = syscall(SYS_sched_getaffinity, tid,
-                              sizeof settings.affinity, settings.affinity);
-  return length < 0 ? errno : 0;
+  settings.runtime =
+      attributes.runtime != default_runtime ? attributes.runtime : 0;
+  return 0;
+}
+
+}  // namespace
+
+int ReadAffinity(pid_t tid, uint64_t (&mask)[kTracedMaskWords]) {
+  std::memset(mask, 0, sizeof mask);
+  return syscall(SYS_sched_getaffinity, tid, sizeof mask, mask) < 0 ? errno : 0;
+}
+
+int ReadSettings(pid_t tid, uint64_t default_runtime,
+                 TracedSettings& settings) {
+  settings = {};
+  const int failed = ReadClass(tid, default_runtime, settings);
+  return failed != 0 ? failed : ReadAffinity(tid, settings.affinity);
+}
+
+bool NoticeClass(pid_t tid, uint64_t default_runtime,
+                 TracedSettings& settings) {
+  TracedSettings now = settings;
+  if (ReadClass(tid, default_runtime, now) != 0) return true;
+  if (!IsOrdinary(now)) return false;
+  settings.policy = now.policy;
+  settings.nice = now.nice;
+  settings.flags = now.flags;
+  settings.runtime = now.runtime;
+  return true;
 }
 
 int RestoreClass(pid_t tid, const TracedSettings& settings) {

@@ -24,6 +24,11 @@ bool IsOrdinary(const TracedSettings& settings);
 // gets none back.
 int ReadSettings(pid_t tid, uint64_t default_runtime, TracedSettings& settings);
 
+// Brings `settings` up to date with what the thread has asked for itself since: another
+// ordinary class or nice value. False: it has a class of its own now.
+bool NoticeClass(pid_t tid, uint64_t default_runtime, TracedSettings& settings);
+int ReadAffinity(pid_t tid, uint64_t (&mask)[kTracedMaskWords]);
+
 // Class, nice value and slice as `settings` say; the affinity stays.
 int RestoreClass(pid_t tid, const TracedSettings& settings);
 int SetAffinity(pid_t tid, const uint64_t (&mask)[kTracedMaskWords]);

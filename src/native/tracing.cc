@@ -32,6 +32,8 @@ namespace {
 
 constexpr uint32_t kMostTracedThreads = 65536;
 constexpr unsigned kMostPriority = 97;
+// PF_KTHREAD: not part of the interface, but as it is since 2.6.
+constexpr uint64_t kKernelThread = 0x00200000;
 // Threads that fork while we list them; those that join fork into the enclave.
 constexpr int kMostListings = 64;
 
@@ -85,9 +87,10 @@ Result<void> CheckOptions(const TracingKernel::Options& options) {
   return {};
 }
 
-// What follows the command's name in /proc/PID/task/TID/stat: state and start.
+// Of what follows the command's name in /proc/PID/task/TID/stat.
 struct ThreadStat {
   char state = 0;
+  uint64_t flags = 0;
   uint64_t start = 0;
 };
 bool ReadStat(pid_t process, pid_t tid, ThreadStat& stat) {
@@ -108,6 +111,8 @@ bool ReadStat(pid_t process, pid_t tid, ThreadStat& stat) {
     const std::size_t space = rest.find(' ');
     if (space == std::string_view::npos) return false;
     rest.remove_prefix(space + 1);
+    if (field + 1 == 9)
+      std::from_chars(rest.data(), rest.data() + rest.size(), stat.flags);
   }
   return std::from_chars(rest.data(), rest.data() + rest.size(), stat.start)
              .ec == std::errc();
@@ -207,6 +212,12 @@ TracingEnclave::~TracingEnclave() {
 // ---- Who joins --------------------------------------------------------------
 
 Result<TracingKernel::Joined> TracingEnclave::Add(pid_t pid) {
+  if (pid == getpid() || pid == guardian_->pid()) {
+    return MakeError(ErrorCode::kInvalidArgument,
+                     fmt::format("process {} has the agents; they cannot "
+                                 "schedule themselves",
+                                 pid));
+  }
   Joined joined;
   std::vector<pid_t> seen;
   // Until a listing has nobody new.
@@ -280,7 +291,8 @@ TracingEnclave::Joining TracingEnclave::AddThread(pid_t process, pid_t tid,
     reason = std::strerror(failed);
     return failed == ESRCH ? Joining::kThere : Joining::kRefused;
   }
-  reason = WhyNot(tid, settings);
+  reason = (before.flags & kKernelThread) != 0 ? "it is the kernel's own"
+                                               : WhyNot(tid, settings);
   if (!reason.empty()) return Joining::kRefused;
   if (!object_->TakeIndex(index)) return Joining::kFull;
 
@@ -306,6 +318,7 @@ TracingEnclave::Joining TracingEnclave::AddThread(pid_t process, pid_t tid,
     return Joining::kThere;
   }
   reason = Tame(tid, settings);
+  own_[index].spread = reason.empty();
   ThreadStat after{};
   const bool same =
       ReadStat(process, tid, after) && after.start == before.start;

@@ -16,7 +16,8 @@
 // object goes, and when this process dies.
 //
 // Never reported: yields (a thread that yields goes on), ticks, affinities and weights
-// that change, and cores that a higher class takes.
+// that change, and cores that a higher class takes. What a thread changes itself, its
+// affinity, its class or its nice value, is noticed when it is committed next, and kept.
 //
 // Thread safety: as Kernel's; Add(), Remove() and Ended() by any thread.
 
@@ -67,7 +68,7 @@ class TracingKernel : public Kernel, public AgentHost {
   // All threads of process `pid` join, and those that any of them forks from then on. A
   // thread with a class of its own (real-time, deadline) is refused and left alone; so
   // is one that may run on none of the enclave's CPUs. Errors: kNotFound;
-  // kPermissionDenied; kResourceExhausted: no room for more threads.
+  // kInvalidArgument: it is this process; kResourceExhausted: no room for more threads.
   virtual Result<Joined> Add(pid_t pid) = 0;
   // All threads of `pid` leave, with what they had. Returns how many.
   virtual unsigned Remove(pid_t pid) = 0;

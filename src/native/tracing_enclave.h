@@ -78,9 +78,12 @@ class TracingEnclave final : public TracingKernel {
     std::atomic<uint64_t> grant{0};
     // It has a real-time priority. Likewise; read as a hint.
     std::atomic<bool> raised{false};
-    ThreadId thread =
-        0;  // Whose all this is. Guarded by mutex_, as what follows.
-    CoreId pinned = kNoCore;
+    // The thread, if it cannot be committed any more. By others relaxed.
+    std::atomic<ThreadId> unfit{0};
+    // Guarded by mutex_.
+    ThreadId thread = 0;      // Whose all this is.
+    CoreId pinned = kNoCore;  // Where its affinity has it.
+    bool spread = false;      // That is all of the enclave that it may use.
   };
   struct Core {
     int epoll = -1;
@@ -108,7 +111,8 @@ class TracingEnclave final : public TracingKernel {
   void Close(QueueId queue);
   bool ReadRing(Queue& queue, Message& message);
   // Requires: `queue`'s lock.
-  void Post(QueueId queue, const Message& message);
+  // Returns whom to wake.
+  CoreId Post(QueueId queue, const Message& message);
   void NoteReceived(const Message& message);
 
   TracedThread* Find(ThreadId thread) const;
@@ -117,9 +121,12 @@ class TracingEnclave final : public TracingKernel {
   CoreId CoreOfCpu(uint32_t cpu) const;
   CoreId Granted(uint32_t index, uint64_t state) const;
   Own& OwnOf(ThreadId thread);
+  void Adopt(ThreadId thread);
 
   CommitResult CommitOne(const Transaction& transaction);
+  bool HasIdleCore() const;
   CommitResult Grant(TracedThread& thread, Own& own, CoreId core);
+  bool NoticeChanges(TracedThread& thread, Own& own);
   void Preempt(ThreadId thread);
   void Lower(ThreadId thread);
 
@@ -140,6 +147,8 @@ class TracingEnclave final : public TracingKernel {
   std::vector<Core> cores_;
   std::vector<Queue> queues_;
   PriorityMutex mutex_;  // Commits, and who joins and leaves.
+  std::vector<CoreId>
+      told_;  // Of preempted threads in this commit. Guarded by mutex_.
   std::atomic<uint64_t> received_{0};
   std::atomic<uint64_t> results_[kCommitResults] = {};
 };

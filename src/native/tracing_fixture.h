@@ -141,10 +141,14 @@ class Program {
   pid_t pid_ = -1;
 };
 
-// `threads` threads, each of which waits for its gate, then uses `nanos` of CPU.
+// `threads` threads, each of which waits for its gate, then uses `nanos` of CPU. The first
+// opens the others' gates in order before that, if it is told to: on one CPU it is the
+// only one that can be sure to run.
 class Burners {
  public:
-  Burners(int threads, uint64_t nanos, int nice = 0)
+  enum class Gates : uint8_t { kApart, kFirstOpensAll };
+  Burners(int threads, uint64_t nanos, int nice = 0,
+          Gates gates = Gates::kApart)
       : gates_(std::make_unique<Gate[]>(static_cast<std::size_t>(threads))),
         program_([&](Board& board) {
           setpriority(nice);
@@ -156,6 +160,8 @@ class Burners {
               ++board.ready;
               gates_[static_cast<std::size_t>(i)].Wait();
               lane.began_ns = MonotonicNanos();
+              const bool opens = i == 0 && gates == Gates::kFirstOpensAll;
+              for (int j = 1; opens && j < threads; ++j) Open(j);
               Burn(nanos);
               lane.ended_ns = MonotonicNanos();
             });
@@ -206,7 +212,7 @@ inline bool Same(const TracedSettings& a, const TracedSettings& b) {
   return std::memcmp(&a, &b, sizeof a) == 0;
 }
 
-// The last CPU that this process may use.
+// The last CPU that this process may use, before a test has sent it away.
 inline unsigned LastCpu() {
   const TracedSettings own = SettingsOf(0);
   unsigned last = 0;
@@ -215,11 +221,58 @@ inline unsigned LastCpu() {
   return last;
 }
 
+inline AgentOptions AgentsOf(
+    std::string order, SliceRange slice = {},
+    PlacementKind placement = PlacementKind::kCentral) {
+  AgentOptions options;
+  options.scheduling.order = std::move(order);
+  options.scheduling.slice = slice;
+  options.scheduling.placement = placement;
+  return options;
+}
+
+inline std::unique_ptr<Driver> Drive(TracingKernel& kernel,
+                                     const AgentOptions& options) {
+  auto driver = Driver::Start(kernel, kernel, options);
+  if (driver) return *std::move(driver);
+  ADD_FAILURE() << driver.error().message;
+  return nullptr;
+}
+
+// A queue for all threads' messages, with nobody to act on them.
+inline QueueId Listen(TracingKernel& kernel, uint32_t capacity = 4096) {
+  const QueueId queue = kernel.CreateQueue(capacity).value();
+  EXPECT_TRUE(kernel.AssociateCore(kNoCore, queue));
+  return queue;
+}
+
+// What comes until `done`, or for 3 s.
+template <typename Done>
+std::vector<Message> Collect(TracingKernel& kernel, QueueId queue, Done done) {
+  std::vector<Message> all;
+  Eventually([&] {
+    Message message{};
+    while (kernel.Receive(queue, message)) all.push_back(message);
+    return done(all);
+  });
+  return all;
+}
+
+inline std::size_t CountOf(const std::vector<Message>& all, MessageType type) {
+  std::size_t count = 0;
+  for (const Message& message : all) count += message.type == type ? 1 : 0;
+  return count;
+}
+
 class TracingTest : public testing::Test {
  protected:
+  TracingTest() { ReadAffinity(0, before_); }
+  ~TracingTest() override { SetAffinity(0, before_); }
+
   // nullptr: this machine does not let us, which is said loudly.
   std::unique_ptr<TracingKernel> Make(TracingKernel::Options options = {}) {
     if (options.cpus.empty()) options.cpus = {LastCpu()};
+    StandAside(options.cpus);
     auto kernel = TracingKernel::Create(options);
     if (kernel) return *std::move(kernel);
     if (kernel.error().code == ErrorCode::kPermissionDenied ||
@@ -232,6 +285,19 @@ class TracingTest : public testing::Test {
     return nullptr;
   }
   std::string reason_;
+
+ private:
+  // The test's own thread is an ordinary one: it would wait for those that it looks at.
+  // Where there is no other CPU it has the share of ordinary threads.
+  void StandAside(const std::vector<unsigned>& cpus) {
+    uint64_t rest[kTracedMaskWords];
+    std::memcpy(rest, before_, sizeof rest);
+    for (const unsigned cpu : cpus)
+      rest[cpu / 64] &= ~(uint64_t{1} << (cpu % 64));
+    SetAffinity(0, rest);  // Fails, and nothing changes, if none is left.
+  }
+
+  uint64_t before_[kTracedMaskWords] = {};
 };
 
 #define NEEDS_TRACING(kernel) \

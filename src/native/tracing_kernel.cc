@@ -1,8 +1,10 @@
 // tracing_kernel.cc - a traced enclave as its agents see it: state and commits.
 
+#include <sched.h>
 #include <unistd.h>
 
 #include <cerrno>
+#include <cstring>
 #include <mutex>
 #include <utility>
 
@@ -81,6 +83,7 @@ void TracingEnclave::ForEachThread(
 bool TracingEnclave::MayRun(ThreadId id, CoreId core) const {
   const TracedThread* const thread = Find(id);
   return thread != nullptr && core < cores() &&
+         own_[IndexOf(id)].unfit.load(std::memory_order_relaxed) != id &&
          MaskHas(thread->settings.affinity, options_.cpus[core]);
 }
 
@@ -96,6 +99,22 @@ void TracingEnclave::Commit(std::span<Transaction> group) {
     results_[result].fetch_add(1, std::memory_order_relaxed);
   }
   if (may) guardian_->EndCommit();
+  // Who was preempted can go on at once only where nothing runs. Otherwise that is read
+  // when something else happens: every pass begins with reading.
+  if (HasIdleCore())
+    for (const CoreId agent : told_) WakeAgent(agent);
+  told_.clear();
+}
+
+// Requires: mutex_.
+bool TracingEnclave::HasIdleCore() const {
+  for (const Core& core : cores_) {
+    const TracedThread* const thread = Find(core.holder);
+    if (thread == nullptr ||
+        Granted(IndexOf(core.holder), Load(thread->state)) == kNoCore)
+      return true;
+  }
+  return false;
 }
 
 CommitResult TracingEnclave::CommitOne(const Transaction& transaction) {
@@ -121,6 +140,7 @@ CommitResult TracingEnclave::CommitOne(const Transaction& transaction) {
   // number: its message is on the way then. Or it may have died, which the system calls
   // say; that its number was given to another thread in between would take a whole round
   // of numbers within a microsecond.
+  Adopt(transaction.thread);  // Its first message may have been lost.
   Own& own = OwnOf(transaction.thread);
   const CommitResult result = Grant(*thread, own, core);
   if (result != kCommitted) return result;
@@ -142,18 +162,50 @@ CommitResult TracingEnclave::CommitOne(const Transaction& transaction) {
 
 CommitResult TracingEnclave::Grant(TracedThread& thread, Own& own,
                                    CoreId core) {
+  // Whoever may run nowhere is not tried again and again.
+  const auto refuse = [&](int failed) {
+    if (failed == ESRCH) return kCommitNotFound;
+    own.unfit.store(own.thread, std::memory_order_relaxed);
+    return kCommitNotPermitted;
+  };
+  if (!NoticeChanges(thread, own)) return refuse(EPERM);
+  const unsigned cpu = options_.cpus[core];
+  if (!MaskHas(thread.settings.affinity, cpu)) return kCommitNotPermitted;
   if (own.pinned != core) {
-    const int failed = PinTo(thread.tid, options_.cpus[core]);
-    if (failed != 0)
-      return failed == ESRCH ? kCommitNotFound : kCommitNotPermitted;
+    const int failed = PinTo(thread.tid, cpu);
+    if (failed != 0) return refuse(failed);
     own.pinned = core;
   }
   if (own.raised.load(std::memory_order_relaxed)) return kCommitted;
   const int failed = MakeFifo(thread.tid, options_.priority);
-  if (failed != 0)
-    return failed == ESRCH ? kCommitNotFound : kCommitNotPermitted;
+  if (failed != 0) return refuse(failed);
   own.raised.store(true, std::memory_order_relaxed);
   return kCommitted;
+}
+
+// What the thread has changed itself since we last did is what it gets back. No tracepoint
+// tells of it. False: it has a class of its own now, and is left alone.
+bool TracingEnclave::NoticeChanges(TracedThread& thread, Own& own) {
+  if (!own.raised.load(std::memory_order_relaxed) &&
+      !NoticeClass(thread.tid, default_runtime_, thread.settings))
+    return false;
+  uint64_t ours[kTracedMaskWords] = {};
+  if (own.pinned != kNoCore) {
+    MaskAdd(ours, options_.cpus[own.pinned]);
+  } else if (own.spread) {
+    for (int i = 0; i < kTracedMaskWords; ++i)
+      ours[i] = thread.settings.affinity[i] & enclave_mask_[i];
+  } else {
+    return true;  // As its parent was; that is not known any more.
+  }
+  uint64_t mask[kTracedMaskWords];
+  if (ReadAffinity(thread.tid, mask) != 0 ||
+      std::memcmp(mask, ours, sizeof mask) == 0)
+    return true;
+  std::memcpy(thread.settings.affinity, mask, sizeof mask);
+  own.pinned = kNoCore;
+  own.spread = false;
+  return true;
 }
 
 // Ends `id`'s grant, if it has one, and says so. Requires: mutex_.
@@ -171,7 +223,7 @@ void TracingEnclave::Preempt(ThreadId id) {
 }
 
 // Makes `thread`'s state `next` of it, which has the next number, and says `type`; false:
-// it is to stay as it is. Its queue's reader sees this before whatever the programs send
+// it is to stay as it is. Requires: mutex_. Its queue's reader sees this before whatever the programs send
 // from then on.
 bool TracingEnclave::Tell(TracedThread& thread, uint32_t index,
                           MessageType type,
@@ -185,15 +237,23 @@ bool TracingEnclave::Tell(TracedThread& thread, uint32_t index,
     if (told == state) return false;
     if (!Exchange(thread.state, state, told)) continue;
     const StatusWord status = StatusOf(thread, index, told);
-    Post(queue, {.type = static_cast<uint8_t>(type),
-                 .flags = static_cast<uint8_t>(status.flags),
-                 .weight = status.weight,
-                 .core = status.core,
-                 .thread = status.thread,
-                 .sequence = status.sequence,
-                 .tid = status.tid,
-                 .ran_ns = status.ran_ns,
-                 .at_ns = MonotonicNanos()});
+    const CoreId agent =
+        Post(queue, {.type = static_cast<uint8_t>(type),
+                     .flags = static_cast<uint8_t>(status.flags),
+                     .weight = status.weight,
+                     .core = status.core,
+                     .thread = status.thread,
+                     .sequence = status.sequence,
+                     .tid = status.tid,
+                     .ran_ns = status.ran_ns,
+                     .at_ns = MonotonicNanos()});
+    guard = {};
+    if (agent == kNoCore) return true;
+    if (type == kThreadPreempted) {
+      told_.push_back(agent);
+    } else {
+      WakeAgent(agent);
+    }
     return true;
   }
 }
@@ -214,8 +274,22 @@ TracingEnclave::Own& TracingEnclave::OwnOf(ThreadId id) {
   own.thread = id;
   own.grant.store(0, std::memory_order_release);
   own.raised.store(false, std::memory_order_relaxed);
+  own.unfit.store(0, std::memory_order_relaxed);
   own.pinned = kNoCore;
+  own.spread = false;
   return own;
+}
+
+// A child of one with a real-time priority is of the ordinary class, nice 0. It gets what
+// its parent had. Requires: mutex_.
+void TracingEnclave::Adopt(ThreadId id) {
+  const TracedThread* const thread = Find(id);
+  if (thread == nullptr || own_[IndexOf(id)].thread == id) return;
+  OwnOf(id);
+  const TracedSettings& settings = thread->settings;
+  if (settings.policy != SCHED_OTHER || settings.nice != 0 ||
+      settings.flags != 0 || settings.runtime != 0)
+    RestoreClass(thread->tid, settings);
 }
 
 void TracingEnclave::WakeAgent(CoreId core) {

@@ -2,7 +2,6 @@
 // is made here.
 
 #include <fmt/format.h>
-#include <sched.h>
 #include <sys/epoll.h>
 #include <sys/mman.h>
 #include <unistd.h>
@@ -235,13 +234,8 @@ void TracingEnclave::NoteReceived(const Message& message) {
         Granted(IndexOf(message.thread), Load(thread->state)) == kNoCore)
       Lower(message.thread);
   } else if (message.type == kThreadCreated) {
-    // The child of one with a real-time priority is of the ordinary class, nice 0.
-    const TracedThread* const thread = Find(message.thread);
-    if (thread == nullptr) return;
-    const TracedSettings& settings = thread->settings;
-    if (settings.policy != SCHED_OTHER || settings.nice != 0 ||
-        settings.flags != 0 || settings.runtime != 0)
-      RestoreClass(thread->tid, settings);
+    const std::lock_guard guard(mutex_);
+    Adopt(message.thread);
   }
 }
 
@@ -269,18 +263,19 @@ bool TracingEnclave::Overflowed(QueueId id) {
   return true;
 }
 
-void TracingEnclave::Post(QueueId id, const Message& message) {
-  if (!IsQueue(id)) return;
+CoreId TracingEnclave::Post(QueueId id, const Message& message) {
+  if (!IsQueue(id)) return kNoCore;
   Queue& queue = queues_[id];
-  if (queue.own.size() >= std::max(queue.capacity, 1U)) {
+  if (queue.own.size() >= queue.capacity) {
     queue.lost_own = true;
   } else {
     queue.own.push_back(message);
   }
-  if (queue.agent == kNoCore) return;
-  __atomic_fetch_add(&object_->agents()[queue.agent].sequence, 1,
-                     __ATOMIC_SEQ_CST);
-  WakeAgent(queue.agent);
+  if (queue.agent != kNoCore) {
+    __atomic_fetch_add(&object_->agents()[queue.agent].sequence, 1,
+                       __ATOMIC_SEQ_CST);
+  }
+  return queue.agent;
 }
 
 void TracingEnclave::Detach() {
@@ -301,6 +296,7 @@ void TracingEnclave::Detach() {
     Preempt(id);
     Lower(id);
   }
+  told_.clear();
   for (QueueId id = 0; id < queues_.size(); ++id) {
     const std::lock_guard queue_guard(queues_[id].lock);
     if (queues_[id].alive) Close(id);
