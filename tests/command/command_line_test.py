@@ -26,7 +26,8 @@ SPIN = ("load", "spin", *TARGET, "--rate", "1k")
 SERVE = ("serve", "kv", "--print-config")
 COMMANDS = [(), ("serve",), ("serve", "kv"), ("serve", "spin"), ("load",), ("load", "kv"),
             ("load", "spin"), ("bench",), ("bench", "sched"), ("bench", "probes"), ("demo",),
-            ("report",), ("doctor",), ("apps",), ("run",), ("policies",), ("version",), ("help",),
+            ("report",), ("doctor",), ("apps",), ("run",), ("native",), ("native", "run"),
+            ("native", "stats"), ("policies",), ("version",), ("help",),
             ("completion",)]
 END = b"\x00"
 
