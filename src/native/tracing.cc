@@ -9,12 +9,15 @@
 #include <sys/epoll.h>
 #include <sys/eventfd.h>
 #include <sys/resource.h>
+#include <sys/socket.h>
+#include <sys/un.h>
 #include <unistd.h>
 
 #include <algorithm>
 #include <array>
 #include <cerrno>
 #include <charconv>
+#include <cstddef>
 #include <cstring>
 #include <mutex>
 #include <string_view>
@@ -87,6 +90,35 @@ Result<void> CheckOptions(const TracingKernel::Options& options) {
   return {};
 }
 
+// Two enclaves on a CPU would keep one another from it. A name that only a living process
+// can have says whose it is; it leaves nothing behind.
+Result<int> ClaimCpu(unsigned cpu) {
+  const int claim = socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+  sockaddr_un name{};
+  name.sun_family = AF_UNIX;
+  // Abstract: it begins with 0, and is in no file system.
+  const std::string text = fmt::format("yamanote-native-cpu-{}", cpu);
+  std::memcpy(name.sun_path + 1, text.data(), text.size());
+  const auto length =
+      static_cast<socklen_t>(offsetof(sockaddr_un, sun_path) + 1 + text.size());
+  if (claim >= 0 &&
+      bind(claim, reinterpret_cast<const sockaddr*>(&name), length) == 0)
+    return claim;
+  const int failed = errno;
+  if (claim >= 0) close(claim);
+  if (failed == EADDRINUSE) {
+    return MakeError(ErrorCode::kUnavailable,
+                     fmt::format("CPU {} belongs to another enclave; choose "
+                                 "another CPU, or wait until that has ended",
+                                 cpu),
+                     failed);
+  }
+  return MakeError(
+      ErrorCode::kResourceExhausted,
+      fmt::format("CPU {} cannot be claimed: {}", cpu, std::strerror(failed)),
+      failed);
+}
+
 // Of what follows the command's name in /proc/PID/task/TID/stat.
 struct ThreadStat {
   char state = 0;
@@ -154,6 +186,11 @@ Result<std::unique_ptr<TracingKernel>> TracingKernel::Create(
 }
 
 Result<void> TracingEnclave::Start() {
+  for (CoreId core = 0; core < cores(); ++core) {
+    const Result<int> claim = ClaimCpu(options_.cpus[core]);
+    if (!claim) return tl::unexpected(claim.error());
+    cores_[core].claim = *claim;
+  }
   TracedSettings own{};
   // That of most programs; another of ours would be taken for the default, no worse.
   if (ReadSettings(0, 0, own) == 0) default_runtime_ = own.runtime;
@@ -206,6 +243,7 @@ TracingEnclave::~TracingEnclave() {
   for (const Core& core : cores_) {
     if (core.epoll >= 0) close(core.epoll);
     if (core.wake >= 0) close(core.wake);
+    if (core.claim >= 0) close(core.claim);
   }
 }
 

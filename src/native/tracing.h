@@ -61,7 +61,8 @@ class TracingKernel : public Kernel, public AgentHost {
   };
 
   // Changes nothing on the machine. Errors name what is missing and the remedy:
-  // kInvalidArgument, kPermissionDenied, kUnsupported, kResourceExhausted.
+  // kInvalidArgument, kPermissionDenied, kUnsupported, kResourceExhausted; kUnavailable:
+  // a CPU is another enclave's.
   static Result<std::unique_ptr<TracingKernel>> Create(const Options& options);
   // When it goes all threads leave; no driver may be there then.
 

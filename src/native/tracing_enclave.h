@@ -87,6 +87,7 @@ class TracingEnclave final : public TracingKernel {
   };
   struct Core {
     int epoll = -1;
+    int claim = -1;       // A socket whose name says that the CPU is ours.
     int wake = -1;        // An eventfd.
     ThreadId holder = 0;  // Who was granted it last. Guarded by mutex_.
     QueueId queue = kTracedNoQueue;

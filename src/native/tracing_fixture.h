@@ -274,6 +274,15 @@ class TracingTest : public testing::Test {
     if (options.cpus.empty()) options.cpus = {LastCpu()};
     StandAside(options.cpus);
     auto kernel = TracingKernel::Create(options);
+    // Another test may have the CPU.
+    Eventually(
+        [&] {
+          if (kernel || kernel.error().code != ErrorCode::kUnavailable)
+            return true;
+          kernel = TracingKernel::Create(options);
+          return false;
+        },
+        20);
     if (kernel) return *std::move(kernel);
     if (kernel.error().code == ErrorCode::kPermissionDenied ||
         kernel.error().code == ErrorCode::kUnsupported) {

@@ -256,6 +256,18 @@ TEST_F(TracingMachineTest, ANewNiceValueIsKept) {
   EXPECT_EQ(SettingsOf(program.pid()).policy, 0u);
 }
 
+TEST_F(TracingMachineTest, ACpuBelongsToOneEnclave) {
+  const unsigned cpu = LastCpu();
+  auto kernel = Make({.cpus = {cpu}});
+  NEEDS_TRACING(kernel);
+  const auto another = TracingKernel::Create({.cpus = {cpu}});
+  ASSERT_FALSE(another);
+  EXPECT_EQ(another.error().code, ErrorCode::kUnavailable);
+  EXPECT_THAT(another.error().message, HasSubstr("another enclave"));
+  kernel.reset();
+  EXPECT_NE(Make({.cpus = {cpu}}), nullptr);
+}
+
 TEST_F(TracingMachineTest, AnAgentDoesNotScheduleItself) {
   const auto kernel = Make();
   NEEDS_TRACING(kernel);
