@@ -4,6 +4,7 @@
 
 #include <fmt/format.h>
 #include <poll.h>
+#include <sched.h>
 #include <signal.h>
 #include <sys/signalfd.h>
 #include <sys/wait.h>
@@ -67,6 +68,16 @@ class Signals {
   sigset_t before_{};
   int descriptor_ = -1;
 };
+
+// Keeps this thread off the enclave's CPUs, where it would wait for its threads. If it may
+// run nowhere else it stays.
+void StandAside(const std::vector<unsigned>& cpus) {
+  cpu_set_t set;
+  if (sched_getaffinity(0, sizeof set, &set) != 0) return;
+  for (const unsigned cpu : cpus)
+    if (cpu < CPU_SETSIZE) CPU_CLR(cpu, &set);
+  if (CPU_COUNT(&set) > 0) sched_setaffinity(0, sizeof set, &set);
+}
 
 class Enclave {
  public:
@@ -311,6 +322,8 @@ Result<int> RunEnclave(const EnclaveSettings& settings,
     if (!prepared) return tl::unexpected(prepared.error());
     program.emplace(*std::move(prepared));
   }
+  // After the program, which is to have the affinity that it was started with.
+  StandAside(settings.cpus);
   Enclave enclave(settings);
   if (Result<void> started = enclave.Start(); !started)
     return tl::unexpected(started.error());
