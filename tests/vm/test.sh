@@ -1,10 +1,16 @@
 #!/bin/bash
-# test.sh [JOBS] - what `make test-vm` runs: a kernel with sched_ext boots and has it.
+# test.sh [JOBS] - what `make test-vm` runs: sched_ext in the machine, program by program.
+#
+# Each program gets a machine of its own, which ends with it.
+#
+#   YAMANOTE_VM_TESTS   only these programs
 
 set -euo pipefail
 cd "$(dirname "$0")/../.."
+jobs=${1:-2}
 
-echo "== test-vm: a kernel boots"
+echo "== test-vm: packages and a kernel"
+cache=$(tests/vm/fetch.sh)
 # shellcheck disable=SC2016  # The machine expands it.
 tests/vm/vm.sh --seconds 90 sh -c '
   echo "Linux $(uname -r), $(nproc) CPUs"
@@ -12,4 +18,15 @@ tests/vm/vm.sh --seconds 90 sh -c '
     echo "this kernel has no sched_ext"
     exit 1
   }'
+
+read -ra programs <<<"${YAMANOTE_VM_TESTS:-scx_protocol_test}"
+echo "== test-vm: building ${programs[*]}"
+cmake --preset dev -B build/vm -DYAMANOTE_SCX=ON "-DYAMANOTE_LIBBPF_ROOT=$cache/tools" >/dev/null
+nice -n 10 cmake --build build/vm -j "$jobs" --target "${programs[@]}" >build/vm/log ||
+  { cat build/vm/log && exit 1; }
+
+for program in "${programs[@]}"; do
+  echo "== test-vm: $program"
+  tests/vm/vm.sh --seconds 300 --add "build/vm/bin/$program" -- "/$program" --gtest_color=no
+done
 echo "== test-vm: all passed"
