@@ -25,7 +25,8 @@ constexpr std::array kFunctions = {
     "scx_bpf_dsq_insert",         "scx_bpf_dsq_move",
     "scx_bpf_dsq_move_set_slice", "scx_bpf_dsq_move_to_local",
     "scx_bpf_reenqueue_local",    "scx_bpf_kick_cpu",
-    "scx_bpf_task_cpu",           "bpf_cpumask_test_cpu"};
+    "scx_bpf_dsq_nr_queued",      "scx_bpf_task_cpu",
+    "bpf_cpumask_test_cpu"};
 constexpr std::array kCallbacks = {
     "select_cpu",  "enqueue",     "dispatch",   "tick",       "running",
     "stopping",    "quiescent",   "yield",      "set_weight", "set_cpumask",

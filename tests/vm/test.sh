@@ -19,7 +19,7 @@ tests/vm/vm.sh --seconds 90 sh -c '
     exit 1
   }'
 
-read -ra programs <<<"${YAMANOTE_VM_TESTS:-scx_protocol_test}"
+read -ra programs <<<"${YAMANOTE_VM_TESTS:-scx_protocol_test scx_agents_test}"
 echo "== test-vm: building ${programs[*]}"
 cmake --preset dev -B build/vm -DYAMANOTE_SCX=ON "-DYAMANOTE_LIBBPF_ROOT=$cache/tools" >/dev/null
 nice -n 10 cmake --build build/vm -j "$jobs" --target "${programs[@]}" >build/vm/log ||
@@ -27,6 +27,11 @@ nice -n 10 cmake --build build/vm -j "$jobs" --target "${programs[@]}" >build/vm
 
 for program in "${programs[@]}"; do
   echo "== test-vm: $program"
-  tests/vm/vm.sh --seconds 300 --add "build/vm/bin/$program" -- "/$program" --gtest_color=no
+  # shellcheck disable=SC2016  # The machine expands it.
+  tests/vm/vm.sh --seconds 400 --add "build/vm/bin/$program" -- sh -c '
+    "$0" --gtest_color=no && exit
+    status=$?
+    dmesg | grep -A 20 sched_ext: | tail -n 60
+    exit "$status"' "/$program"
 done
 echo "== test-vm: all passed"

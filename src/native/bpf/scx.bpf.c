@@ -319,7 +319,8 @@ void BPF_PROG(enqueue, struct task_struct* task, __u64 flags) {
       __u32 where = core;
       struct ScxCore* here = bpf_map_lookup_elem(&cores, &where);
       if ((flags & KERNELS(scx_enq_flags, SCX_ENQ_REENQ)) && here &&
-          here->agent_preempts && core < kScxCpus) {
+          here->agent_preempts && core < kScxCpus &&
+          scx_bpf_dsq_nr_queued(kCores + core) == 0) {
         scx_bpf_dsq_insert(task, kCores + core,
                            KERNELS(scx_public_consts, SCX_SLICE_INF), 0);
         return;
@@ -365,8 +366,12 @@ void BPF_PROG(running, struct task_struct* task) {
   __u32 index = 0;
   struct ScxThread* thread = ThreadOf(StateOf(task), &index);
   if (!thread) return;
-  SetWord(index, thread->word.thread, kStatusRunnable | kStatusOnCore,
-          CoreOf(scx_bpf_task_cpu(task)));
+  const __s32 cpu = scx_bpf_task_cpu(task);
+  const __u32 core = CoreOf(cpu);
+  SetWord(index, thread->word.thread, kStatusRunnable | kStatusOnCore, core);
+  // Another was sent here while an agent stood in the way: it is its turn.
+  if (core < kScxCpus && scx_bpf_dsq_nr_queued(kCores + core) > 0)
+    scx_bpf_kick_cpu(cpu, KERNELS(scx_kick_flags, SCX_KICK_PREEMPT));
 }
 
 SEC("struct_ops/stopping")

@@ -125,6 +125,7 @@ extern bool scx_bpf_dsq_move(struct bpf_iter_scx_dsq* it,
 extern void scx_bpf_dsq_move_set_slice(struct bpf_iter_scx_dsq* it,
                                        __u64 slice) __ksym;
 extern bool scx_bpf_dsq_move_to_local(__u64 dsq) __ksym;
+extern __s32 scx_bpf_dsq_nr_queued(__u64 dsq) __ksym;
 extern __u32 scx_bpf_reenqueue_local(void) __ksym;
 extern void scx_bpf_kick_cpu(__s32 cpu, __u64 flags) __ksym;
 extern __s32 scx_bpf_task_cpu(const struct task_struct* task) __ksym;
