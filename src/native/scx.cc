@@ -215,6 +215,7 @@ class ScxOnMaps final : public ScxKernel {
         part[i].result = Load(maps_->transactions[first + i].result);
       group = group.subspan(part.size());
     }
+    unsettled_.store(true, std::memory_order_relaxed);
   }
 
   void WakeAgent(CoreId core) override {
@@ -242,6 +243,11 @@ class ScxOnMaps final : public ScxKernel {
 
   void Wait(CoreId core, Duration most) override {
     ScxCore& self = maps_->cores[core];
+    if (unsettled_.exchange(false, std::memory_order_relaxed) &&
+        Run(maps_->sweep_fd, nullptr, 0) > 0) {
+      unsettled_.store(true, std::memory_order_relaxed);
+      most = std::min(most, kSweep);
+    }
     // Pairs with Send() of scx.bpf.c and WakeAgent(): full fences. Who writes after this
     // looks at `sleeping`; what was written before, is seen here.
     __atomic_store_n(&self.sleeping, 1, __ATOMIC_SEQ_CST);
@@ -293,6 +299,9 @@ class ScxOnMaps final : public ScxKernel {
   }
 
  private:
+  // How long until one looks again whether committed threads have got to their cores.
+  static constexpr Duration kSweep = std::chrono::milliseconds(5);
+
   struct Kick {
     ScxFd event;
     uint32_t seen = 0;   // By Wait() alone.
@@ -358,6 +367,8 @@ class ScxOnMaps final : public ScxKernel {
   mutable std::mutex mutex_;  // Guards which queues there are.
   std::array<std::unique_ptr<ScxRing>, kScxQueues> rings_;
   std::array<Kick, kScxCpus> kicks_;
+  std::atomic<bool> unsettled_{
+      false};  // Relaxed: nothing depends on it but when.
 };
 
 }  // namespace

@@ -55,7 +55,8 @@ class ScxKernel : public Kernel {
   // ---- For those who drive agents
 
   // Returns when `core`'s agent is to look: there are messages, or WakeAgent(). Or after
-  // `most`. By that agent's thread.
+  // `most`. By that agent's thread. Also sees to it that who was sent to a core that a
+  // higher class took at that moment comes back: no callback of the kernel's tells.
   virtual void Wait(CoreId core, Duration most) = 0;
 
   // Why the scheduler is gone; empty: it is not.

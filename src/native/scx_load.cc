@@ -91,6 +91,7 @@ constexpr std::array kMapPins = {
 constexpr std::array kProgramPins = {
     Pin{.name = "commit", .fd = &ScxMaps::commit_fd},
     Pin{.name = "associate", .fd = &ScxMaps::associate_fd},
+    Pin{.name = "sweep", .fd = &ScxMaps::sweep_fd},
 };
 constexpr const char* kLinkPin = "link";
 

@@ -37,7 +37,7 @@ class ScxFd {
 // The kernel's side. The mappings end with the process: agents' threads may still look.
 struct ScxMaps {
   ScxFd threads_fd, cores_fd, queues_fd, transactions_fd, control_fd, rings_fd;
-  ScxFd commit_fd, associate_fd;
+  ScxFd commit_fd, associate_fd, sweep_fd;
   ScxFd link;  // The scheduler lives as long as it or its pin.
   ScxFd pins;  // The folder, locked by who has it.
   std::string pins_path;

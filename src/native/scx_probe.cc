@@ -26,7 +26,7 @@ constexpr std::array kFunctions = {
     "scx_bpf_dsq_move_set_slice", "scx_bpf_dsq_move_to_local",
     "scx_bpf_reenqueue_local",    "scx_bpf_kick_cpu",
     "scx_bpf_dsq_nr_queued",      "scx_bpf_task_cpu",
-    "bpf_cpumask_test_cpu"};
+    "scx_bpf_task_running",       "bpf_cpumask_test_cpu"};
 constexpr std::array kCallbacks = {
     "select_cpu",  "enqueue",     "dispatch",   "tick",       "running",
     "stopping",    "quiescent",   "yield",      "set_weight", "set_cpumask",
@@ -97,6 +97,11 @@ void ProbeTypes(const btf* types, ScxKernelFacts& facts) {
       facts.missing.push_back(fmt::format("the kernel does not know {}", flag));
     facts.flags |= value.value_or(0);
   }
+  // Where it exists it must be set: whoever is put back by cpu_release counts as unable to
+  // migrate, since a program runs in its name, and would stay where it is.
+  facts.flags |=
+      Enumerator(types, "scx_ops_flags", "SCX_OPS_ENQ_MIGRATION_DISABLED")
+          .value_or(0);
 }
 
 }  // namespace

@@ -57,7 +57,7 @@ unpack() {
   mv "$to.new" "$to"
 }
 
-# One kernel's folder has vmlinuz and config.
+# Each kernel's folder has its vmlinuz.
 have_kernel() {
   for version in "${kernels[@]}"; do
     [ -e "$cache/kernel-$version/vmlinuz" ] || continue
@@ -68,7 +68,7 @@ have_kernel() {
 }
 
 fetch_kernel() {
-  local version kind package folder
+  local version kind package folder image
   for version in "${kernels[@]}"; do
     # The image is in linux-binary since 6.19, where linux-image has its modules.
     for kind in binary image; do
@@ -80,9 +80,11 @@ fetch_kernel() {
       (cd "$cache/deb" && apt-get "${apt[@]}" -qq download "$package" >&2) || continue
       unpack "$folder.deb" "$cache"/deb/*.deb
       rm -rf "$cache/deb"
-      if compgen -G "$folder.deb/boot/vmlinuz-*" >/dev/null; then
+      # In /boot, or since 7.2 among its modules.
+      image=$(find "$folder.deb" -name 'vmlinuz*' -type f -print -quit)
+      if [ -n "$image" ]; then
         mkdir -p "$folder"
-        mv "$folder.deb"/boot/vmlinuz-* "$folder/vmlinuz"
+        mv "$image" "$folder/vmlinuz"
         rm -rf "$folder.deb"
         echo "$version"
         return 0

@@ -80,7 +80,7 @@ boot() {
     -accel "$accelerator" -machine q35 -cpu max -smp "$cpus" -m 1024 \
     -nodefaults -no-user-config -no-reboot -display none -nic none -serial stdio \
     -kernel "$cache/kernel/vmlinuz" -initrd "$work/initrd" \
-    -append "console=ttyS0 quiet loglevel=3 panic=-1 mitigations=off" \
+    -append "console=ttyS0 quiet loglevel=3 panic=-1 mitigations=off tsc=nowatchdog" \
     </dev/null >"$to" 2>&1
 }
 

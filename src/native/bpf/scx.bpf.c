@@ -8,7 +8,7 @@
 //   enqueue -> parking queue -(commit)-> the core's queue -(dispatch)-> runs
 //
 // A thread gets its index, and its first message, when it first leaves its core or becomes
-// runnable; until then it finishes the slice with which it came. A committed thread's slice
+// runnable; one that joins while it runs is taken off at once. A committed thread's slice
 // never ends: agents preempt by a commit. One that an agent preempts, since agents are of
 // a higher class, goes back to its core's queue without a word, and on from there.
 //
@@ -31,7 +31,9 @@ char _license[] SEC("license") = "GPL";
 #define kCores 0x2000000ULL
 #define kShared 0x3000000ULL
 #define kFastDepth 64
-#define kExiting 0x4  // PF_EXITING, which never changes.
+// PF_EXITING and SCHED_EXT: the one has not changed for decades, the other is ABI.
+#define kExiting 0x4
+#define kSchedExt 7
 
 struct TaskState {
   __u32 slot;  // The thread's index + 1; 0: it has none.
@@ -229,7 +231,8 @@ static __always_inline void NoteAffinity(struct ScxThread* thread,
 
 // Gives the task an index. Returns false if there is none.
 static __always_inline bool Announce(struct task_struct* task,
-                                     struct TaskState* state, __u32 core) {
+                                     struct TaskState* state, __u32 core,
+                                     __u32 flags) {
   struct ScxControl* control = Control();
   __u32 index;
   if (!control) return false;
@@ -262,7 +265,7 @@ static __always_inline bool Announce(struct task_struct* task,
   ++*(volatile __u32*)&thread->version;
   state->slot = index + 1;
   state->yields = 0;
-  Post(index, kThreadCreated, kStatusRunnable, core, 0);
+  Post(index, kThreadCreated, flags, core, 0);
   return true;
 }
 
@@ -300,6 +303,16 @@ __s32 BPF_PROG(select_cpu, struct task_struct* task, __s32 previous,
   return previous;  // A commit decides.
 }
 
+// Whether the task must stay on its CPU for a moment. A program's own run counts as a
+// reason for whoever is current, and cpu_release's for its task too.
+static __always_inline bool IsBound(const struct task_struct* task,
+                                    __u64 flags) {
+  __u16 own = 0;
+  if (bpf_get_current_task_btf() == task)
+    own = flags & KERNELS(scx_enq_flags, SCX_ENQ_REENQ) ? 2 : 1;
+  return task->migration_disabled > own;
+}
+
 SEC("struct_ops/enqueue")
 void BPF_PROG(enqueue, struct task_struct* task, __u64 flags) {
   struct TaskState* state = StateOf(task);
@@ -308,7 +321,7 @@ void BPF_PROG(enqueue, struct task_struct* task, __u64 flags) {
   __u32 index = 0;
   if (!state) goto unmanaged;
   if (state->slot == 0) {
-    if (!Announce(task, state, core)) goto unmanaged;
+    if (!Announce(task, state, core, kStatusRunnable)) goto unmanaged;
   } else {
     struct ScxThread* thread = ThreadOf(state, &index);
     if (!thread) goto unmanaged;
@@ -333,7 +346,12 @@ void BPF_PROG(enqueue, struct task_struct* task, __u64 flags) {
   }
   struct ScxThread* thread = ThreadOf(state, &index);
   if (thread) {
-    Park(task, index, thread);
+    if (IsBound(task, flags)) {
+      scx_bpf_dsq_insert(task, KERNELS(scx_dsq_id_flags, SCX_DSQ_LOCAL),
+                         KERNELS(scx_public_consts, SCX_SLICE_DFL), 0);
+    } else {
+      Park(task, index, thread);
+    }
     return;
   }
 unmanaged:
@@ -341,10 +359,19 @@ unmanaged:
                      KERNELS(scx_public_consts, SCX_SLICE_DFL), 0);
 }
 
+// Nobody else has the core.
+static __always_inline void Released(struct ScxCore* core, __u32 number) {
+  if (!core->busy) return;
+  core->busy = 0;
+  PostCore(core, number, kCoreAvailable);
+}
+
 SEC("struct_ops/dispatch")
 void BPF_PROG(dispatch, __s32 cpu, struct task_struct* previous) {
-  const __u32 core = CoreOf(cpu);
-  if (core >= kScxCpus) return;
+  __u32 core = CoreOf(cpu);
+  struct ScxCore* self = bpf_map_lookup_elem(&cores, &core);
+  if (!self) return;
+  Released(self, core);
   if (scx_bpf_dsq_move_to_local(kCores + core)) return;
   struct ScxControl* control = Control();
   if (!control || !control->fast_path) return;
@@ -384,9 +411,15 @@ void BPF_PROG(stopping, struct task_struct* task, bool runnable) {
 SEC("struct_ops/quiescent")
 void BPF_PROG(quiescent, struct task_struct* task, __u64 flags) {
   if (!(flags & KERNELS(scx_deq_flags, SCX_DEQ_SLEEP))) return;
+  struct TaskState* state = StateOf(task);
+  const __u32 core = CoreOf(scx_bpf_task_cpu(task));
   __u32 index = 0;
-  struct ScxThread* thread = ThreadOf(StateOf(task), &index);
-  if (thread) Post(index, kThreadBlocked, 0, CoreOf(scx_bpf_task_cpu(task)), 0);
+  struct ScxThread* thread = ThreadOf(state, &index);
+  if (thread) {
+    Post(index, kThreadBlocked, 0, core, 0);
+  } else if (state && !(task->flags & kExiting)) {
+    Announce(task, state, core, 0);
+  }
 }
 
 SEC("struct_ops/yield")
@@ -421,9 +454,7 @@ SEC("struct_ops/cpu_acquire")
 void BPF_PROG(cpu_acquire, __s32 cpu, struct scx_cpu_acquire_args* args) {
   __u32 number = CoreOf(cpu);
   struct ScxCore* core = bpf_map_lookup_elem(&cores, &number);
-  if (!core || !core->busy) return;
-  core->busy = 0;
-  PostCore(core, number, kCoreAvailable);
+  if (core) Released(core, number);
 }
 
 SEC("struct_ops/cpu_release")
@@ -452,8 +483,11 @@ __s32 BPF_PROG(init_task, struct task_struct* task,
 
 SEC("struct_ops/enable")
 void BPF_PROG(enable, struct task_struct* task) {
-  // It runs on where it is until the next tick, which takes it off.
+  // It may run, and nobody has sent it there.
   task->scx.slice = 0;
+  if (scx_bpf_task_running(task))
+    scx_bpf_kick_cpu(scx_bpf_task_cpu(task),
+                     KERNELS(scx_kick_flags, SCX_KICK_PREEMPT));
 }
 
 SEC("struct_ops/disable")
@@ -578,6 +612,23 @@ static __noinline __u32 Move(__u32 index, __u64 queue, __u32 number,
   return result;
 }
 
+// Whether a higher class has the CPU, agents left aside. When it came while the CPU was
+// idle no callback told. Requires: RCU's lock.
+static __always_inline bool IsForeign(__u32 cpu) {
+  struct ScxControl* control = Control();
+  if (!control || !bpf_ksym_exists(scx_bpf_cpu_curr)) return false;
+  struct task_struct* current = scx_bpf_cpu_curr(cpu);
+  return current && current->pid != 0 && current->policy != kSchedExt &&
+         (__u32)current->tgid != control->agent_process;
+}
+
+static __always_inline void Occupied(struct ScxCore* core, __u32 number) {
+  core->busy = 1;
+  PostCore(core, number, kCoreBusy);
+  // If it has just left: the core looks again, and says so.
+  scx_bpf_kick_cpu(core->cpu, 0);
+}
+
 static __noinline __u32 CommitOne(const struct Transaction* transaction) {
   struct ScxControl* control = Control();
   if (!transaction || !control) return kCommitNotFound;
@@ -604,6 +655,11 @@ static __noinline __u32 CommitOne(const struct Transaction* transaction) {
   if (thread->word.flags & kStatusOnCore) return kCommitOnCore;
   if (!(thread->word.flags & kStatusRunnable)) return kCommitNotRunnable;
   bpf_rcu_read_lock();
+  if (IsForeign(core->cpu)) {
+    bpf_rcu_read_unlock();
+    Occupied(core, number);
+    return kCommitUnavailable;
+  }
   Evict(number);
   const __u32 result = Move(index, thread->parked, number, transaction);
   bpf_rcu_read_unlock();
@@ -625,6 +681,30 @@ int commit(struct ScxCommitArguments* arguments) {
     transaction->result = CommitOne(transaction);
   }
   return 0;
+}
+
+// Whoever was sent to a core that a higher class took just before goes back, since no
+// callback tells of that. Returns to how many cores somebody is on the way.
+SEC("syscall")
+int sweep(void* arguments) {
+  struct ScxControl* control = Control();
+  int on_the_way = 0;
+  int i;
+  if (!control) return 0;
+  bpf_for(i, 0, kScxCpus) {
+    if ((__u32)i >= control->cores) break;
+    if (scx_bpf_dsq_nr_queued(kCores + i) <= 0) continue;
+    ++on_the_way;
+    __u32 number = i;
+    struct ScxCore* core = bpf_map_lookup_elem(&cores, &number);
+    if (!core) break;
+    bpf_rcu_read_lock();
+    const bool foreign = !core->busy && IsForeign(core->cpu);
+    if (foreign || core->busy) Evict(number);
+    bpf_rcu_read_unlock();
+    if (foreign) Occupied(core, number);
+  }
+  return on_the_way;
 }
 
 SEC("syscall")

@@ -37,6 +37,7 @@ struct task_struct {
   unsigned int flags;
   int pid;
   int tgid;
+  unsigned int policy;
   const struct cpumask* cpus_ptr;
   unsigned short migration_disabled;
   struct sched_entity se;
@@ -89,6 +90,7 @@ enum scx_deq_flags { SCX_DEQ_SLEEP = 1 };
 enum scx_kick_flags { SCX_KICK_PREEMPT = 2 };
 enum scx_dsq_id_flags {
   SCX_DSQ_GLOBAL = 0x8000000000000001ULL,
+  SCX_DSQ_LOCAL = 0x8000000000000002ULL,
 };
 enum scx_public_consts {
   SCX_SLICE_DFL = 20000000ULL,
@@ -128,4 +130,7 @@ extern bool scx_bpf_dsq_move_to_local(__u64 dsq) __ksym;
 extern __s32 scx_bpf_dsq_nr_queued(__u64 dsq) __ksym;
 extern __u32 scx_bpf_reenqueue_local(void) __ksym;
 extern void scx_bpf_kick_cpu(__s32 cpu, __u64 flags) __ksym;
+extern bool scx_bpf_task_running(const struct task_struct* task) __ksym;
+// Since 6.18.
+extern struct task_struct* scx_bpf_cpu_curr(__s32 cpu) __ksym __weak;
 extern __s32 scx_bpf_task_cpu(const struct task_struct* task) __ksym;
