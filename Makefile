@@ -11,7 +11,7 @@ DEPS ?= yes
 CLANG_FORMAT ?= clang-format-19
 
 .DEFAULT_GOAL := help
-.PHONY: help build test demo deps deps-build deps-bench format lint bench install \
+.PHONY: help build test test-vm demo deps deps-build deps-bench format lint bench install \
         clean check-dev check-asan check-tsan lint-quick
 
 help:  ## Show the targets
@@ -32,6 +32,9 @@ test: deps  ## Build and pass all tests: GCC, ASan+UBSan and TSan, then lint
 	@$(MAKE) --no-print-directory check-tsan
 	@$(MAKE) --no-print-directory lint-quick
 	@echo "== all tests passed"
+
+test-vm:  ## Pass the tests that need a kernel with sched_ext, in a virtual machine (QEMU)
+	@tests/vm/test.sh $(JOBS)
 
 check-dev check-asan check-tsan: check-%:
 	@packaging/check-preset.sh $* $(JOBS)

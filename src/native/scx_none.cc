@@ -1,0 +1,24 @@
+// scx_none.cc - what a build without sched_ext has in its place.
+
+#include <string>
+#include <vector>
+
+#include "native/scx.h"
+
+namespace yamanote::native {
+
+namespace {
+
+constexpr const char* kNone =
+    "this build is without sched_ext; configure with -DYAMANOTE_SCX=ON, which "
+    "needs clang and libbpf 1.4 or later (docs/native-scx.md)";
+
+}  // namespace
+
+std::vector<std::string> ScxKernel::Missing() { return {kNone}; }
+
+Result<std::unique_ptr<ScxKernel>> ScxKernel::Create(const ScxOptions&) {
+  return MakeError(ErrorCode::kUnsupported, kNone);
+}
+
+}  // namespace yamanote::native
