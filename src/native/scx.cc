@@ -11,7 +11,6 @@
 
 #include <array>
 #include <atomic>
-#include <bit>
 #include <cerrno>
 #include <cstring>
 #include <mutex>
@@ -58,27 +57,28 @@ class ScxOnMaps final : public ScxKernel {
   // ---- Queues
 
   Result<QueueId> CreateQueue(uint32_t capacity) override {
-    constexpr uint32_t kMost = 1U << 20;
-    if (capacity < 1 || capacity > kMost) {
+    const ScxControl& control = *maps_->control;
+    if (capacity < 1 ||
+        std::size_t{capacity} * (sizeof(Message) + 8) > control.queue_bytes) {
       return MakeError(
           ErrorCode::kInvalidArgument,
-          fmt::format("a queue's capacity is {}; it must be 1 .. {}", capacity,
-                      kMost));
+          fmt::format("a queue's capacity is {}; it must be 1 .. {}, which "
+                      "ScxOptions::queue_capacity sets",
+                      capacity, control.queue_bytes / (sizeof(Message) + 8)));
     }
     const std::lock_guard guard(mutex_);
-    for (QueueId id = 0; id < kScxQueues; ++id) {
+    for (QueueId id = 0; id < control.queues; ++id) {
       if (maps_->queues[id].alive != 0) continue;
-      // A record is a message and its header.
-      const auto size = static_cast<uint32_t>(std::bit_ceil(
-          std::max<std::size_t>(std::size_t{capacity} * (sizeof(Message) + 8),
-                                static_cast<std::size_t>(getpagesize()))));
-      const int fd = bpf_map_create(BPF_MAP_TYPE_RINGBUF, "yamanote_queue", 0,
-                                    0, size, nullptr);
-      if (fd < 0) return NoRing(capacity);
-      auto ring = std::make_unique<ScxRing>(fd, size);
-      if (!ring->ok() ||
-          bpf_map_update_elem(maps_->rings_fd.get(), &id, &fd, BPF_ANY) != 0)
-        return NoRing(capacity);
+      uint32_t map = 0;
+      int fd = -1;
+      if (bpf_map_lookup_elem(maps_->rings_fd.get(), &id, &map) == 0)
+        fd = bpf_map_get_fd_by_id(map);
+      if (fd < 0) return NoRing(id);
+      auto ring = std::make_unique<ScxRing>(fd, control.queue_bytes);
+      if (!ring->ok()) return NoRing(id);
+      // What is left of the one that had it before.
+      for (Message message{}; ring->Read(message);) {
+      }
       rings_[id] = std::move(ring);
       maps_->queues[id].wakes = kScxNone;
       maps_->queues[id].overflowed = 0;
@@ -86,8 +86,9 @@ class ScxOnMaps final : public ScxKernel {
       return id;
     }
     return MakeError(ErrorCode::kResourceExhausted,
-                     fmt::format("there are {} queues; no more can be made",
-                                 static_cast<unsigned>(kScxQueues)));
+                     fmt::format("there are {} queues, and all are in use; set "
+                                 "ScxOptions::queues",
+                                 control.queues));
   }
 
   Result<void> DestroyQueue(QueueId queue) override {
@@ -308,12 +309,12 @@ class ScxOnMaps final : public ScxKernel {
     std::mutex commits;  // Guards the agent's part of the table.
   };
 
-  tl::unexpected<Error> NoRing(uint32_t capacity) const {
+  static tl::unexpected<Error> NoRing(QueueId queue) {
     const int error = errno;
     return tl::unexpected(
-        Error{.code = ErrorCode::kResourceExhausted,
-              .message = fmt::format("no queue for {} messages can be made: {}",
-                                     capacity, std::strerror(error)),
+        Error{.code = ErrorCode::kInternal,
+              .message = fmt::format("queue {} cannot be mapped: {}", queue,
+                                     std::strerror(error)),
               .system_errno = error});
   }
 
@@ -332,7 +333,6 @@ class ScxOnMaps final : public ScxKernel {
   void Remove(QueueId queue) {
     Store(maps_->queues[queue].alive, 0U);
     maps_->queues[queue].wakes = kScxNone;
-    bpf_map_delete_elem(maps_->rings_fd.get(), &queue);
     rings_[queue].reset();
   }
 
@@ -398,6 +398,17 @@ Result<std::unique_ptr<ScxKernel>> ScxKernel::Create(
         ErrorCode::kInvalidArgument,
         fmt::format("watchdog is {} ns; the kernel takes 1 ms .. 30 s",
                     ToNanos(options.watchdog)));
+  }
+  constexpr uint32_t kMost = 1U << 20;
+  if (options.queues > kScxQueues || options.queue_capacity < 1 ||
+      options.queue_capacity > kMost) {
+    return MakeError(
+        ErrorCode::kInvalidArgument,
+        fmt::format(
+            "queues is {} and queue_capacity {}; they must be 0 .. {} and "
+            "1 .. {}",
+            options.queues, options.queue_capacity,
+            static_cast<unsigned>(kScxQueues), kMost));
   }
   Result<std::unique_ptr<ScxMaps>> maps = LoadScx(options);
   if (!maps) return tl::unexpected(maps.error());

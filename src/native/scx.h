@@ -32,6 +32,11 @@ struct ScxOptions {
   std::string pins;
   // How long to wait for another ScxKernel with these pins to go away.
   Duration patience = Duration::zero();
+  // All queues are made with the scheduler: to add one later waits for RCU, and so for
+  // threads that wait for the agents. How many; 0: two more than cores. 1 .. 512.
+  uint32_t queues = 0;
+  // How many messages each holds, at least: 1 .. 2^20.
+  uint32_t queue_capacity = 16384;
   bool ticks = false;  // A message for each tick of a core.
   // An idling core takes what waits without being told, for `fast_slice`.
   bool fast_path = false;

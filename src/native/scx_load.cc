@@ -13,7 +13,9 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <array>
+#include <bit>
 #include <cerrno>
 #include <cstdarg>
 #include <cstdio>
@@ -204,6 +206,14 @@ void Configure(ScxMaps& maps, const ScxOptions& options) {
   control.cores = static_cast<uint32_t>(options.cpus.size());
   control.max_threads = options.max_threads;
   control.new_threads = kScxNone;
+  control.queues = options.queues != 0
+                       ? options.queues
+                       : static_cast<uint32_t>(options.cpus.size()) + 2;
+  // A record is a message and its header.
+  control.queue_bytes =
+      static_cast<uint32_t>(std::bit_ceil(std::max<std::size_t>(
+          std::size_t{options.queue_capacity} * (sizeof(Message) + 8),
+          static_cast<std::size_t>(getpagesize()))));
   for (uint32_t& core : control.core_of) core = kScxNone;
   for (uint32_t i = 0; i < kScxCpus; ++i) maps.cores[i].queue = kScxNone;
   for (uint32_t i = 0; i < control.cores; ++i) {
@@ -307,6 +317,24 @@ Result<Object> Open(const ScxOptions& options, const ScxKernelFacts& facts) {
   return object;
 }
 
+Result<void> MakeRings(const ScxMaps& maps) {
+  for (uint32_t i = 0; i < maps.control->queues; ++i) {
+    const ScxFd ring(bpf_map_create(BPF_MAP_TYPE_RINGBUF, "yamanote_queue", 0,
+                                    0, maps.control->queue_bytes, nullptr));
+    const int fd = ring.get();
+    if (fd >= 0 &&
+        bpf_map_update_elem(maps.rings_fd.get(), &i, &fd, BPF_ANY) == 0)
+      continue;
+    const int error = errno;
+    return Failed(ErrorCode::kResourceExhausted,
+                  fmt::format("{} queues of {} bytes cannot be made: {}",
+                              maps.control->queues, maps.control->queue_bytes,
+                              std::strerror(error)),
+                  error);
+  }
+  return {};
+}
+
 Result<void> LoadNew(ScxMaps& maps, const ScxOptions& options) {
   const ScxKernelFacts facts = ProbeScx();
   if (!facts.missing.empty())
@@ -337,6 +365,7 @@ Result<void> LoadNew(ScxMaps& maps, const ScxOptions& options) {
       bpf_map__fd(bpf_object__find_map_by_name(object, "free_slots"));
   for (uint32_t i = 0; i < options.max_threads; ++i)
     bpf_map_update_elem(free, nullptr, &i, BPF_ANY);
+  if (auto done = MakeRings(maps); !done) return done;
   if (auto done = Attach(maps, object, listening); !done) return done;
   return PinAll(maps);
 }

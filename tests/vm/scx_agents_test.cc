@@ -173,6 +173,8 @@ TEST(ScxAgentsTest, AStormWithTheFastPath) {
 
 TEST(ScxAgentsTest, TheKernelEjectsWhoLetsAThreadWait) {
   const auto kernel = MakeKernel({.cpus = {1}, .watchdog = 1s});
+  // An agent that does nothing.
+  ASSERT_TRUE(kernel->AssociateCore(kNoCore, *kernel->CreateQueue(100)));
   Worker worker;
   const Instant start = Now();
   worker.Do([] {});

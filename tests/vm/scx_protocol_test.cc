@@ -22,7 +22,7 @@ class ScxProtocolTest : public testing::Test {
   void Open(const ScxOptions& options) {
     kernel_.reset();
     kernel_ = MakeKernel(options);
-    const auto queue = kernel_->CreateQueue(1024);
+    const auto queue = kernel_->CreateQueue(1);
     ASSERT_TRUE(queue.has_value()) << queue.error().message;
     queue_ = *queue;
     ASSERT_TRUE(kernel_->AssociateCore(kNoCore, queue_).has_value());
@@ -299,8 +299,9 @@ TEST_F(ScxProtocolTest, EveryResultOfATransaction) {
 }
 
 TEST_F(ScxProtocolTest, LostMessagesAreTold) {
+  Open({.cpus = {1}, .queue_capacity = 1});  // A page: 85 messages.
   kernel_->Detach();
-  const auto queue = kernel_->CreateQueue(1);  // A page: 85 messages.
+  const auto queue = kernel_->CreateQueue(1);
   ASSERT_TRUE(queue.has_value());
   queue_ = *queue;
   ASSERT_TRUE(kernel_->AssociateCore(kNoCore, queue_).has_value());
@@ -317,7 +318,7 @@ TEST_F(ScxProtocolTest, LostMessagesAreTold) {
   ASSERT_TRUE(kernel_->Read(last_.thread, status));
   EXPECT_GT(status.sequence, message.sequence);
   // With nothing in it the thread may be had from another queue.
-  const auto other = kernel_->CreateQueue(100);
+  const auto other = kernel_->CreateQueue(80);
   EXPECT_EQ(kernel_->Associate(last_.thread, *other, status.sequence - 1),
             Association::kStale);
   EXPECT_EQ(kernel_->Associate(last_.thread, *other, status.sequence),

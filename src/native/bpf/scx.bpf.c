@@ -18,7 +18,8 @@
 //
 // With the fast path all threads park in one queue, and a core that has nothing takes the
 // first that may run there, for a slice; a commit may still move any of the first
-// kFastDepth. To an agent such a thread is one that runs elsewhere.
+// kFastDepth. To an agent such a thread is one that runs elsewhere. Until there are agents
+// it is on: what they need to begin may wait for RCU, and so for threads.
 
 #include "native/bpf/scx_kernel.h"
 
@@ -272,7 +273,8 @@ static __always_inline bool Announce(struct task_struct* task,
 static __always_inline void Park(struct task_struct* task, __u32 index,
                                  struct ScxThread* thread) {
   struct ScxControl* control = Control();
-  const bool fast = control && control->fast_path;
+  const bool fast = control && (control->fast_path ||
+                                control->new_threads == kScxNone);
   const __u64 queue = fast ? kShared : kParking + index;
   thread->parked = queue;
   scx_bpf_dsq_insert(
@@ -374,8 +376,7 @@ void BPF_PROG(dispatch, __s32 cpu, struct task_struct* previous) {
   Released(self, core);
   if (scx_bpf_dsq_move_to_local(kCores + core)) return;
   struct ScxControl* control = Control();
-  if (!control || !control->fast_path) return;
-  if (scx_bpf_dsq_move_to_local(kShared))
+  if (scx_bpf_dsq_move_to_local(kShared) && control)
     __sync_fetch_and_add(&control->fast_served, 1);
 }
 
@@ -623,8 +624,9 @@ static __always_inline bool IsForeign(__u32 cpu) {
 }
 
 static __always_inline void Occupied(struct ScxCore* core, __u32 number) {
-  core->busy = 1;
+  // In this order: the core itself says when it is available, at any time from here on.
   PostCore(core, number, kCoreBusy);
+  core->busy = 1;
   // If it has just left: the core looks again, and says so.
   scx_bpf_kick_cpu(core->cpu, 0);
 }

@@ -56,6 +56,8 @@ struct ScxControl {
   uint32_t abi;
   uint32_t cores;
   uint32_t max_threads;
+  uint32_t queues;             // Rings that there are,
+  uint32_t queue_bytes;        // each of that size.
   uint32_t core_of[kScxCpus];  // By CPU; kScxNone: not the enclave's.
   // By agents, at any time.
   uint32_t agent_process;  // Its threads preempt without a word.
