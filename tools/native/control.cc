@@ -202,7 +202,8 @@ Result<Control> Control::Open(const std::string& folder,
   }
   for (const unsigned cpu : cpus) {
     const std::string path = fmt::format("{}/cpu-{}.lock", folder, cpu);
-    const int lock = open(path.c_str(), O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
+    const int lock =
+        open(path.c_str(), O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
     if (lock < 0) return denied(SystemError(path));
     control.locks_.push_back(lock);
     if (flock(lock, LOCK_EX | LOCK_NB) != 0) {
