@@ -60,14 +60,14 @@ function(yamanote_precompiled name)
 endfunction()
 
 # yamanote_test(NAME SOURCES ... [LINK ...] [TIMEOUT seconds] [COST seconds] [LABELS ...]
-#               [SINGLE_THREADED])
+#               [SINGLE_THREADED] [OPTIMIZED])
 # One GoogleTest program. COST: about what it takes, where that is 10 s or more; ctest starts
 # those first also if it has seen no run yet, so that none is left alone at the end.
 # SINGLE_THREADED: TSan has nothing to look for in it. The folder says by
 # YAMANOTE_TEST_HEADERS what is precompiled, by YAMANOTE_TEST_OPTIONS what else the compiler
-# is told.
+# is told. OPTIMIZED: it is not told that, for what it looks at is the compiler's output.
 function(yamanote_test name)
-  cmake_parse_arguments(TEST "SINGLE_THREADED" "TIMEOUT;COST" "SOURCES;LINK;LABELS" ${ARGN})
+  cmake_parse_arguments(TEST "SINGLE_THREADED;OPTIMIZED" "TIMEOUT;COST" "SOURCES;LINK;LABELS" ${ARGN})
   if(NOT YAMANOTE_BUILD_TESTS OR (TEST_SINGLE_THREADED AND YAMANOTE_SANITIZE STREQUAL "thread"))
     return()
   endif()
@@ -83,8 +83,10 @@ function(yamanote_test name)
                     ${PROJECT_BINARY_DIR}/generated)
   target_link_libraries(${name} PRIVATE ${TEST_LINK} yamanote yamanote_flags GTest::gmock
                                         GTest::gtest_main)
-  target_compile_options(${name} PRIVATE ${YAMANOTE_TEST_OPTIONS})
-  target_precompile_headers(${name} REUSE_FROM ${YAMANOTE_TEST_HEADERS})
+  if(NOT TEST_OPTIMIZED)
+    target_compile_options(${name} PRIVATE ${YAMANOTE_TEST_OPTIONS})
+    target_precompile_headers(${name} REUSE_FROM ${YAMANOTE_TEST_HEADERS})
+  endif()
   # One ctest entry per program: starting a process per case costs more than
   # most cases. The program's own output names the case that failed.
   add_test(NAME ${name} COMMAND ${name} --gtest_brief=1)

@@ -3,6 +3,8 @@
 #include <fmt/format.h>
 #include <fmt/ranges.h>
 
+#include <algorithm>
+
 #include "tools/completion/tree.h"
 
 namespace yamanote::tools {
@@ -174,6 +176,14 @@ std::string FishCompletion(const CommandNode& root) {
                                  condition.empty() ? "" : "; and ",
                                  node->path.substr(start, end - start));
         start = end == std::string::npos ? end : end + 1;
+      }
+      // `native run` is not `run`.
+      for (const CommandNode& other : root.children) {
+        if (node->path == node->name && other.name != node->name &&
+            std::ranges::count(ChildNames(other), node->name) != 0) {
+          condition += fmt::format("; and not __fish_seen_subcommand_from {}",
+                                   other.name);
+        }
       }
       // Behind a subcommand only what is its own.
       if (!node->children.empty()) {

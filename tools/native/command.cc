@@ -249,13 +249,16 @@ void AddNativeCommand(CLI::App& app) {
 
   CLI::App* const list = command->add_subcommand("list", "Show the enclaves");
   list->add_flag("--json", flags->as_json, "Schema yamanote.native.list/1");
-  list->footer("Examples:\n  yamanote native list --json");
+  list->footer(
+      "Examples:\n  yamanote native list\n  yamanote native list --json");
   list->callback([flags] { List(*flags); });
 
   CLI::App* const stats =
       AddNamed(*command, *flags, "stats", "Show what an enclave has done");
   stats->add_flag("--json", flags->as_json, "Schema yamanote.native/1");
-  stats->footer("Examples:\n  yamanote native stats server-4711");
+  stats->footer(
+      "Examples:\n  yamanote native stats server-4711\n"
+      "  yamanote native stats server-4711 --json");
   stats->callback([flags] { Stats(*flags); });
 
   CLI::App* const attach = AddNamed(*command, *flags, "attach",
