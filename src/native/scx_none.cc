@@ -9,16 +9,16 @@ namespace yamanote::native {
 
 namespace {
 
-constexpr const char* kNone =
+constexpr const char* kNotBuilt =
     "this build is without sched_ext; configure with -DYAMANOTE_SCX=ON, which "
     "needs clang and libbpf 1.4 or later (docs/native-scx.md)";
 
 }  // namespace
 
-std::vector<std::string> ScxKernel::Missing() { return {kNone}; }
+std::vector<std::string> ScxKernel::Missing() { return {kNotBuilt}; }
 
 Result<std::unique_ptr<ScxKernel>> ScxKernel::Create(const ScxOptions&) {
-  return MakeError(ErrorCode::kUnsupported, kNone);
+  return MakeError(ErrorCode::kUnsupported, kNotBuilt);
 }
 
 }  // namespace yamanote::native
