@@ -177,7 +177,9 @@ Roster::Effect Roster::Enqueue(Thread& thread, Wake why, CoreId from,
                                Instant now) {
   if (thread.waiting) return {};
   SetWaiting(thread, true);
-  thread.weight = thread.next_weight;
+  // Whoever has only given way is still counted with the weight that it had.
+  if (why == Wake::kArrival || why == Wake::kWakeup)
+    thread.weight = thread.next_weight;
   return {.placed = placement_->Enqueue(thread, why, 0, from, PolicyNow(now)),
           .freed = kNoCore,
           .enqueued = true,
@@ -307,7 +309,6 @@ Roster::Choice Roster::Next(CoreId core, Instant now) {
     Stopped(*current, core, Stop::kPreempted, now);
     current->leaving = true;
     SetWaiting(*current, true);
-    current->weight = current->next_weight;
     guard.Release();
     task =
         placement_->Exchange(*current, Wake::kPreempted, core, PolicyNow(now));

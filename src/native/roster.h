@@ -45,7 +45,7 @@ struct Thread final : Task {
   bool gone = false;
   bool waiting = false;      // The policy has it, or it is set aside.
   bool leaving = false;      // It is on a core, and was put back.
-  uint16_t next_weight = 1;  // From when it waits next.
+  uint16_t next_weight = 1;  // From when it is woken next.
   CoreId on = kNoCore;       // Where it runs.
   Instant since{};           // When it began there.
   // Whose queue its messages go to. Written by who takes the thread over, which then is
