@@ -22,6 +22,11 @@ Result<Scheduling> ForNative(Scheduling scheduling, unsigned cores) {
                      "slices yet; set "
                      "slice to a duration, for example 1ms, or to none");
   }
+  if (scheduling.placement == PlacementKind::kTwoLevel) {
+    return MakeError(ErrorCode::kInvalidArgument,
+                     "placement is 'two-level', which native threads do not "
+                     "have yet; set placement to 'central' or 'stealing'");
+  }
   // One queue has its agent, which is the dispatcher.
   if (scheduling.placement == PlacementKind::kCentral) {
     scheduling.dispatcher = DispatcherKind::kShared;

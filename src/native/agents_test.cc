@@ -42,7 +42,6 @@ AgentOptions Options(PlacementKind placement, std::string order = "fifo",
   options.scheduling.order = std::move(order);
   options.scheduling.slice = slice;
   options.scheduling.placement = placement;
-  options.scheduling.steal = placement == PlacementKind::kTwoLevel;
   return options;
 }
 
@@ -101,8 +100,7 @@ TEST(AgentsTest, AThreadAloneIsNotDisturbed) {
 
 TEST(AgentsTest, WorkSpreadsOverTheCores) {
   for (const PlacementKind placement :
-       {PlacementKind::kCentral, PlacementKind::kStealing,
-        PlacementKind::kTwoLevel}) {
+       {PlacementKind::kCentral, PlacementKind::kStealing}) {
     ModelKernel kernel({.cores = 4});
     const auto agents = Start(kernel, Options(placement));
     for (int i = 0; i < 4; ++i) kernel.Spawn(RunsFor(10ms));
@@ -114,8 +112,7 @@ TEST(AgentsTest, WorkSpreadsOverTheCores) {
 // Affinity is the mechanism's business; no policy knows of it.
 TEST(AgentsTest, AThreadRunsOnlyWhereItMay) {
   for (const PlacementKind placement :
-       {PlacementKind::kCentral, PlacementKind::kStealing,
-        PlacementKind::kTwoLevel}) {
+       {PlacementKind::kCentral, PlacementKind::kStealing}) {
     ModelKernel kernel({.cores = 3});
     const auto agents = Start(kernel, Options(placement, "rr", 200us));
     for (CoreId core = 0; core < 3; ++core) {
@@ -140,8 +137,7 @@ TEST(AgentsTest, AThreadRunsOnlyWhereItMay) {
 
 TEST(AgentsTest, WhatAHigherClassTakesGoesOnElsewhere) {
   for (const PlacementKind placement :
-       {PlacementKind::kCentral, PlacementKind::kStealing,
-        PlacementKind::kTwoLevel}) {
+       {PlacementKind::kCentral, PlacementKind::kStealing}) {
     ModelKernel kernel({.cores = 2});
     const auto agents = Start(kernel, Options(placement));
     kernel.Spawn(RunsFor(1ms));
@@ -201,6 +197,8 @@ TEST(AgentsTest, WhatCannotBeIsRefused) {
   EXPECT_THAT(error(options), HasSubstr("slice is 'adaptive'"));
   options = Options(PlacementKind::kPartitioned);
   EXPECT_THAT(error(options), HasSubstr("placement is 'partitioned'"));
+  options = Options(PlacementKind::kTwoLevel);
+  EXPECT_THAT(error(options), HasSubstr("placement is 'two-level'"));
   options = Options(PlacementKind::kCentral, "no-such");
   EXPECT_THAT(error(options), HasSubstr("no-such"));
   options = Options(PlacementKind::kCentral);
@@ -272,8 +270,6 @@ std::vector<Case> Cases() {
     cases.push_back({order, PlacementKind::kCentral, true});
     if (!order->work_conserving) continue;
     cases.push_back({order, PlacementKind::kStealing, false});
-    cases.push_back({order, PlacementKind::kTwoLevel, false});
-    cases.push_back({order, PlacementKind::kTwoLevel, true});
   }
   return cases;
 }

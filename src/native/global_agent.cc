@@ -186,7 +186,9 @@ class GlobalAgent final : public Agents {
       }
       NoteSlice(core, now);
     }
-    if (gave_way) turn_ = now + roster_.Quantum();
+    // Without slices only those give way whom it found running.
+    if (gave_way && roster_.Quantum() != kNoPreemption)
+      turn_ = now + roster_.Quantum();
     if (overdue_.size() > 0 && roster_.Waiting() > 0)
       first_end_ = std::min(first_end_, std::max(turn_, now + kCommitRetry));
   }

@@ -40,6 +40,7 @@ Roster::Roster(Kernel& kernel, const Scheduling& scheduling,
       clock_use_(order_.clock),
       placement_(dispatch::MakePlacement(order_, scheduling, count_, callers,
                                          SupplyOf(scheduling))),
+      per_core_(scheduling.placement != PlacementKind::kCentral),
       has_slices_(placement_->Quantum(0) != kNoPreemption),
       observes_stops_(placement_->ObservesStops()),
       cores_(std::make_unique<Core[]>(count_)),
@@ -137,10 +138,14 @@ Roster::Effect Roster::Apply(const Message& message, CoreId agent,
 
   Effect effect;
   switch (message.type) {
-    case kThreadWakeup:
+    case kThreadWakeup: {
+      // It has blocked, if it ran; that message was lost.
+      const CoreId freed = Left(*thread, Stop::kBlocked, now);
       thread->runnable = true;
       effect = Enqueue(*thread, Wake::kWakeup, kNoCore, now);
+      effect.freed = freed;
       break;
+    }
     case kThreadBlocked:
       thread->runnable = false;
       effect.freed = Left(*thread, Stop::kBlocked, now);
@@ -177,6 +182,11 @@ Roster::Effect Roster::Enqueue(Thread& thread, Wake why, CoreId from,
                                Instant now) {
   if (thread.waiting) return {};
   SetWaiting(thread, true);
+  // Nobody knows it, so to whoever gets it it is one that was woken.
+  if (per_core_ && thread.picked_by != from && why != Wake::kArrival)
+    Uncount(thread, Stop::kBlocked);
+  if (!thread.counted && why != Wake::kArrival) why = Wake::kWakeup;
+  thread.counted = true;
   // Whoever has only given way is still counted with the weight that it had.
   if (why == Wake::kArrival || why == Wake::kWakeup)
     thread.weight = thread.next_weight;
@@ -205,7 +215,23 @@ void Roster::Stopped(Thread& thread, CoreId core, Stop why, Instant now) {
   const bool times = clock_use_ == ClockUse::kRunTime;
   const Duration ran = times ? now - thread.since : Duration::zero();
   thread.attained += ran;
-  if (observes_stops_) placement_->OnStop(thread, core, why, ran);
+  if (!thread.counted) return;
+  if (why == Stop::kBlocked || why == Stop::kFinished) thread.counted = false;
+  if (observes_stops_)
+    placement_->OnStop(thread, per_core_ ? thread.picked_by : core, why, ran);
+}
+
+// It has not run; whoever picked it counts it no more.
+void Roster::Uncount(Thread& thread, Stop why) {
+  if (!std::exchange(thread.counted, false) || !observes_stops_) return;
+  placement_->OnStop(thread, thread.picked_by, why, Duration::zero());
+}
+
+// It was picked, and goes to wherever it may be picked again.
+void Roster::Return(Thread& thread, Instant now) {
+  Uncount(thread, Stop::kBlocked);
+  thread.counted = true;
+  placement_->Enqueue(thread, Wake::kWakeup, 0, kNoCore, PolicyNow(now));
 }
 
 void Roster::Adopt(CoreId agent, Instant now) {
@@ -310,8 +336,13 @@ Roster::Choice Roster::Next(CoreId core, Instant now) {
     current->leaving = true;
     SetWaiting(*current, true);
     guard.Release();
-    task =
-        placement_->Exchange(*current, Wake::kPreempted, core, PolicyNow(now));
+    if (current->counted && (!per_core_ || current->picked_by == core)) {
+      task = placement_->Exchange(*current, Wake::kPreempted, core,
+                                  PolicyNow(now));
+    } else {
+      Return(*current, now);
+      task = Pick(core, now);
+    }
   } else {
     task = Pick(core, now);
   }
@@ -335,8 +366,9 @@ Roster::Choice Roster::Next(CoreId core, Instant now) {
 // The policy has returned `thread` for `core`.
 Roster::Taken Roster::Take(Thread& thread, CoreId core, Instant now) {
   Guard guard = LockHome(thread);
+  thread.picked_by = core;
   if (thread.gone || (!thread.runnable && thread.on == kNoCore)) {
-    Drop(thread, core);
+    Drop(thread);
     return Taken::kNo;
   }
   if (thread.on != kNoCore) {
@@ -350,25 +382,25 @@ Roster::Taken Roster::Take(Thread& thread, CoreId core, Instant now) {
         return on == core ? Taken::kResumed : Taken::kNo;
       }
       // It is about to leave, or its message is on the way.
+      if (per_core_) Uncount(thread, Stop::kBlocked);
       guard.Release();
       SetAside(thread, core);
       return Taken::kNo;
     }
     // Its own core's agent will see to it.
-    guard.Release();
-    placement_->Enqueue(thread, Wake::kMigrated, 0, kNoCore, PolicyNow(now));
+    Return(thread, now);
     return Taken::kRetry;
   }
   if (!kernel_.MayRun(thread.thread, core)) {
     const CoreId elsewhere = WhereItMayRun(thread, core);
+    if (per_core_) Uncount(thread, Stop::kBlocked);
     guard.Release();
     SetAside(thread, elsewhere);
     return Taken::kNo;
   }
   const Taken taken = TakeOver(thread, core);
   if (taken != Taken::kYes) {
-    guard.Release();
-    placement_->Enqueue(thread, Wake::kMigrated, 0, kNoCore, PolicyNow(now));
+    Return(thread, now);
     return taken;
   }
   SetWaiting(thread, false);
@@ -400,12 +432,8 @@ CoreId Roster::WhereItMayRun(const Thread& thread, CoreId core) const {
   return found;
 }
 
-void Roster::Drop(Thread& thread, CoreId core) {
-  if (observes_stops_) {
-    placement_->OnStop(thread, core,
-                       thread.gone ? Stop::kFinished : Stop::kBlocked,
-                       Duration::zero());
-  }
+void Roster::Drop(Thread& thread) {
+  Uncount(thread, thread.gone ? Stop::kFinished : Stop::kBlocked);
   SetWaiting(thread, false);
   if (!thread.gone) return;
   {
@@ -444,7 +472,7 @@ Thread* Roster::TakeAside(CoreId core) {
     }
     Guard guard = LockHome(*thread);
     if (thread->gone || (!thread->runnable && thread->on == kNoCore)) {
-      Drop(*thread, core);
+      Drop(*thread);
     } else if (thread->on != kNoCore) {
       kept.push_back(thread);
     } else if (!kernel_.MayRun(thread->thread, core)) {
@@ -492,12 +520,13 @@ bool Roster::Settle(Thread& thread, CoreId core, CommitResult result,
       thread.gone = true;
       SetWaiting(thread, true);
       Forget(thread);
-      Drop(thread, core);
+      Drop(thread);
       return false;
     }
     default: {
       {
         const Guard guard = Lock(core);
+        if (per_core_) Uncount(thread, Stop::kBlocked);
         SetWaiting(thread, true);
       }
       SetAside(thread, core);

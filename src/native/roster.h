@@ -43,8 +43,12 @@ struct Thread final : Task {
   uint32_t sequence = 0;  // Of the last message that was read.
   bool runnable = false;
   bool gone = false;
-  bool waiting = false;      // The policy has it, or it is set aside.
-  bool leaving = false;      // It is on a core, and was put back.
+  bool waiting = false;  // The policy has it, or it is set aside.
+  bool leaving = false;  // It is on a core, and was put back.
+  // A core's domain counts it among its own: it was enqueued there, and has not ended or
+  // blocked since. Which core's, once it was picked.
+  bool counted = false;
+  CoreId picked_by = kNoCore;
   uint16_t next_weight = 1;  // From when it is woken next.
   CoreId on = kNoCore;       // Where it runs.
   Instant since{};           // When it began there.
@@ -183,7 +187,9 @@ class Roster {
   Taken Take(Thread& thread, CoreId core, Instant now);
   Taken TakeOver(Thread& thread, CoreId core);
   Thread* TakeAside(CoreId core);
-  void Drop(Thread& thread, CoreId core);
+  void Drop(Thread& thread);
+  void Uncount(Thread& thread, Stop why);
+  void Return(Thread& thread, Instant now);
   void SetAside(Thread& thread, CoreId core);
   CoreId WhereItMayRun(const Thread& thread, CoreId core) const;
   void Begin(Thread& thread, CoreId core, Instant now);
@@ -201,6 +207,7 @@ class Roster {
   const PolicyInfo& order_;
   const ClockUse clock_use_;
   const std::unique_ptr<dispatch::Placement> placement_;
+  const bool per_core_;  // Each core has a domain.
   const bool has_slices_;
   const bool observes_stops_;
   const std::unique_ptr<Core[]> cores_;

@@ -100,7 +100,7 @@ class UsageTest(NativeTest):
         self.refused(2, "--slice is 1us; it must be 50us .. 10s, or none", *run, "--slice", "1us",
                      *program)
         self.refused(2, "--slice: ", *run, "--slice", "5", *program)
-        self.refused(2, "it must be central, stealing or two-level", *run, "--placement",
+        self.refused(2, "it must be central or stealing", *run, "--placement",
                      "partitioned", *program)
         self.refused(2, "set placement to 'central'", *run, "--policy", "ix", *program)
         self.refused(2, "--watchdog is 1us", *run, "--watchdog", "1us", *program)

@@ -180,7 +180,7 @@ void AddPolicyFlags(CLI::App& command, NativeFlags& flags) {
   command
       .add_option("--placement", flags.placement,
                   "central: one queue and one agent; stealing: one of each for "
-                  "every CPU; two-level: a queue for each, one agent")
+                  "every CPU")
       ->type_name("NAME")
       ->default_str("the policy's");
 }

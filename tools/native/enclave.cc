@@ -287,21 +287,18 @@ Result<Scheduling> NativeScheduling(const std::string& policy,
   if (!placement.empty()) {
     bool known = false;
     for (const PlacementKind kind :
-         {PlacementKind::kCentral, PlacementKind::kStealing,
-          PlacementKind::kTwoLevel}) {
+         {PlacementKind::kCentral, PlacementKind::kStealing}) {
       if (ToString(kind) != placement) continue;
       scheduling.placement = kind;
       known = true;
     }
     if (!known) {
       return MakeError(ErrorCode::kInvalidArgument,
-                       fmt::format("--placement is '{}'; it must be central, "
-                                   "stealing or two-level",
+                       fmt::format("--placement is '{}'; it must be central or "
+                                   "stealing",
                                    placement));
     }
   }
-  // Cores come and go, so work can always leave.
-  scheduling.steal = scheduling.placement == PlacementKind::kTwoLevel;
   Result<Scheduling> fit = native::ForNative(scheduling, cores);
   if (!fit) {
     return MakeError(fit.error().code,
