@@ -76,6 +76,15 @@ class alignas(base::kNoSharing) Domain {
     return task;
   }
 
+  // The same for whoever has to: waits for the lock.
+  Task* Steal(CoreId thief, Instant now) {
+    if (Waiting() == 0) return nullptr;
+    const Guard guard(*this);
+    Task* const task = policy_->Steal(thief, now);
+    if (task != nullptr) Remove();
+    return task;
+  }
+
   // Puts `stopped` back and returns what `core` runs instead; may be `stopped`.
   // nullptr only if the policy is not work-conserving.
   Task* Exchange(Task& stopped, Wake why, CoreId core, Instant now) {

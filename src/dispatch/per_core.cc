@@ -303,7 +303,8 @@ class PerCore final : public Placement {
     while (from.domain.Waiting() != 0) {
       to = HeldFrom(to + 1);
       if (to == kNoCore) break;
-      Task* const task = from.domain.PickNext(core, now);
+      // Not as if it were to run here: a fair order counts it no more.
+      Task* const task = from.domain.Steal(to, now);
       if (task == nullptr) break;  // Others have taken it.
       Lane& lane = *lanes_[to];
       if (balanced_) {
