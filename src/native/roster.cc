@@ -503,8 +503,9 @@ void Roster::Begin(Thread& thread, CoreId core, Instant now) {
   thread.since = now;
   thread.last_core = core;
   self.running = &thread;
-  const Duration slice =
-      has_slices_ ? placement_->Slice(thread, core) : kNoPreemption;
+  const Duration slice = !has_slices_     ? kNoPreemption
+                         : thread.counted ? placement_->Slice(thread, core)
+                                          : Quantum();  // No order knows it.
   self.slice_end = slice == kNoPreemption ? kNever : now + slice;
 }
 
