@@ -58,6 +58,18 @@ Result<double> TimeNanos(std::string_view text, std::string_view field) {
   return static_cast<double>(ToNanos(*time));
 }
 
+// What is drawn around it: a mean or a least value of nothing makes all of them nothing.
+Result<double> ScaleNanos(std::string_view text, std::string_view field) {
+  const Result<double> time = TimeNanos(text, field);
+  if (time && !(*time >= 1)) {
+    return Wrong(
+        fmt::format("{} is '{}'; it must be 1ns or more (fixed:0us if requests "
+                    "are to take nothing)",
+                    field, Shown(text)));
+  }
+  return time;
+}
+
 // Reads `max=` and refuses what no setting of `kind` is called.
 Result<void> FinishHeavyTail(std::string_view kind, std::string_view keys,
                              Settings& settings, RequestClass& out) {
@@ -92,7 +104,7 @@ Result<RequestClass> ReadLognormal(std::string_view text) {
   if (!settings) return tl::unexpected(settings.error());
   RequestClass out{.name = "all", .shape = Shape::kLognormal};
   const Result<double> mean =
-      TimeNanos(Take(*settings, "mean"), "--service lognormal: mean");
+      ScaleNanos(Take(*settings, "mean"), "--service lognormal: mean");
   if (!mean) return tl::unexpected(mean.error());
   const Result<double> sigma = ParseNumber(Take(*settings, "sigma"),
                                            "--service lognormal: sigma", 0, 10);
@@ -129,8 +141,8 @@ Result<RequestClass> ReadPareto(std::string_view text) {
                     *alpha));
   }
   const Result<double> scale = min.empty()
-                                   ? TimeNanos(mean, "--service pareto: mean")
-                                   : TimeNanos(min, "--service pareto: min");
+                                   ? ScaleNanos(mean, "--service pareto: mean")
+                                   : ScaleNanos(min, "--service pareto: min");
   if (!scale) return tl::unexpected(scale.error());
   out.scale_ns = min.empty() ? *scale * (*alpha - 1) / *alpha : *scale;
   if (auto ok =
@@ -256,8 +268,9 @@ Result<Workload> Workload::ParseSpin(std::string_view text) {
                                     ? std::string_view()
                                     : text.substr(colon + 1);
   if (kind == "fixed" || kind == "exp") {
+    const std::string field = fmt::format("--service {}: time", kind);
     const Result<double> time =
-        TimeNanos(rest, fmt::format("--service {}: time", kind));
+        kind == "exp" ? ScaleNanos(rest, field) : TimeNanos(rest, field);
     if (!time) return tl::unexpected(time.error());
     RequestClass all{.name = "all", .scale_ns = *time};
     if (kind == "exp") {

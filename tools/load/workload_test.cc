@@ -119,6 +119,10 @@ TEST(WorkloadTest, ErrorsNameThePartAndTheRemedy) {
       {"pareto:alpha=2", "exactly one of min= and mean="},
       {"pareto:alpha=0.9,mean=10us", "the mean is infinite"},
       {"pareto:alpha=2,min=1us,max=3s", "must be 1ns to 1s"},
+      {"exp:0us", "time is '0us'; it must be 1ns or more"},
+      {"lognormal:mean=0us,sigma=1", "mean is '0us'; it must be 1ns or more"},
+      {"pareto:alpha=2,mean=0us", "mean is '0us'; it must be 1ns or more"},
+      {"pareto:alpha=2,min=0us", "min is '0us'; it must be 1ns or more"},
   };
   for (const auto& [text, words] : spin) {
     const auto workload = Workload::Parse(Application::kSpin, text);

@@ -136,7 +136,11 @@ class Reader {
 
   Result<void> ReadJson(std::string_view line, Fields& fields) const {
     const nlohmann::json json = tools::ParseJson(line);
-    if (!json.is_object()) return Wrong("is not one JSON object on a line");
+    if (!json.is_object()) {
+      return Wrong(
+          "is not one whole JSON object; give each request one on a line of "
+          "its own, for example {\"at_us\": 1.5, \"service_us\": 10}");
+    }
     for (const auto& [key, value] : json.items()) {
       if (value.is_string()) {
         fields[key] = value.get<std::string>();

@@ -38,6 +38,7 @@ struct CoresFlags {
   std::string loads;
   std::string cpus;
   std::string generator = "auto";
+  std::string daemon = "events";
   uint64_t seed = 1;
   bool as_json = false;
 };
@@ -70,6 +71,7 @@ Json Head(const CoresFlags& flags, const bench::CoresOptions& options) {
       {"scenario", flags.scenario},
       {"cpus", options.cpus},
       {"generator", options.generator_cpu >= 0 ? "own" : "shared"},
+      {"daemon", options.poll_cpu >= 0 ? "polling" : "events"},
       {"preset", options.scheduling.preset},
       {"allocation", options.scheduling.allocation},
       {"service", options.service},
@@ -364,6 +366,15 @@ void RunCores(const CoresFlags& flags) {
   // What cannot run under an arbiter is refused before anything is measured.
   Must(ForArbiter(options.scheduling, 2));
   ChooseCpus(flags, options);
+  if (flags.daemon == "polling") {
+    if (options.cpus.size() < 2) {
+      Fail(
+          "--daemon polling takes one of the CPUs that are shared, and there "
+          "is one; name more with --cpus",
+          kUsage);
+    }
+    options.poll_cpu = options.cpus.back();
+  }
   options.service = flags.service;
   options.length = Duration(static_cast<int64_t>(flags.seconds * 1e9));
   options.round = std::min(options.length,
@@ -490,6 +501,13 @@ void AddBenchCores(CLI::App& bench) {
                    "there are three")
       ->type_name("WHERE")
       ->check(OneOf({"auto", "own", "shared"}))
+      ->capture_default_str();
+  command
+      ->add_option("--daemon", flags->daemon,
+                   "Whether the daemon is driven by events, or polls on the "
+                   "last of the CPUs, which it then does not hand out")
+      ->type_name("HOW")
+      ->check(OneOf({"events", "polling"}))
       ->capture_default_str();
   command->add_option("--seed", flags->seed, "Of arrivals and service times")
       ->type_name("NUMBER")

@@ -352,7 +352,8 @@ Result<void> MeasureKernel(const std::vector<int>& cpus,
 Result<void> MeasurePath(const CoresOptions& options,
                          const std::vector<int>& cpus, double steps_per_us,
                          Duration length, PathResult& result) {
-  Result<std::unique_ptr<Arbitration>> arbitration = Arbitration::Start(cpus);
+  Result<std::unique_ptr<Arbitration>> arbitration =
+      Arbitration::Start(cpus, options.poll_cpu);
   if (!arbitration) return tl::unexpected(arbitration.error());
   const std::string& socket = (*arbitration)->socket();
   const SharedObjects<Scene> scene;
@@ -395,12 +396,13 @@ Result<void> MeasurePath(const CoresOptions& options,
 }  // namespace
 
 Result<HandOverResult> RunHandOver(const CoresOptions& options) {
-  if (options.cpus.size() < 2) {
+  const std::vector<int> shared = HandedOut(options);
+  if (shared.size() < 2) {
     return MakeError(ErrorCode::kInvalidArgument,
                      "the scenario needs 2 CPUs to share, of which one changes "
-                     "hands; --cpus names 1");
+                     "hands; --cpus leaves 1");
   }
-  const std::vector<int> cpus = {options.cpus.front(), options.cpus.back()};
+  const std::vector<int> cpus = {shared.front(), shared.back()};
   const auto rounds = static_cast<unsigned>(
       std::max<int64_t>(options.length / options.round, 1));
   const Interruptible interruptible;

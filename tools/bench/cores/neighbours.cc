@@ -157,7 +157,7 @@ int RunBatchProgram(unsigned threads, const std::string& counts) {
 }
 
 Result<std::unique_ptr<Arbitration>> Arbitration::Start(
-    const std::vector<int>& cpus) {
+    const std::vector<int>& cpus, int poll_cpu) {
   std::unique_ptr<Arbitration> arbitration(new Arbitration);
   char folder[] = "/tmp/yamanote-bench-XXXXXX";
   if (mkdtemp(folder) == nullptr)
@@ -168,12 +168,16 @@ Result<std::unique_ptr<Arbitration>> Arbitration::Start(
   tools::Config config;
   config.daemon.socket = arbitration->socket_;
   config.daemon.cpus = cpus;
+  if (poll_cpu >= 0) {
+    config.daemon.mode = arbiter::DaemonOptions::Mode::kPolling;
+    config.daemon.poll_cpu = poll_cpu;
+  }
   Result<arbiter::DaemonOptions> options = tools::PlanDaemon(config);
   if (!options) return tl::unexpected(options.error());
   SharedObjects<std::atomic<bool>> ready;
   Result<Child> child = Child::Fork([&] {
-    // It has no core of its own.
-    KeepTo(cpus);
+    // By events it has no core of its own.
+    KeepTo(poll_cpu < 0 ? cpus : std::vector<int>{poll_cpu});
     arbiter::Linux kernel;
     Result<std::unique_ptr<arbiter::Daemon>> daemon =
         arbiter::Daemon::Create(std::move(*options), kernel);

@@ -54,9 +54,10 @@ int RunBatchProgram(unsigned threads, const std::string& counts);
 
 class Arbitration {
  public:
-  // Starts a daemon that hands out `cpus`, at a socket of its own in a new folder.
+  // Starts a daemon that hands out `cpus`, at a socket of its own in a new folder. It
+  // polls on `poll_cpu`, which is none of those, or is driven by events (-1).
   static Result<std::unique_ptr<Arbitration>> Start(
-      const std::vector<int>& cpus);
+      const std::vector<int>& cpus, int poll_cpu);
   ~Arbitration();
 
   const std::string& socket() const { return socket_; }

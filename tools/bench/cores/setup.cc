@@ -117,6 +117,12 @@ std::vector<Arrival> DrawPhases(const load::Workload& workload,
   return arrivals;
 }
 
+std::vector<int> HandedOut(const CoresOptions& options) {
+  std::vector<int> cpus = options.cpus;
+  std::erase(cpus, options.poll_cpu);
+  return cpus;
+}
+
 Partition Divide(const std::vector<int>& cpus) {
   if (cpus.size() < 2) return {};
   const auto middle =
@@ -151,8 +157,9 @@ Result<Parties> StartParties(const CoresOptions& options, Way way,
   std::vector<int> batch = options.cpus;
   std::string socket;
   if (way == Way::kArbiter) {
+    services = batch = HandedOut(options);
     Result<std::unique_ptr<Arbitration>> arbitration =
-        Arbitration::Start(options.cpus);
+        Arbitration::Start(services, options.poll_cpu);
     if (!arbitration) return tl::unexpected(arbitration.error());
     parties.arbitration = std::move(*arbitration);
     socket = parties.arbitration->socket();

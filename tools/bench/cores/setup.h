@@ -23,6 +23,9 @@ namespace yamanote::bench {
 struct CoresOptions {
   std::vector<int> cpus;  // Shared by all parties.
   int generator_cpu = -1;
+  // One of `cpus`, where the daemon polls: it hands out the others. -1: it is driven by
+  // events.
+  int poll_cpu = -1;
   Scheduling scheduling;
   std::string service;  // As `yamanote load spin --service`.
   std::vector<double> loads;
@@ -69,6 +72,9 @@ struct RatePhase {
 std::vector<Arrival> DrawPhases(const load::Workload& workload,
                                 std::span<const RatePhase> phases,
                                 Duration length, uint64_t seed);
+
+// What the daemon hands out.
+std::vector<int> HandedOut(const CoresOptions& options);
 
 // The CPUs of services and of the batch program under kStatic; empty: there are too few.
 struct Partition {
