@@ -31,6 +31,13 @@
 //      left; wakes the heir's worker if the command says one; and sleeps while the command
 //      is what it was.
 //   4. The arbiter sees it, at the latest in the next pass.
+//   A worker that may keep its core (Hello::keeps, CoreCommand::keep) may come back after
+//   it has left by itself, while the command is what it was: it writes that it is present,
+//   then reads the command again, and leaves before it runs anything if that is kRevoked.
+//   The arbiter, the other way round, writes kRevoked and then reads the presence: whoever
+//   is away has left, and is signalled, to know it. So one of the two sees the other
+//   (seq_cst fences between). The same when it leaves: it looks once more before it sleeps;
+//   and it says nothing to an heir before it is told of one.
 //   The epoch tells an old answer from a new one. Who wakes up too late, to a command that
 //   is kRevoked already, answers as in 3, with that epoch.
 //   5. After the arbiter was lost the words stay, and mean what they did. The next one has
@@ -58,7 +65,7 @@ namespace yamanote::arbiter {
 
 inline constexpr uint32_t kMagic = 0x544e4d59;  // "YMNT"
 // Both sides must have the same.
-inline constexpr uint32_t kVersion = 1;
+inline constexpr uint32_t kVersion = 2;
 inline constexpr unsigned kMostCores = 256;
 inline constexpr unsigned kMostApps = 64;
 inline constexpr unsigned kNameBytes = 32;  // With the 0 at the end.
@@ -128,6 +135,9 @@ struct alignas(64) CoreCommand {
   std::atomic<uint64_t> after;
   // CLOCK_MONOTONIC, ns, when the latest grant was written: for who measures.
   std::atomic<int64_t> granted_at;
+  // 1: the worker keeps the core when it leaves by itself. Relaxed: written before the
+  // word; who reads an old 1 finds the command revoked.
+  std::atomic<uint32_t> keep;
 };
 static_assert(sizeof(CoreCommand) == 64);
 
@@ -147,10 +157,14 @@ static_assert(sizeof(Handover) == 64);
 inline constexpr std::size_t kHandoverBytes = sizeof(Handover) * kMostCores;
 
 struct alignas(64) BoardHeader {
-  // The arbiter sleeps: who needs a core, or leaves one, sends a Kick. seq_cst, both
-  // ways: the arbiter sets it and looks once more before it sleeps.
+  // kAsleep: who needs a core, or leaves one, sends a Kick. kWaitedFor: who leaves one that
+  // it keeps does, too, for somebody waits for one. seq_cst, both ways: the arbiter sets it
+  // and looks once more before it sleeps.
   std::atomic<uint32_t> sleeping;
 };
+inline constexpr uint32_t kAwake = 0;
+inline constexpr uint32_t kAsleep = 1;
+inline constexpr uint32_t kWaitedFor = 2;
 
 // The header, then kMostApps * kMostCores commands, by application, then by core.
 inline constexpr std::size_t kBoardBytes =
@@ -184,6 +198,9 @@ struct Hello {
   // 0 or 1: its threads are not workers, so it shows no signals; it is given cores as if
   // it always wanted more, and looks after its threads itself.
   uint32_t opaque;
+  // 0 or 1: its workers look at the command when they come back to a core, so they may
+  // keep it.
+  uint32_t keeps;
   // After the arbiter was lost: cores (by number here, not CPU) that it holds still
   // (kHeld), and those that are its home cores, which it would like to keep (kHeldHome).
   uint8_t held[kMostCores];

@@ -25,6 +25,7 @@ Allocator::Allocator(std::vector<CoreId> siblings, unsigned most_apps,
       apps_(most_apps),
       idle_(cores()),
       taken_(cores()),
+      kept_(cores()),
       best_effort_(cores()),
       lent_(cores()),
       hosted_(cores()),
@@ -93,6 +94,8 @@ void Allocator::AssignHomes(AppId app, std::span<const bool> wished) {
     lent_.Add(id);
     apps_[app].home.Add(id);
     SetBeside(app, id);
+    // Its own come back there, and nobody else.
+    if (best->state == CoreState::kKept) Recall(id);
   }
 }
 
@@ -159,7 +162,7 @@ void Allocator::Settle() {
   for_all([&](AppId id) {
     App& app = apps_[id];
     if (app.Future() >= app.due) return;
-    if (GiveIdle(id) || TakeFor(id, best_effort)) {
+    if (GiveFree(id) || TakeFor(id, best_effort)) {
       app.wants = false;
       return;
     }
@@ -174,11 +177,11 @@ void Allocator::Settle() {
   });
   for_all([&](AppId id) {
     if (apps_[id].limits.best_effort) return;
-    if (GiveIdle(id) || TakeFor(id, best_effort)) apps_[id].wants = false;
+    if (GiveFree(id) || TakeFor(id, best_effort)) apps_[id].wants = false;
   });
   Share(/*best_effort=*/false);
   for_all([&](AppId id) {
-    if (GiveIdle(id)) apps_[id].wants = false;
+    if (GiveFree(id)) apps_[id].wants = false;
   });
   Share(/*best_effort=*/true);
   first_ = (first_ + 1) % count;
@@ -278,6 +281,7 @@ CoreId Allocator::Choose(AppId id, auto&& from) {
   if (!Narrow(id, from)) return kNoCore;
   const App& app = apps_[id];
   Prefer([this](std::size_t i) { return ~lent_.words()[i]; });
+  Prefer([this](std::size_t i) { return ~kept_.words()[i]; });
   Prefer([&app](std::size_t i) { return app.beside.words()[i]; });
   for (const CoreId core : app.left) {
     if (core == kNoCore) break;
@@ -289,12 +293,18 @@ CoreId Allocator::Choose(AppId id, auto&& from) {
          static_cast<CoreId>(std::countr_zero(chosen_[i]));
 }
 
-bool Allocator::GiveIdle(AppId app) {
-  if (idle_.size() == 0) return false;
-  const CoreId core =
-      Choose(app, [this](std::size_t i) { return idle_.words()[i]; });
+// One where nobody is: idle, or kept by another, who is told that it is not any more.
+bool Allocator::GiveFree(AppId app) {
+  if (idle_.size() == 0 && kept_.size() == 0) return false;
+  const CoreId core = Choose(app, [this](std::size_t i) {
+    return idle_.words()[i] | kept_.words()[i];
+  });
   if (core == kNoCore) return false;
-  Grant(app, core);
+  if (idle_.Contains(core)) {
+    Grant(app, core);
+  } else {
+    Revoke(core, app);
+  }
   return true;
 }
 
@@ -380,6 +390,10 @@ void Allocator::Grant(AppId id, CoreId core_id) {
 
 void Allocator::Revoke(CoreId id, AppId heir) {
   Core& core = cores_[id];
+  YAMANOTE_CHECK(
+      core.state != CoreState::kIdle && core.state != CoreState::kRevoked,
+      "what is revoked is somebody's");
+  if (core.state == CoreState::kKept) EndKeeping(id);
   core.state = CoreState::kRevoked;
   core.heir = heir;
   taken_.Remove(id);
@@ -396,8 +410,36 @@ void Allocator::Revoke(CoreId id, AppId heir) {
 
 void Allocator::Started(AppId app, CoreId id) {
   Core& core = cores_[id];
-  if (core.owner == app && core.state == CoreState::kGranted)
+  if (core.owner != app) return;
+  if (core.state == CoreState::kKept) {
+    EndKeeping(id);
+    taken_.Add(id);
     core.state = CoreState::kRunning;
+  } else if (core.state == CoreState::kGranted) {
+    core.state = CoreState::kRunning;
+  }
+}
+
+bool Allocator::Keep(AppId id, CoreId core_id) {
+  Core& core = cores_[core_id];
+  App& app = apps_[id];
+  const bool there =
+      core.state == CoreState::kGranted || core.state == CoreState::kRunning;
+  // A guest runs beneath: it would come back to where it may not run.
+  if (core.owner != id || !there || core.home != kNobody ||
+      app.limits.best_effort || Successor(core_id) != kNobody)
+    return false;
+  core.state = CoreState::kKept;
+  ++app.kept;
+  taken_.Remove(core_id);
+  kept_.Add(core_id);
+  return true;
+}
+
+// It is the owner's as any other then; the caller says in which state.
+void Allocator::EndKeeping(CoreId core) {
+  --apps_[cores_[core].owner].kept;
+  kept_.Remove(core);
 }
 
 bool Allocator::Came(AppId app, CoreId id) {
@@ -424,6 +466,7 @@ bool Allocator::Released(AppId app, CoreId id) {
   }
   if (core.owner != app) return false;
   App& owner = apps_[app];
+  if (core.state == CoreState::kKept) EndKeeping(id);
   --owner.held;
   if (core.state == CoreState::kRevoked) --owner.leaving;
   owner.owned.Remove(id);

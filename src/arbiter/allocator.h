@@ -10,12 +10,14 @@
 //   kIdle -> kGranted -> kRunning -> kRevoked -> kIdle (parked), or kGranted to an heir
 //   kIdle: nobody's.            kGranted: an owner is told; not seen there yet.
 //   kRunning: Started().        kRevoked: the owner is asked to leave; Released() ends it.
+//   kKept: the owner has left by itself, and may come back without asking: Keep(), and
+//   Started() when it has. Anybody else's need ends that (docs/adr/0031-kept-cores.md).
 //   An owner may leave from every state but kIdle: Released(), Remove().
 //
 // Who gets a core (Shenango, section 4.1):
 //   1. Below its guarantee an application that wants more gets one in the same pass, a
 //      core of one that has more than its guarantee if none is idle.
-//   2. Beyond, it gets idle ones, then those of best-effort applications.
+//   2. Beyond, it gets idle ones, then kept ones, then those of best-effort applications.
 //   3. Best-effort applications get what is left.
 // Each at most one in a pass.
 //
@@ -42,8 +44,9 @@
 //     effort is revoked, without an heir, when that comes back. Best-effort guests stay,
 //     and come: they run beneath (SCHED_IDLE).
 //   - Rule 1 has nothing to do. An application gets cores beyond only while it is on all
-//     of its own.
-//   - Which core: one that is nobody's home before all others.
+//     of its own, kept ones included.
+//   - Which core: one that is nobody's home before all others, and of those one that is
+//     idle before one that is kept.
 //   - Rules 2 and 3, and fairness, are about granted cores, as ever.
 //
 // Cost: a pass is linear in applications and in cores, not in their product: which cores
@@ -85,7 +88,7 @@ struct Limits {
 // Whether guarantees are certain cores, or any.
 enum class Homes : uint8_t { kNone, kAssigned };
 
-enum class CoreState : uint8_t { kIdle, kGranted, kRunning, kRevoked };
+enum class CoreState : uint8_t { kIdle, kGranted, kRunning, kRevoked, kKept };
 
 struct Change {
   enum class Kind : uint8_t { kGrant, kRevoke };
@@ -131,6 +134,11 @@ class Allocator {
   void Started(AppId app, CoreId core);
   // `app` has left `core`. False: it neither held it nor was at home there.
   bool Released(AppId app, CoreId core);
+  // `app` has left `core` by itself: it is kept for it, if nobody else wants it now. False:
+  // it is not; to be followed by Released(), or by Recall() if it may come back.
+  bool Keep(AppId app, CoreId core);
+  // Revokes `core` without an heir. Requires: granted, running or kept.
+  void Recall(CoreId core) { Revoke(core, kNobody); }
   // `app` was seen on its home core. False: it is not its home, or it was there already.
   bool Came(AppId app, CoreId core);
 
@@ -145,15 +153,17 @@ class Allocator {
   // Whose home core it is; kNobody: nobody's.
   AppId home(CoreId core) const { return cores_[core].home; }
   bool at_home(CoreId core) const { return cores_[core].at_home; }
-  // Cores of `app`, in any state but kIdle, and those where it is at home.
+  // Cores of `app`, in any state but kIdle and kKept, and those where it is at home.
   unsigned held(AppId app) const {
-    return apps_[app].held + apps_[app].at_home;
+    return apps_[app].held - apps_[app].kept + apps_[app].at_home;
   }
   // The cores that it owns, that are its home, and that it is the heir of.
   const base::CoreSet& owned(AppId app) const { return apps_[app].owned; }
   const base::CoreSet& homes(AppId app) const { return apps_[app].home; }
   const base::CoreSet& inherits(AppId app) const { return apps_[app].heirs; }
   bool wants(AppId app) const { return apps_[app].wants; }
+  // It wants one, and may have one more.
+  bool hungry(AppId app) const { return apps_[app].Hungry(); }
   const Limits& limits(AppId app) const { return apps_[app].limits; }
   unsigned guaranteed() const { return guaranteed_; }
 
@@ -181,6 +191,7 @@ class Allocator {
     unsigned homes = 0;
     unsigned at_home = 0;  // Of those, where it is.
     unsigned held = 0;
+    unsigned kept = 0;      // Of those, kKept.
     unsigned leaving = 0;   // Of those, revoked.
     unsigned promised = 0;  // It is the heir of so many.
     // Passes in a row in which it wanted one and had none.
@@ -196,9 +207,14 @@ class Allocator {
 
     // What it will have.
     unsigned Future() const { return held - leaving + promised; }
-    unsigned Burst() const { return Future() > due ? Future() - due : 0; }
+    // What is kept is in nobody's way.
+    unsigned Burst() const {
+      const unsigned used = Future() - kept;
+      return used > due ? used - due : 0;
+    }
     bool Hungry() const {
-      return present && wants && at_home == homes && Future() < most;
+      return present && wants && at_home == homes && kept == 0 &&
+             Future() < most;
     }
   };
 
@@ -207,7 +223,7 @@ class Allocator {
   bool Narrow(AppId app, auto&& from);
   void Prefer(auto&& which);
   CoreId Choose(AppId app, auto&& from);
-  bool GiveIdle(AppId app);
+  bool GiveFree(AppId app);
   bool TakeFor(AppId app, auto&& from);
   void Share(bool best_effort);
   void TakeTurns(bool best_effort);
@@ -216,6 +232,7 @@ class Allocator {
   void HandOn(CoreId core);
   void Grant(AppId app, CoreId core);
   void Revoke(CoreId core, AppId heir);
+  void EndKeeping(CoreId core);
   void SetBeside(AppId app, CoreId core);
 
   const Homes homes_;
@@ -224,6 +241,7 @@ class Allocator {
   std::vector<Change> changes_;
   base::CoreSet idle_;
   base::CoreSet taken_;           // kGranted or kRunning.
+  base::CoreSet kept_;            // kKept.
   base::CoreSet best_effort_;     // Owned by such an application.
   base::CoreSet lent_;            // Somebody's home.
   base::CoreSet hosted_;          // Somebody is at home.

@@ -105,6 +105,10 @@ class RandomLife {
     if (owner == kNobody) return;
     if (random_.Below(2) == 0) allocator_.Started(owner, core);
     if (random_.Below(2) == 0) {
+      if (allocator_.Keep(owner, core)) return;
+      EXPECT_EQ(allocator_.owner(core), owner) << "it is not left by that";
+    }
+    if (random_.Below(2) == 0) {
       EXPECT_TRUE(allocator_.Released(owner, core));
     }
   }
@@ -131,6 +135,7 @@ class RandomLife {
 
   void Check() {
     std::map<AppId, unsigned> held;
+    std::map<AppId, unsigned> kept;
     std::map<AppId, unsigned> promised;
     std::map<AppId, unsigned> homes;
     unsigned leaving = 0;
@@ -154,7 +159,14 @@ class RandomLife {
       if (owner == kNobody) continue;
       EXPECT_TRUE(apps_.contains(owner)) << "a core of who is gone";
       EXPECT_EQ(believed_[core], owner) << "a grant was not told";
-      ++held[owner];
+      if (state == CoreState::kKept) {
+        EXPECT_EQ(allocator_.home(core), kNobody);
+        EXPECT_FALSE(allocator_.limits(owner).best_effort);
+        EXPECT_FALSE(allocator_.hungry(owner)) << "it can come back";
+        ++kept[owner];
+      } else {
+        ++held[owner];
+      }
       if (state == CoreState::kRevoked) ++leaving;
       if (const AppId heir = allocator_.heir(core); heir != kNobody) {
         EXPECT_EQ(state, CoreState::kRevoked);
@@ -169,7 +181,7 @@ class RandomLife {
                                 ? allocator_.limits(app).guaranteed
                                 : 0);
       // Those that it is losing beside those that come.
-      EXPECT_LE(held[app] + promised[app],
+      EXPECT_LE(held[app] + kept[app] + promised[app],
                 allocator_.limits(app).most + leaving);
     }
   }

@@ -61,14 +61,21 @@ AppId Arbiter::Add(Applicant&& applicant, Process&& process) {
     if (allocator_.home(core) != id) continue;
     board_.Grant(id, core);
     // Who is there is a guest now.
-    if (const AppId guest = allocator_.owner(core); guest != kNobody)
+    if (const AppId guest = allocator_.owner(core); guest != kNobody) {
       SetClass(guest, core);
+      board_.EndKeeping(guest, core);
+    }
     if (const AppId heir = allocator_.heir(core); heir != kNobody)
       SetClass(heir, core);
     // It shows no presence, so it has to be believed to be there.
     if (app.applicant.opaque) allocator_.Came(id, core);
   }
-  app.adopting = true;
+  app.beneath = app.applicant.opaque && app.applicant.limits.best_effort &&
+                app.applicant.limits.most >= cores();
+  if (app.beneath) {
+    for (CoreId core = 0; core < cores(); ++core) board_.Grant(id, core);
+  }
+  app.adopting = !app.beneath;
   now_ = kernel_.Now();
   Apply();
   if (app.applicant.opaque) Begin(id);
@@ -221,10 +228,7 @@ void Arbiter::Observe(AppId id, CoreId core) {
     if (worker.here) {
       allocator_.Started(id, core);
     } else if (current) {
-      // By itself: then what it wanted in the last pass it does not any more.
-      if (allocator_.state(core) != CoreState::kRevoked)
-        allocator_.Want(id, Wish::kSame);
-      allocator_.Released(id, core);
+      Left(id, core);
     }
   } else if (worker.late) {
     // Who was asleep all the time may have nothing to answer.
@@ -234,7 +238,8 @@ void Arbiter::Observe(AppId id, CoreId core) {
   } else if (worker.promised) {
     // The owner has left it the core already; seen in the next pass.
   } else {
-    forged = here;
+    // Who kept the core may have come back just when it was taken: it is on its way out.
+    forged = here && !(current && worker.keeps);
   }
   if (forged) {
     worker.here = false;
@@ -242,8 +247,23 @@ void Arbiter::Observe(AppId id, CoreId core) {
   }
 }
 
+// Who owns `core` is away.
+void Arbiter::Left(AppId id, CoreId core) {
+  const CoreState state = allocator_.state(core);
+  if (state == CoreState::kKept) return;
+  const bool by_itself = state != CoreState::kRevoked;
+  // Then what it wanted in the last pass it does not any more.
+  if (by_itself) allocator_.Want(id, Wish::kSame);
+  if (by_itself && apps_[id].workers[core].keeps) {
+    if (!allocator_.Keep(id, core)) allocator_.Recall(core);
+    return;
+  }
+  allocator_.Released(id, core);
+}
+
 void Arbiter::Decide(AppId id, Duration now) {
   App& app = apps_[id];
+  if (app.beneath) return;
   if (app.applicant.opaque) {
     allocator_.Want(id, Wish::kMore);
     return;
@@ -264,7 +284,8 @@ void Arbiter::Decide(AppId id, Duration now) {
       ++app.counters.forgeries;
     const bool owned = allocator_.owner(core) == id;
     const bool home = allocator_.home(core) == id;
-    sample.held = home ? allocator_.at_home(core) : owned;
+    sample.held = home ? allocator_.at_home(core)
+                       : owned && allocator_.state(core) != CoreState::kKept;
     sample.looking = sample.looking && sample.held && worker.here;
     sample.fresh = std::exchange(worker.fresh, false) && sample.held;
     if (sample.looking && !sample.fresh && owned) spare = core;
@@ -287,7 +308,7 @@ Duration Arbiter::NextDue(Duration now, Duration idle_interval) const {
   Duration due = Duration::max();
   for (CoreId core = 0; core < cores(); ++core) {
     const CoreState state = allocator_.state(core);
-    if (state == CoreState::kIdle) continue;
+    if (state == CoreState::kIdle || state == CoreState::kKept) continue;
     due = std::min(due, now + idle_interval);
     if (state == CoreState::kRunning) continue;
     const Watch& watch = watches_[core];
@@ -304,6 +325,15 @@ Duration Arbiter::NextDue(Duration now, Duration idle_interval) const {
   }
   if (late_ != 0) due = std::min(due, now + idle_interval);
   return due;
+}
+
+bool Arbiter::AnybodyWaits() const {
+  for (AppId id = 0; id < apps_.size(); ++id) {
+    if (apps_[id].present && !apps_[id].applicant.limits.best_effort &&
+        allocator_.hungry(id))
+      return true;
+  }
+  return false;
 }
 
 }  // namespace yamanote::arbiter

@@ -71,6 +71,7 @@ struct Applicant {
   const CorePolicyInfo* policy = nullptr;
   Limits limits{};
   bool opaque = false;                   // Hello::opaque.
+  bool keeps = false;                    // Hello::keeps.
   const CoreSignals* signals = nullptr;  // kMostCores; outlive it.
   std::array<bool, kMostCores> held{};   // Hello::held: kHeld,
   std::array<bool, kMostCores> homes{};  // kHeldHome.
@@ -85,7 +86,9 @@ class Arbiter {
   Arbiter& operator=(const Arbiter&) = delete;
 
   // Returns its row on the board; kNobody: there are kMostApps, or the guarantee is more
-  // than there is left. Nothing is granted before SetWorkers().
+  // than there is left. Nothing is granted before SetWorkers(). An opaque best-effort
+  // application that may have all cores has them for ever: it is beneath whoever comes, and
+  // the kernel knows best where there is time left.
   AppId Add(Applicant&& applicant, Process&& process);
   // kInvalidArgument: one of them is no thread of its process; then none counts.
   Result<void> SetWorkers(AppId app, std::span<const int32_t> tids);
@@ -100,7 +103,9 @@ class Arbiter {
   // Puts back whoever was moved: before the end.
   void Restore();
 
-  void SetSleeping(bool sleeping) { board_.SetSleeping(sleeping); }
+  void SetSleeping(uint32_t sleeping) { board_.SetSleeping(sleeping); }
+  // Whether one wants a core that is not best effort, and did not get it in the last pass.
+  bool AnybodyWaits() const;
   Status status() const;
   const Allocator& allocator() const { return allocator_; }
   unsigned cores() const { return allocator_.cores(); }
@@ -116,6 +121,7 @@ class Arbiter {
     Duration late_since{0};
     bool promised = false;  // Has a grant for when the owner has left.
     bool fresh = false;     // Was granted the core after the last decision.
+    bool keeps = false;     // Was granted it to keep.
     bool here = false;      // Of a valid presence.
     uint32_t presence = 0;  // The word, as last read.
     uint32_t enqueued = 0;  // The same.
@@ -127,6 +133,7 @@ class Arbiter {
     bool present = false;
     bool ready = false;  // SetWorkers() was called.
     bool adopting = false;
+    bool beneath = false;  // Everywhere: see Add().
     Applicant applicant;
     Process process;
     std::unique_ptr<CorePolicy> policy;
@@ -151,6 +158,7 @@ class Arbiter {
   void Begin(AppId id);
   void ChooseLines(App& app, AppId id, unsigned swept) const;
   void Observe(AppId id, CoreId core);
+  void Left(AppId id, CoreId core);
   void Decide(AppId id, Duration now);
 
   // hand_over.cc
@@ -162,6 +170,7 @@ class Arbiter {
   void TakeBack(AppId id, CoreId core);
   void Disown(AppId id, CoreId core);
   void SetClass(AppId id, CoreId core);
+  bool MayKeep(AppId id, CoreId core) const;
   void SetLate(Worker& worker, bool late);
   void PutAside(AppId id, CoreId core);
   void Count(AppId id, bool done);

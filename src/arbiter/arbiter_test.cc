@@ -433,11 +433,31 @@ TEST_F(ArbiterTest, HomeCoresStayWhereTheyWere) {
   EXPECT_EQ(Word(late, 1), CommandWord(1, Command::kRevoked));
 }
 
-TEST_F(ArbiterTest, AnOpaqueApplicationHasWhatNobodyWants) {
+TEST_F(ArbiterTest, AnOpaqueApplicationMayBeBeneathEverybody) {
   Start(2);
   const auto service = Add(kBursting);
   App program;
   Applicant asks = Asks(program, kBatch);
+  asks.opaque = true;
+  program.pid = ++pids_;
+  program.id = arbiter_->Add(std::move(asks), TestProcess(program.pid));
+  Need(*service);
+  Pass();
+  // Neither takes anything from the other.
+  EXPECT_EQ(arbiter_->allocator().held(service->id), 1);
+  for (CoreId core = 0; core < 2; ++core)
+    EXPECT_EQ(CommandOf(Word(program, core)), Command::kGranted);
+  EXPECT_EQ(arbiter_->status().apps[1].cores.size(), 2);
+  arbiter_->Remove(program.id);
+  EXPECT_EQ(arbiter_->allocator().held(service->id), 1);
+}
+
+TEST_F(ArbiterTest, AnOpaqueApplicationHasWhatNobodyWants) {
+  Start(3);
+  const auto service = Add(kBursting);
+  App program;
+  Applicant asks =
+      Asks(program, {.guaranteed = 0, .most = 2, .best_effort = true});
   asks.opaque = true;
   program.pid = ++pids_;
   program.id = arbiter_->Add(std::move(asks), TestProcess(program.pid));
@@ -448,6 +468,8 @@ TEST_F(ArbiterTest, AnOpaqueApplicationHasWhatNobodyWants) {
   Need(*service);
   Pass();
   EXPECT_EQ(arbiter_->allocator().held(service->id), 1);
+  Pass();
+  EXPECT_EQ(arbiter_->allocator().held(service->id), 2);
   EXPECT_EQ(arbiter_->allocator().held(program.id), 1);
   EXPECT_EQ(CommandOf(Word(program, Owner(0) == service->id ? 0 : 1)),
             Command::kRevoked);

@@ -31,20 +31,22 @@ void Board::Write(AppId app, CoreId core, Command command) {
                            std::memory_order_release);
 }
 
-void Board::Grant(AppId app, CoreId core) {
+void Board::Grant(AppId app, CoreId core, bool keep) {
   uint32_t& epoch = epochs_[app * cores_ + core];
   epoch = NextEpoch(epoch);
   CoreCommand& command = At(app, core);
   command.heir.store(kNoApp, std::memory_order_relaxed);
+  command.keep.store(keep ? 1 : 0, std::memory_order_relaxed);
   command.granted_at.store(ToNanos(kernel_.Now()), std::memory_order_relaxed);
   Write(app, core, Command::kGranted);
 }
 
-void Board::GrantAfter(AppId app, CoreId core, AppId before) {
+void Board::GrantAfter(AppId app, CoreId core, AppId before, bool keep) {
   uint32_t& epoch = epochs_[app * cores_ + core];
   epoch = NextEpoch(epoch);
   CoreCommand& command = At(app, core);
   command.heir.store(kNoApp, std::memory_order_relaxed);
+  command.keep.store(keep ? 1 : 0, std::memory_order_relaxed);
   command.after.store(Departure(before, this->epoch(before, core)),
                       std::memory_order_relaxed);
   command.granted_at.store(ToNanos(kernel_.Now()), std::memory_order_relaxed);
@@ -63,8 +65,12 @@ void Board::Revoke(AppId app, CoreId core, AppId heir) {
 
 void Board::Wake(AppId app, CoreId core) { kernel_.Wake(At(app, core).word); }
 
-void Board::SetSleeping(bool sleeping) {
-  header_->sleeping.store(sleeping ? 1 : 0);
+void Board::EndKeeping(AppId app, CoreId core) {
+  At(app, core).keep.store(0, std::memory_order_relaxed);
+}
+
+void Board::SetSleeping(uint32_t sleeping) {
+  header_->sleeping.store(sleeping);
   // What is read of applications is read after it. Pairs with theirs, which show first
   // and then read.
   std::atomic_thread_fence(std::memory_order_seq_cst);

@@ -26,17 +26,19 @@ class Board {
 
   // Nothing is granted to `app`, which is new.
   void Clear(AppId app);
-  // A new epoch; wakes nobody.
-  void Grant(AppId app, CoreId core);
+  // A new epoch; wakes nobody. `keep`: CoreCommand::keep.
+  void Grant(AppId app, CoreId core, bool keep = false);
   // The same, but only once `before` has left by its latest grant; and that it has.
-  void GrantAfter(AppId app, CoreId core, AppId before);
+  void GrantAfter(AppId app, CoreId core, AppId before, bool keep);
   void Confirm(AppId app, CoreId core);
   // Asks the worker that has the latest grant to leave, for `heir` (kNobody: for none),
   // and wakes it. Requires: GrantAfter() of the heir.
   void Revoke(AppId app, CoreId core, AppId heir);
   void Wake(AppId app, CoreId core);
-  // Whether applications are to send kicks.
-  void SetSleeping(bool sleeping);
+  // It does not keep the core any more that it was granted, if it does not already.
+  void EndKeeping(AppId app, CoreId core);
+  // Whether applications are to send kicks: BoardHeader::sleeping.
+  void SetSleeping(uint32_t sleeping);
 
   // Of the latest grant; 0: there was none.
   uint32_t epoch(AppId app, CoreId core) const {

@@ -89,15 +89,21 @@ void Daemon::RunByEvents() {
   for (;;) {
     // From here on whoever shows something kicks, too, so the pass is the look before
     // the sleep.
-    arbiter_->SetSleeping(true);
-    const Duration now = kernel_.Now();
+    arbiter_->SetSleeping(kAsleep);
+    Duration now = kernel_.Now();
     arbiter_->Pass(now);
+    if (arbiter_->AnybodyWaits()) {
+      // From here on who leaves a core that it keeps does, too.
+      arbiter_->SetSleeping(kWaitedFor);
+      now = kernel_.Now();
+      arbiter_->Pass(now);
+    }
     Duration due = arbiter_->NextDue(now, options_.idle_interval);
     // A policy that compares two passes learns of a need in the second one.
     if (again) due = std::min(due, now + options_.least_gap);
     Duration left = due == Duration::max() ? due : due - kernel_.Now();
     const Server::Heard heard = server_->Wait(left);
-    arbiter_->SetSleeping(false);
+    arbiter_->SetSleeping(kAwake);
     if (heard.ended) return;
     again = heard.kicked;
     // Further kicks wait, and so do we.

@@ -204,6 +204,9 @@ std::vector<Nonsense> AllNonsense() {
   hello = TestHello("x", 0, 0);
   hello.opaque = 2;
   add(hello, EINVAL, "opaque = 2");
+  hello.opaque = 0;
+  hello.keeps = 2;
+  add(hello, EINVAL, "keeps = 2");
   hello = TestHello("x", 0, 0);
   hello.held[2] = 1;
   add(hello, EINVAL, "held[2] = 1");

@@ -35,7 +35,8 @@ void Arbiter::Grant(AppId id, CoreId core) {
     board_.Confirm(id, core);
   } else {
     SetClass(id, core);
-    board_.Grant(id, core);
+    worker.keeps = MayKeep(id, core);
+    board_.Grant(id, core, worker.keeps);
   }
   // An heir's, too: whoever left may have done so before it knew of the heir. Where
   // there is nobody to be woken any more it costs 0.2 us.
@@ -58,9 +59,29 @@ void Arbiter::Revoke(const Change& change) {
     // Before the owner learns whom it is to wake.
     apps_[change.heir].workers[change.core].promised = true;
     SetClass(change.heir, change.core);
-    board_.GrantAfter(change.heir, change.core, change.app);
+    Worker& heir = apps_[change.heir].workers[change.core];
+    heir.keeps = MayKeep(change.heir, change.core);
+    board_.GrantAfter(change.heir, change.core, change.app, heir.keeps);
   }
   board_.Revoke(change.app, change.core, change.heir);
+  const Worker& worker = apps_[change.app].workers[change.core];
+  if (!worker.keeps) return;
+  // After the command; pairs with Link::Return() and Link::Keeps().
+  std::atomic_thread_fence(std::memory_order_seq_cst);
+  // Acquire: as in Observe().
+  if (owner.signals[change.core].presence.load(std::memory_order_acquire) !=
+      Presence(board_.epoch(change.app, change.core), false))
+    return;
+  // It sleeps, and looks before it runs anything; its tasks are to go elsewhere now.
+  Count(change.app, kernel_.Signal(apps_[change.app].process, worker.tid));
+  allocator_.Released(change.app, change.core);
+}
+
+// Whether a worker that is granted `core` now keeps it when it leaves by itself.
+bool Arbiter::MayKeep(AppId id, CoreId core) const {
+  const Applicant& applicant = apps_[id].applicant;
+  return applicant.keeps && !applicant.limits.best_effort &&
+         allocator_.home(core) == kNobody;
 }
 
 // Deals with one core whose worker has been told something.
@@ -231,7 +252,11 @@ Status Arbiter::status() const {
                   .counters = app.counters};
     for (CoreId core = 0; core < cores(); ++core) {
       HeldCore held{.core = core, .cpu = options_.cpus[core]};
-      if (allocator_.home(core) == id) {
+      if (app.beneath) {
+        held.state = CoreState::kRunning;
+        held.why = Why::kBestEffort;
+        one.cores.push_back(held);
+      } else if (allocator_.home(core) == id) {
         held.state =
             allocator_.at_home(core) ? CoreState::kRunning : CoreState::kIdle;
         one.cores.push_back(held);
@@ -270,6 +295,8 @@ std::string_view ToString(CoreState state) {
       return "running";
     case CoreState::kRevoked:
       return "revoked";
+    case CoreState::kKept:
+      return "kept";
   }
   return "unknown";
 }

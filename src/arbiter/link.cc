@@ -229,6 +229,7 @@ Result<void> Link::Open(const ClientOptions& options, const HeldCores& held,
   hello.most = options.most;
   hello.best_effort = options.best_effort ? 1 : 0;
   hello.opaque = options.opaque ? 1 : 0;
+  hello.keeps = options.keeps ? 1 : 0;
   std::ranges::copy(held, hello.held);
   if (send(fd, &hello, sizeof(hello), MSG_NOSIGNAL) != sizeof(hello))
     return Failed(ErrorCode::kUnavailable, "can't register with the arbiter",
@@ -361,6 +362,19 @@ void Link::Leave(CoreId core, uint32_t word) {
   if (heir < kMostApps) Futex(Slot(heir, core).word, FUTEX_WAKE, INT_MAX);
 }
 
+void Link::Rest(CoreId core, uint32_t word) {
+  // Release: as in Leave(). Not into the handover: an heir may be told to come after us
+  // before we are told to leave.
+  signals_[core].presence.store(Presence(EpochOf(word), false),
+                                std::memory_order_release);
+}
+
+void Link::Return(CoreId core, uint32_t word) {
+  Come(core, word);
+  // Before the look; pairs with Arbiter::Revoke().
+  std::atomic_thread_fence(std::memory_order_seq_cst);
+}
+
 void Link::Sleep(CoreId core, uint32_t word,
                  const std::atomic<uint32_t>& visits, uint32_t seen) const {
   if (!g_one_word.load(std::memory_order_relaxed)) {
@@ -395,11 +409,11 @@ void Link::Wake(CoreId core) const {
   Futex(Slot(core).word, FUTEX_WAKE, INT_MAX);
 }
 
-void Link::KickIfAsleep() {
+void Link::KickIf(uint32_t least) {
   // What was shown comes first. Pairs with Board::SetSleeping().
   std::atomic_thread_fence(std::memory_order_seq_cst);
   if (lost_.load(std::memory_order_relaxed)) return;
-  if (board_->sleeping.load(std::memory_order_seq_cst) == 0) return;
+  if (board_->sleeping.load(std::memory_order_seq_cst) < least) return;
   Kick kick{};
   kick.header = {.magic = kMagic, .version = kVersion, .kind = Kind::kKick};
   // If it does not fit there are unread ones, and if nobody is there it is in vain.

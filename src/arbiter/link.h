@@ -32,6 +32,7 @@ struct ClientOptions {
   unsigned most = 0;  // 0: as many as there are.
   bool best_effort = false;
   bool opaque = false;
+  bool keeps = false;  // Hello::keeps: whoever uses Return().
 };
 
 // By core: Hello::held.
@@ -90,6 +91,16 @@ class Link {
   // worker is woken.
   void Come(CoreId core, uint32_t word);
   void Leave(CoreId core, uint32_t word);
+  // Whether the worker of `core`, which has left by itself, may keep it and sleep with its
+  // tasks still coming there. Else it leaves it for good.
+  bool Keeps(CoreId core) const {
+    return Slot(core).keep.load(std::memory_order_relaxed) != 0;
+  }
+  // The worker leaves a core that it keeps, or a home core; to be followed by a fence
+  // (KickIfWaitedFor()) and a look at the command.
+  void Rest(CoreId core, uint32_t word);
+  // It comes back there. To be followed by a look at the command.
+  void Return(CoreId core, uint32_t word);
   // Sleeps while the command is `word`, until Wake(), for kLongestSleep at most: a wake-up
   // that comes just before is lost, and a hostile application that can read the board can
   // keep one from us (FUTEX_CMP_REQUEUE). The worker.
@@ -104,7 +115,9 @@ class Link {
 
   // The arbiter sleeps and should look: this application needs a core, or has left one.
   // Any thread; a system call if it sleeps. Async-signal-safe.
-  void KickIfAsleep();
+  void KickIfAsleep() { KickIf(kAsleep); }
+  // The same, of a core that it has left and keeps: if somebody waits for one.
+  void KickIfWaitedFor() { KickIf(kWaitedFor); }
 
  private:
   const CoreCommand& Slot(CoreId core) const {
@@ -114,6 +127,7 @@ class Link {
     return commands_[std::size_t{app} * kMostCores + core];
   }
   void HangUp();
+  void KickIf(uint32_t least);
 
   int socket_ = -1;    // Once there is one, the same number for ever.
   bool alone_ = true;  // Of the thread that keeps the registration.

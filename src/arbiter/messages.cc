@@ -136,6 +136,9 @@ Result<Applicant> ReadHello(std::span<const std::byte> message,
   const Result<bool> opaque = ReadFlag(hello.opaque, "opaque");
   if (!opaque) return tl::unexpected(opaque.error());
   applicant.opaque = *opaque;
+  const Result<bool> keeps = ReadFlag(hello.keeps, "keeps");
+  if (!keeps) return tl::unexpected(keeps.error());
+  applicant.keeps = *keeps;
 
   if (hello.guaranteed > cores) {
     return Refuse(EINVAL, "guaranteed = ", Number(hello.guaranteed),

@@ -72,7 +72,7 @@ class World {
                                                     "utilization-range"};
         liar = Add(who + 2,
                    {.guaranteed = guaranteed,
-                    .most = kCores,
+                    .most = kCores - ((flags >> 2) & 1),
                     .best_effort = best_effort},
                    kPolicies[(flags >> 3) % 5], (flags >> 6) == 3);
         return;
@@ -146,6 +146,8 @@ class World {
                         .policy = FindCorePolicy(policy),
                         .limits = limits,
                         .opaque = opaque,
+                        // One of the liars does not.
+                        .keeps = pid != 2,
                         .signals = memories_[pid].signals->data()};
     const AppId id = arbiter_->Add(std::move(applicant),
                                    TestProcess(static_cast<pid_t>(pid)));
@@ -164,6 +166,9 @@ class World {
     const Allocator& allocator = arbiter_->allocator();
     unsigned held = 0;
     for (const AppStatus& app : arbiter_->status().apps) {
+      // It is beneath everybody, and takes nothing.
+      if (app.opaque && app.limits.best_effort && app.limits.most >= kCores)
+        continue;
       for (const HeldCore& core : app.cores)
         held += core.why != Why::kHome && core.state != CoreState::kIdle;
     }

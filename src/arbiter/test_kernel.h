@@ -3,6 +3,7 @@
 
 #pragma once
 
+#include <functional>
 #include <map>
 #include <memory>
 #include <set>
@@ -19,6 +20,7 @@ class TestKernel final : public Kernel {
   Duration Now() override { return now; }
   void Wake(const std::atomic<uint32_t>& word) override {
     woken.push_back(&word);
+    if (on_wake) on_wake();
   }
   bool Has(const Process& process, int tid) override {
     return tid > 0 && tid / 1000 == process.pid && !gone.contains(tid);
@@ -47,6 +49,7 @@ class TestKernel final : public Kernel {
   std::map<int, std::vector<int>> cpus;
   std::set<int> gone;
   unsigned calls = 0;
+  std::function<void()> on_wake;  // What others do meanwhile.
 };
 
 struct TestMemory {

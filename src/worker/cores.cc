@@ -4,7 +4,9 @@
 // there. Another core's worker is Away (park.h) until its command is kGranted:
 //
 //   granted, or next and the one before has left: present -> placement knows -> tasks
-//   revoked, or nothing found for a while: its tasks go to the others -> placement knows
+//   nothing found for a while: parks, as at home, if it may keep the core (Link::Keeps());
+//   when it wakes it looks whether that is still so
+//   revoked, or nothing found and it may not: its tasks go to the others -> placement knows
 //   -> away -> the heir's worker is woken -> sleeps on its command
 //
 // An arbiter may be lost, and another one take its place: registration.h. Its words are
@@ -40,6 +42,25 @@ bool Worker::Revoked() const {
 void Worker::Come() {
   word_ = Words().Word(core_);
   Words().Come(core_, word_);
+}
+
+// Before it sleeps on a core that it may come back to. False: it was revoked just then.
+bool Worker::LeaveAndKeep() {
+  arbiter::Link& link = Words();
+  link.Rest(core_, word_);
+  if (home_) return true;
+  link.KickIfWaitedFor();
+  return !Revoked();
+}
+
+// It has slept there. A core that it kept may be another's by now: whoever calls looks
+// before it runs a task.
+void Worker::Return() {
+  if (home_) {
+    Come();
+  } else if (!Revoked()) {
+    Words().Return(core_, word_);
+  }
 }
 
 // Nothing more is said to the arbiter before: the words of the two have nothing to do
@@ -154,6 +175,9 @@ void Worker::ShowIdle(Instant now, bool idle) {
 void Worker::KickIfNeeded(Instant now) {
   constexpr Duration kKickPause = std::chrono::microseconds(50);
   if (now - last_kick_ < kKickPause || !placement_.HasWork(core_)) return;
+  // It has all cores that it may have, or one sleeps that it can wake itself.
+  const Parking& parking = engine_.parking();
+  if (parking.away() == 0 || parking.AnyParked()) return;
   last_kick_ = now;
   Words().KickIfAsleep();
 }
@@ -219,7 +243,8 @@ Result<std::unique_ptr<arbiter::Client>> Register(RuntimeOptions& options) {
        .guaranteed = wanted.guaranteed,
        .most = wanted.burst >= arbiter::kMostCores
                    ? 0
-                   : wanted.guaranteed + wanted.burst});
+                   : wanted.guaranteed + wanted.burst,
+       .keeps = true});
 }
 
 }  // namespace yamanote::worker

@@ -97,11 +97,24 @@ class TestArbiter {
     return options;
   }
 
-  void Grant(CoreId core) {
+  // `keep`: its worker may come back to it, until Take().
+  void Grant(CoreId core, bool keep = false) {
+    commands_[core].keep = keep ? 1 : 0;
     Command_(core, EpochOf(commands_[core].word) + 1, Command::kGranted);
   }
   void Revoke(CoreId core) {
     Command_(core, EpochOf(commands_[core].word), Command::kRevoked);
+  }
+  // False: its worker has come back just then, and leaves again.
+  bool Take(CoreId core) {
+    Revoke(core);
+    std::atomic_thread_fence(std::memory_order_seq_cst);
+    if (!Away(core)) return false;
+    syscall(SYS_tgkill, getpid(), workers.tids[core], arbiter::kLateSignal);
+    return true;
+  }
+  bool Granted(CoreId core) const {
+    return arbiter::CommandOf(commands_[core].word) == Command::kGranted;
   }
   // Once `app` has left by the grant `epoch`; and that.
   void GrantAfter(CoreId core, uint32_t app, uint32_t epoch) {
@@ -266,6 +279,40 @@ TEST(CoresTest, AGrantedCoreRunsWhatWaits) {
   EXPECT_EQ(runtime->stats().grants, 1);
   // And gives the core back, since it finds nothing more.
   EXPECT_TRUE(Eventually([&] { return arbiter.Away(1); }));
+}
+
+// It comes back by itself when there is something to do, and not once it is taken.
+TEST(CoresTest, AKeptCoreIsComeBackTo) {
+  TestArbiter arbiter(2);
+  const auto runtime = Start(arbiter.Options());
+  ASSERT_NE(runtime, nullptr);
+  EXPECT_EQ(arbiter.hello.keeps, 1);
+  // Spawns one that can only run on core 1, and waits for it for so long.
+  const auto runs_there = [&](Duration patience) {
+    std::atomic<bool> ran{false};
+    const Instant end = Clock::now() + patience;
+    bool in_time = false;
+    runtime->Run([&] {
+      Thread second([&] { ran = true; });
+      while (!ran && Clock::now() < end) base::Pause();
+      in_time = ran;
+      second.join();
+    });
+    return in_time;
+  };
+  arbiter.Grant(1, /*keep=*/true);
+  for (int i = 0; i < 20; ++i) {
+    EXPECT_TRUE(runs_there(20s)) << i;
+    EXPECT_TRUE(Eventually([&] { return arbiter.Away(1); }));
+  }
+  EXPECT_EQ(runtime->stats().grants, 1);
+  EXPECT_TRUE(arbiter.Granted(1));
+  EXPECT_TRUE(arbiter.Take(1));
+  EXPECT_FALSE(runs_there(20ms));
+  EXPECT_TRUE(arbiter.Away(1));
+  arbiter.Grant(1, /*keep=*/true);
+  EXPECT_TRUE(runs_there(20s));
+  EXPECT_EQ(runtime->stats().grants, 2);
 }
 
 TEST(CoresTest, AnIdleCoreIsKeptWhereThePolicySaysSo) {
@@ -475,7 +522,10 @@ TEST(CoresTest, NothingIsLostWhateverCoresComeAndGo) {
       while (!end) {
         const auto core = static_cast<CoreId>(1 + random.Below(kCores - 1));
         if (arbiter.Away(core)) {
-          arbiter.Grant(core);
+          if (arbiter.Granted(core)) {  // Kept.
+            if (random.Below(4) != 0 || !arbiter.Take(core)) continue;
+          }
+          arbiter.Grant(core, random.Below(2) == 0);
         } else if (arbiter.Present(core)) {
           arbiter.Revoke(core);
         }

@@ -7,14 +7,19 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
+#include <algorithm>
+#include <cerrno>
+
 #include "base/check.h"
 
 namespace yamanote::worker {
 namespace {
 
 template <typename Word>
-void FutexWait(std::atomic<Word>& word, Word expected) {
-  syscall(SYS_futex, &word, FUTEX_WAIT_PRIVATE, expected, nullptr, nullptr, 0);
+long FutexWait(std::atomic<Word>& word, Word expected,
+               const timespec* longest) {
+  return syscall(SYS_futex, &word, FUTEX_WAIT_PRIVATE, expected, longest,
+                 nullptr, 0);
 }
 
 template <typename Word>
@@ -137,16 +142,29 @@ void Parking::ComeBack(CoreId core) {
   slots_[core].state.store(State::kRunning);
 }
 
-void Parking::SleepOnWord(Slot& slot) {
+void Parking::SleepOnWord(Slot& slot, Duration longest) {
   // On the state itself: the call of a waker that comes late spoils nothing.
-  while (slot.state.load() == State::kParked)
-    FutexWait(slot.state, State::kParked);
+  if (longest == Duration::max()) {
+    while (slot.state.load() == State::kParked)
+      FutexWait(slot.state, State::kParked, nullptr);
+    return;
+  }
+  const timespec time{.tv_sec = longest.count() / 1'000'000'000,
+                      .tv_nsec = longest.count() % 1'000'000'000};
+  // A signal ends it: with a time, the kernel does not begin it anew.
+  while (slot.state.load() == State::kParked) {
+    if (FutexWait(slot.state, State::kParked, &time) != 0 &&
+        (errno == EINTR || errno == ETIMEDOUT))
+      return;
+  }
 }
 
-void Parking::Sleep(CoreId core, const std::function<Instant()>& earliest) {
+void Parking::Sleep(CoreId core, const std::function<Instant()>& earliest,
+                    Duration longest) {
   Slot& slot = slots_[core];
   if (work_moves_ && watched_.exchange(true)) {
-    SleepOnWord(slot);
+    SleepOnWord(slot, longest);
+    CancelPark(core);
     return;
   }
   slot.watching.store(true);
@@ -161,7 +179,7 @@ void Parking::Sleep(CoreId core, const std::function<Instant()>& earliest) {
     const Duration wait =
         until == kNever ? Duration::max() : until - Clock::now();
     if (wait > Duration::zero())
-      (work_moves_ ? watch_ : *slot.poller).Poll(wait);
+      (work_moves_ ? watch_ : *slot.poller).Poll(std::min(wait, longest));
   }
   slot.watching.store(false);
   if (work_moves_) {

@@ -76,10 +76,12 @@ class Parking {
   void BeginPark(CoreId core);
   // The look found work: the caller is Spinning again.
   void CancelPark(CoreId core);
-  // Sleeps until woken, until an event, or until the instant that `earliest`
+  // Sleeps until woken, until an event, a signal, or until the instant that `earliest`
   // returns (the earliest timer the caller is responsible for; called again
-  // whenever it may have changed). The caller is Spinning afterwards.
-  void Sleep(CoreId core, const std::function<Instant()>& earliest);
+  // whenever it may have changed); for `longest` at most. The caller is Spinning
+  // afterwards.
+  void Sleep(CoreId core, const std::function<Instant()>& earliest,
+             Duration longest = Duration::max());
 
   // After a timer was added: makes the watcher, if it sleeps longer than
   // `when`, sleep anew. Any thread.
@@ -94,6 +96,10 @@ class Parking {
   bool IsAway(CoreId core) const {
     // seq_cst: as IsParked().
     return slots_[core].state.load(std::memory_order_seq_cst) == State::kAway;
+  }
+  // Any that could be woken: a hint.
+  bool AnyParked() const {
+    return parked_.load(std::memory_order_relaxed) != 0;
   }
   unsigned away() const { return away_.load(std::memory_order_relaxed); }
 
@@ -141,7 +147,7 @@ class Parking {
 
   void NotifySomebody(dispatch::Placed placed);
   bool TryWake(CoreId core);  // Parked -> Spinning, and end its sleep.
-  void SleepOnWord(Slot& slot);
+  void SleepOnWord(Slot& slot, Duration longest);
 
   const unsigned cores_;
   const bool work_moves_;

@@ -151,10 +151,10 @@ TEST_F(RegistrationTest, GoesOnWithTheNextDaemonAndKeepsItsCores) {
     ASSERT_TRUE(Lists("app:0=home/running 1=adopted/running")) << List();
   }
   EndLoad();
-  // The new one's words count: without work the core is given back, and had again.
-  EXPECT_TRUE(Lists("app:0=home/away ;")) << List();
+  // The new one's words count: without work the core is left, and had again.
+  EXPECT_TRUE(Lists("app:0=home/away 1=adopted/kept ;")) << List();
   BeginLoad();
-  EXPECT_TRUE(Lists("1=wanted/running")) << List();
+  EXPECT_TRUE(Lists("1=adopted/running")) << List();
   EndLoad();
 }
 
@@ -273,9 +273,9 @@ TEST_F(RegistrationTest, ALongTaskHoldsNoRegistrationUp) {
   }
   end = true;
   load.join();
-  EXPECT_TRUE(Lists("app:0=home/away ;")) << List();
+  EXPECT_TRUE(Lists("app:0=home/away 1=adopted/kept ;")) << List();
   BeginLoad();
-  EXPECT_TRUE(Lists("1=wanted/running")) << List();
+  EXPECT_TRUE(Lists("1=adopted/running")) << List();
   EndLoad();
 }
 

@@ -389,11 +389,11 @@ UserThread* Worker::Found(UserThread* thread) {
 UserThread* Worker::Idle() {
   Parking& parking = engine_.parking();
   parking.BeginSpin(core_);
-  // Its home core it has back as soon as the kernel wakes it; another must be granted.
+  // What it keeps it has back as soon as the kernel wakes it; another must be granted.
   constexpr Duration kSpinAtHome = std::chrono::microseconds(2);
   const Duration spin = client_ == nullptr ? engine_.options().spin
-                        : home_ ? std::min(Words().park_after(), kSpinAtHome)
-                                : Words().park_after();
+                        : Keeps() ? std::min(Words().park_after(), kSpinAtHome)
+                                  : Words().park_after();
   Instant park_after = Clock::now() + spin;
   while (!engine_.stopping()) {
     if (client_ != nullptr && IsBehind()) break;
@@ -423,14 +423,20 @@ UserThread* Worker::Idle() {
       continue;
     }
     Bump(parks_);
-    if (MayLeave()) {
+    if (client_ != nullptr && !Keeps()) {
       if (!parking.BeAway(core_)) continue;
       held_ = false;
       return nullptr;
     }
-    if (client_ != nullptr) Words().Leave(core_, word_);
-    parking.Sleep(core_, [this] { return EarliestTimer(); });
-    if (client_ != nullptr) Come();
+    if (client_ != nullptr && !LeaveAndKeep()) {
+      parking.CancelPark(core_);
+      break;
+    }
+    // The arbiter wakes it by a signal, which may come just before it sleeps.
+    const Duration longest =
+        MayLeave() ? arbiter::Link::kLongestSleep : Duration::max();
+    parking.Sleep(core_, [this] { return EarliestTimer(); }, longest);
+    if (client_ != nullptr) Return();
     park_after = Clock::now() + spin;
   }
   parking.EndSpinWithWork(core_);

@@ -247,6 +247,9 @@ class alignas(base::kNoSharing) Worker {
   // engine stops.
   void BeAway();
   void Come();
+  bool LeaveAndKeep();
+  void Return();
+  bool Keeps() const { return home_ || Words().Keeps(core_); }
   void ShowIdle(Instant now, bool idle);
   void KickIfNeeded(Instant now);
 

@@ -21,13 +21,27 @@
  *   -DNO_ANSWER  if a worker does not answer a grant that was revoked before it woke
  *   -DNO_ORDER   if a worker says that it is away before it is
  *
+ * With -DKEEP a worker that finds nothing may come back (CoreCommand::keep), a few times,
+ * and the arbiter revokes before it believes that a core was left. A signal goes on until
+ * it is heard, as the arbiter's reminders do. Two are inside
+ *
+ *   -DKEEP_LEFT  if who keeps its core says to an heir that it has left, which may be told
+ *                of by then while its command is not revoked yet
+ *   -DNO_LOOK    if who comes back does not look at its command after it has said so
+ *   -DNO_RECALL  if the arbiter hands on what was left without a word
+ *
  * Steps are single reads and writes, so this is what sequential consistency allows; the
  * code's acquire and release on `word` and `presence` are what it needs of that: who sees
  * the other's word sees what came before it. */
 
 #define APPS 2
+#ifdef KEEP
+#define PASSES 4
+#else
 #define PASSES 6      /* Of the arbiter; epochs do not wrap. */
+#endif
 #define NOBODY 255
+#define RETURNS 2     /* Of a worker to a core that it keeps. */
 
 mtype = { AWAY, GRANTED, NEXT, REVOKED };
 
@@ -54,11 +68,16 @@ bool over;
 
 inline wake(app) { sleeps[app] = false }
 
+#define TAKEN(app, by) (epoch[app] != by || command[app] == REVOKED || command[app] == AWAY)
+
 proctype Worker(byte me) {
   byte word_epoch = 0;    /* By which it had the core last. */
   byte read_epoch;
   mtype read_command;
   byte next;
+#ifdef KEEP
+  byte returns = 0;
+#endif
 
 away:
   /* Both are one word. */
@@ -91,6 +110,7 @@ away:
 come:
   word_epoch = read_epoch;
   atomic { seen_epoch[me] = word_epoch; present[me] = true }
+work:
   inside++;
   assert(inside <= 1);
   /* Works for as long as it likes, and longer; then it is revoked or finds nothing. */
@@ -102,6 +122,34 @@ come:
   atomic { seen_epoch[me] = word_epoch; present[me] = false }
 #endif
   inside--;
+#ifdef KEEP
+  if
+  :: returns < RETURNS ->
+     returns++;
+     atomic { seen_epoch[me] = word_epoch; present[me] = false }
+#ifdef KEEP_LEFT
+     atomic { left_app = me; left_epoch = word_epoch }
+#endif
+     /* Parked, after one more look, until it has work or is signalled. */
+     if
+     :: true
+     :: TAKEN(me, word_epoch)
+     fi;
+     if
+     :: TAKEN(me, word_epoch) -> goto leave
+     :: else
+     fi;
+     atomic { seen_epoch[me] = word_epoch; present[me] = true }
+#ifndef NO_LOOK
+     if
+     :: TAKEN(me, word_epoch) -> goto leave
+     :: else
+     fi;
+#endif
+     goto work
+  :: true
+  fi;
+#endif
 leave:
   atomic {
     read_epoch = epoch[me]; read_command = command[me]; next = heir[me]
@@ -128,6 +176,13 @@ inline grant(app, how) {
   atomic { epoch[app]++; command[app] = how }
 }
 
+#ifdef NO_RECALL
+#define KEPT false
+#elif defined(KEEP)
+#define KEPT !revoked
+#else
+#define KEPT false
+#endif
 #define GONE (owner != NOBODY && seen_epoch[owner] == epoch[owner] && !present[owner])
 
 inline release() {
@@ -151,7 +206,7 @@ proctype Arbiter() {
   :: else ->
      pass++;
      if
-     :: GONE -> release()
+     :: GONE && !(KEPT) -> release()
      :: else
      fi;
      /* A decision, or none. */
@@ -175,14 +230,21 @@ proctype Arbiter() {
 #endif
         heir[owner] = app;
         command[owner] = REVOKED;
-        wake(owner)
+        wake(owner);
+#ifdef KEEP
+        /* Who is away need not be waited for. */
+        if
+        :: GONE -> release()
+        :: else
+        fi
+#endif
      :: true
      fi
   od;
   over = true;
   /* No more decisions, but it goes on looking. */
   do
-  :: GONE -> release()
+  :: GONE && !(KEPT) -> release()
   od
 }
 

@@ -1,9 +1,10 @@
 #!/usr/bin/env python3
 """Model-checks a protocol with spin: the model holds, and each mutant of it fails.
 
-  model_test.py MODEL.pml MUTANT...
+  model_test.py MODEL.pml [-DNAME]... MUTANT...
 
 A mutant is a name that the model tests with #ifdef: one step of the protocol is left out.
+With -DNAME the model and all mutants have that as well.
 Exit status: 0 all as it should be, 1 not; then the trail of what went wrong is printed.
 """
 
@@ -20,10 +21,10 @@ def run(command, folder):
                           text=True, timeout=240, check=False)
 
 
-def check(model, mutant):
+def check(model, always, mutant):
     """Returns whether the checker found no error, and what it printed."""
     with tempfile.TemporaryDirectory() as folder:
-        define = [f"-D{mutant}"] if mutant else []
+        define = always + ([f"-D{mutant}"] if mutant else [])
         for command in (["spin", *define, "-a", str(model)],
                         ["cc", "-w", "-O2", "-DSAFETY", "-o", "pan", "pan.c"]):
             done = run(command, folder)
@@ -41,13 +42,15 @@ def check(model, mutant):
 
 def main():
     model = pathlib.Path(sys.argv[1]).resolve()
-    holds, output = check(model, None)
+    always = [name for name in sys.argv[2:] if name.startswith("-D")]
+    mutants = [name for name in sys.argv[2:] if not name.startswith("-D")]
+    holds, output = check(model, always, None)
     if not holds:
         sys.exit(f"{model.name} does not hold:\n{output}")
     states = [line.strip() for line in output.splitlines() if "states, stored" in line]
     print(f"{model.name} holds: {states[0]}")
-    for mutant in sys.argv[2:]:
-        holds, output = check(model, mutant)
+    for mutant in mutants:
+        holds, output = check(model, always, mutant)
         if holds:
             sys.exit(f"{model.name} with {mutant} holds: the model cannot fail there")
         print(f"{mutant}: fails, as it should")
