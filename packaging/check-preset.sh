@@ -1,17 +1,17 @@
 #!/bin/bash
-# check-preset.sh PRESET JOBS - configures, builds and tests one preset.
+# check-preset.sh PRESET JOBS [build|test] - configures and builds one preset, tests it, or both.
 #
-# Shows one line per step with its time; the log of a failing step is printed.
+# Shows a line for each step with its time; the log of a failing step is printed.
 
 set -euo pipefail
 preset=$1
 jobs=$2
+what=${3:-both}
 cd "$(dirname "$0")/.."
 mkdir -p "build/$preset"
-log=build/$preset/check.log
 
 step() {
-  local name=$1 start=$SECONDS
+  local name=$1 start=$SECONDS log=build/$preset/$1.log
   shift
   echo "== $preset: $name"
   if ! "$@" >"$log" 2>&1; then
@@ -19,7 +19,7 @@ step() {
     echo "== $preset: $name FAILED after $((SECONDS - start)) s; all of it: $log" >&2
     exit 1
   fi
-  echo "   $((SECONDS - start)) s"
+  echo "== $preset: $name took $((SECONDS - start)) s"
 }
 
 # TSan's shadow memory collides with strongly randomised mappings (the kernels'
@@ -33,8 +33,14 @@ if [ "$preset" = tsan ]; then
   tests=$jobs
 fi
 
-step configure cmake --preset "$preset"
-# The compiler's warnings are errors, so a quiet build is a clean one.
-step build cmake --build --preset "$preset" -j "$jobs"
-echo "== $preset: test"
-"${run[@]}" ctest --preset "$preset" -j "$tests" --progress
+if [ "$what" != test ]; then
+  step configure cmake --preset "$preset"
+  # The compiler's warnings are errors, so a quiet build is a clean one.
+  step build cmake --build --preset "$preset" -j "$jobs"
+fi
+if [ "$what" != build ]; then
+  start=$SECONDS
+  echo "== $preset: test"
+  "${run[@]}" ctest --preset "$preset" -j "$tests" --progress
+  echo "== $preset: test took $((SECONDS - start)) s"
+fi
