@@ -25,8 +25,13 @@ build: deps-build  ## Build a release: build/release/bin/yamanote
 demo: build  ## Compare schedulers on this machine; ends with a report
 	build/release/bin/yamanote demo
 
+# One after another, also under `make -j`: each uses all cores by itself.
 test: deps  ## Build and pass all tests: GCC, ASan+UBSan and TSan, then lint
-	@packaging/test.sh $(JOBS)
+	@$(MAKE) --no-print-directory check-dev
+	@$(MAKE) --no-print-directory check-asan
+	@$(MAKE) --no-print-directory check-tsan
+	@$(MAKE) --no-print-directory lint-quick
+	@echo "== all tests passed"
 
 test-vm:  ## Pass the tests that need a kernel with sched_ext, in a virtual machine (QEMU)
 	@tests/vm/test.sh $(JOBS)

@@ -1,12 +1,11 @@
 #!/bin/bash
-# check-preset.sh PRESET JOBS [build|test] - configures and builds one preset, tests it, or both.
+# check-preset.sh PRESET JOBS - configures, builds and tests one preset.
 #
 # Shows a line for each step with its time; the log of a failing step is printed.
 
 set -euo pipefail
 preset=$1
 jobs=$2
-what=${3:-both}
 cd "$(dirname "$0")/.."
 mkdir -p "build/$preset"
 
@@ -33,14 +32,10 @@ if [ "$preset" = tsan ]; then
   tests=$jobs
 fi
 
-if [ "$what" != test ]; then
-  step configure cmake --preset "$preset"
-  # The compiler's warnings are errors, so a quiet build is a clean one.
-  step build cmake --build --preset "$preset" -j "$jobs"
-fi
-if [ "$what" != build ]; then
-  start=$SECONDS
-  echo "== $preset: test"
-  "${run[@]}" ctest --preset "$preset" -j "$tests" --progress
-  echo "== $preset: test took $((SECONDS - start)) s"
-fi
+step configure cmake --preset "$preset"
+# The compiler's warnings are errors, so a quiet build is a clean one.
+step build cmake --build --preset "$preset" -j "$jobs"
+start=$SECONDS
+echo "== $preset: test"
+"${run[@]}" ctest --preset "$preset" -j "$tests" --progress
+echo "== $preset: test took $((SECONDS - start)) s"

@@ -65,10 +65,12 @@ def print_handover(found):
                 "" if over is None else spread(over)]
 
     rows = [row("kernel, same core", found["kernel_same_core_us"]),
+            *([row("kernel, between processes", found["kernel_processes_us"])]
+              if "kernel_processes_us" in found else []),
             row("kernel, other idle core", found["kernel_other_core_us"])]
     for path in found["paths"]:
-        over = path["over_other_core" if path["path"] in ("idle", "voluntary") else
-                    "over_same_core"]
+        over = (path["over_other_core"] if path["path"] in ("kept", "idle", "voluntary") else
+                path.get("over_processes", path["over_same_core"]))
         rows.append(row(path["path"], path["from_decision_us"], path["from_need_us"], over))
     measure.print_table(
         "handover: from the daemon's decision to the new owner's first task",

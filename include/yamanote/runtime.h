@@ -40,6 +40,9 @@ struct ArbiterOptions {
   unsigned guaranteed = 1;
   // It gets so many more as its scheduling's `allocation` wants them.
   unsigned burst = kMaxCores;
+  // Whether a core beyond `guaranteed` is kept for it when it has nothing to do there, while
+  // nobody else needs it (docs/adr/0031-kept-cores.md). False: it asks for each again.
+  bool keep = true;
 };
 
 struct RuntimeOptions {

@@ -138,9 +138,10 @@ void Allocator::Remove(AppId app) {
 
 // ---- A pass -----------------------------------------------------------------
 
-void Allocator::Want(AppId id, Wish wish, CoreId spare) {
+void Allocator::Want(AppId id, Wish wish, CoreId spare, bool needs) {
   App& app = apps_[id];
   app.wants = wish == Wish::kMore;
+  app.needs = needs;
   if (wish != Wish::kFewer || spare == kNoCore) return;
   const Core& core = cores_[spare];
   if (core.owner == id && core.state == CoreState::kRunning)
@@ -268,6 +269,13 @@ bool Allocator::Narrow(AppId id, auto&& from) {
   return any != 0;
 }
 
+bool Allocator::Lacks(AppId app) const {
+  for (CoreId core = 0; core < cores(); ++core) {
+    if (cores_[core].owner != app && May(app, core)) return true;
+  }
+  return false;
+}
+
 // Leaves in chosen_ those of `which`, if that leaves any.
 void Allocator::Prefer(auto&& which) {
   uint64_t any = 0;
@@ -296,8 +304,9 @@ CoreId Allocator::Choose(AppId id, auto&& from) {
 // One where nobody is: idle, or kept by another, who is told that it is not any more.
 bool Allocator::GiveFree(AppId app) {
   if (idle_.size() == 0 && kept_.size() == 0) return false;
-  const CoreId core = Choose(app, [this](std::size_t i) {
-    return idle_.words()[i] | kept_.words()[i];
+  const bool needs = apps_[app].needs;
+  const CoreId core = Choose(app, [this, needs](std::size_t i) {
+    return idle_.words()[i] | (needs ? kept_.words()[i] : 0);
   });
   if (core == kNoCore) return false;
   if (idle_.Contains(core)) {
@@ -427,8 +436,12 @@ bool Allocator::Keep(AppId id, CoreId core_id) {
       core.state == CoreState::kGranted || core.state == CoreState::kRunning;
   // A guest runs beneath: it would come back to where it may not run.
   if (core.owner != id || !there || core.home != kNobody ||
-      app.limits.best_effort || Successor(core_id) != kNobody)
+      app.limits.best_effort)
     return false;
+  for (AppId other = 0; other < apps_.size(); ++other) {
+    if (apps_[other].needs && apps_[other].Hungry() && May(other, core_id))
+      return false;
+  }
   core.state = CoreState::kKept;
   ++app.kept;
   taken_.Remove(core_id);

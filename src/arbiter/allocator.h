@@ -119,8 +119,9 @@ class Allocator {
   void Remove(AppId app);
 
   // What `app` wants in this pass. kFewer: `spare`, a core that it can do without, is
-  // revoked; kNoCore: none is.
-  void Want(AppId app, Wish wish, CoreId spare = kNoCore);
+  // revoked; kNoCore: none is. `needs`: something waits there; else it has no right to what
+  // others keep.
+  void Want(AppId app, Wish wish, CoreId spare = kNoCore, bool needs = true);
   // Ends the pass: after every Want().
   void Settle();
   // Whether `core` may be granted to `app`: it may not while its worker there cannot
@@ -162,8 +163,12 @@ class Allocator {
   const base::CoreSet& homes(AppId app) const { return apps_[app].home; }
   const base::CoreSet& inherits(AppId app) const { return apps_[app].heirs; }
   bool wants(AppId app) const { return apps_[app].wants; }
+  // It wants one because something waits.
+  bool needs(AppId app) const { return apps_[app].wants && apps_[app].needs; }
   // It wants one, and may have one more.
   bool hungry(AppId app) const { return apps_[app].Hungry(); }
+  // There is a core that it might have, and has not.
+  bool Lacks(AppId app) const;
   const Limits& limits(AppId app) const { return apps_[app].limits; }
   unsigned guaranteed() const { return guaranteed_; }
 
@@ -184,6 +189,7 @@ class Allocator {
   struct App {
     bool present = false;
     bool wants = false;  // More, in this pass.
+    bool needs = false;  // As Want() says.
     Limits limits{};
     // Of its limits, what is not home cores: to be granted.
     unsigned due = 0;

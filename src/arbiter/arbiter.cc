@@ -25,7 +25,8 @@ Arbiter::Arbiter(const ArbiterOptions& options, void* board, Kernel& kernel)
       board_(board, static_cast<unsigned>(options.cpus.size()), kernel),
       allocator_(SiblingsOf(options), kMostApps, Homes::kAssigned),
       apps_(kMostApps),
-      watches_(options.cpus.size()) {
+      watches_(options.cpus.size()),
+      guests_(static_cast<unsigned>(options.cpus.size())) {
   YAMANOTE_CHECK(!options.cpus.empty() && options.cpus.size() <= kMostCores,
                  "the board has a place for each core");
   YAMANOTE_CHECK(!options.elsewhere.empty(), "who is moved goes somewhere");
@@ -63,17 +64,25 @@ AppId Arbiter::Add(Applicant&& applicant, Process&& process) {
     // Who is there is a guest now.
     if (const AppId guest = allocator_.owner(core); guest != kNobody) {
       SetClass(guest, core);
-      board_.EndKeeping(guest, core);
+      EndKeeping(guest, core);
     }
-    if (const AppId heir = allocator_.heir(core); heir != kNobody)
+    if (const AppId heir = allocator_.heir(core); heir != kNobody) {
       SetClass(heir, core);
+      EndKeeping(heir, core);
+    }
     // It shows no presence, so it has to be believed to be there.
     if (app.applicant.opaque) allocator_.Came(id, core);
   }
   app.beneath = app.applicant.opaque && app.applicant.limits.best_effort &&
                 app.applicant.limits.most >= cores();
   if (app.beneath) {
-    for (CoreId core = 0; core < cores(); ++core) board_.Grant(id, core);
+    ++beneath_;
+    // All anew: those with guests are told it in the next pass.
+    guests_.Clear();
+    for (AppId one = 0; one < apps_.size(); ++one) {
+      for (CoreId core = 0; apps_[one].beneath && core < cores(); ++core)
+        board_.Grant(one, core);
+    }
   }
   app.adopting = !app.beneath;
   now_ = kernel_.Now();
@@ -143,6 +152,7 @@ void Arbiter::Remove(AppId id) {
     if (apps_[id].workers[core].late) TakeBack(id, core);
   }
   allocator_.Remove(id);
+  if (apps_[id].beneath) --beneath_;
   apps_[id] = App{};
   Apply();
   // Guests there are none any more.
@@ -164,7 +174,7 @@ void Arbiter::Restore() {
 
 // ---- The pass ---------------------------------------------------------------
 
-void Arbiter::Pass(Duration now) {
+void Arbiter::Look(Duration now) {
   const auto swept = static_cast<unsigned>(std::min<int64_t>(
       1 + (now - std::exchange(swept_, now)) / kSweep, cores()));
   now_ = now;
@@ -180,12 +190,17 @@ void Arbiter::Pass(Duration now) {
       Apply();
     }
   }
+}
+
+void Arbiter::Pass(Duration now) {
+  Look(now);
   for (CoreId core = 0; core < cores(); ++core) Hasten(core, now);
   for (AppId id = 0; id < apps_.size(); ++id) {
     if (apps_[id].ready) Decide(id, now);
   }
   allocator_.Settle();
   Apply();
+  if (beneath_ != 0) MakeRoomForGuests();
   const Duration took = kernel_.Now() - now;
   ++times_.passes;
   times_.total += took;
@@ -255,7 +270,8 @@ void Arbiter::Left(AppId id, CoreId core) {
   // Then what it wanted in the last pass it does not any more.
   if (by_itself) allocator_.Want(id, Wish::kSame);
   if (by_itself && apps_[id].workers[core].keeps) {
-    if (!allocator_.Keep(id, core)) allocator_.Recall(core);
+    if (apps_[id].workers[core].no_more || !allocator_.Keep(id, core))
+      allocator_.Recall(core);
     return;
   }
   allocator_.Released(id, core);
@@ -272,6 +288,7 @@ void Arbiter::Decide(AppId id, Duration now) {
   if (elapsed <= Duration::zero()) return;
   app.decided = now;
   CoreId spare = kNoCore;
+  bool needs = false;
   samples_.clear();
   // What it was granted meanwhile, too.
   app.looked.Unite(allocator_.owned(id));
@@ -287,6 +304,7 @@ void Arbiter::Decide(AppId id, Duration now) {
     sample.held = home ? allocator_.at_home(core)
                        : owned && allocator_.state(core) != CoreState::kKept;
     sample.looking = sample.looking && sample.held && worker.here;
+    needs = needs || sample.Waiting() != 0;
     sample.fresh = std::exchange(worker.fresh, false) && sample.held;
     if (sample.looking && !sample.fresh && owned) spare = core;
     const bool moved =
@@ -301,7 +319,7 @@ void Arbiter::Decide(AppId id, Duration now) {
   app.had = allocator_.owned(id);
   const Wish wish = app.policy->Decide(
       {.cores = samples_, .held = allocator_.held(id), .elapsed = elapsed});
-  allocator_.Want(id, wish, spare);
+  allocator_.Want(id, wish, spare, needs);
 }
 
 Duration Arbiter::NextDue(Duration now, Duration idle_interval) const {
@@ -320,7 +338,7 @@ Duration Arbiter::NextDue(Duration now, Duration idle_interval) const {
     const App& app = apps_[id];
     if (!app.present) continue;
     // An opaque application wants more for ever: what it may have it has after a pass.
-    if (allocator_.wants(id) && !app.applicant.opaque)
+    if (allocator_.needs(id) && !app.applicant.opaque)
       due = std::min(due, now + idle_interval);
   }
   if (late_ != 0) due = std::min(due, now + idle_interval);
@@ -330,7 +348,7 @@ Duration Arbiter::NextDue(Duration now, Duration idle_interval) const {
 bool Arbiter::AnybodyWaits() const {
   for (AppId id = 0; id < apps_.size(); ++id) {
     if (apps_[id].present && !apps_[id].applicant.limits.best_effort &&
-        allocator_.hungry(id))
+        allocator_.hungry(id) && allocator_.needs(id) && allocator_.Lacks(id))
       return true;
   }
   return false;

@@ -104,7 +104,9 @@ class Arbiter {
   void Restore();
 
   void SetSleeping(uint32_t sleeping) { board_.SetSleeping(sleeping); }
-  // Whether one wants a core that is not best effort, and did not get it in the last pass.
+  // A part of it: who has come, and who has left.
+  void Look(Duration now);
+  // Whether one that is not best effort needs a core, and did not get it in the last pass.
   bool AnybodyWaits() const;
   Status status() const;
   const Allocator& allocator() const { return allocator_; }
@@ -122,6 +124,7 @@ class Arbiter {
     bool promised = false;  // Has a grant for when the owner has left.
     bool fresh = false;     // Was granted the core after the last decision.
     bool keeps = false;     // Was granted it to keep.
+    bool no_more = false;   // But does not keep it any more, perhaps.
     bool here = false;      // Of a valid presence.
     uint32_t presence = 0;  // The word, as last read.
     uint32_t enqueued = 0;  // The same.
@@ -171,6 +174,8 @@ class Arbiter {
   void Disown(AppId id, CoreId core);
   void SetClass(AppId id, CoreId core);
   bool MayKeep(AppId id, CoreId core) const;
+  void EndKeeping(AppId id, CoreId core);
+  void MakeRoomForGuests();
   void SetLate(Worker& worker, bool late);
   void PutAside(AppId id, CoreId core);
   void Count(AppId id, bool done);
@@ -185,7 +190,10 @@ class Arbiter {
   std::vector<Watch> watches_;
   std::vector<CoreSample> samples_;
   std::vector<Change> changes_;
-  unsigned late_ = 0;  // Workers.
+  unsigned late_ = 0;     // Workers.
+  unsigned beneath_ = 0;  // Applications.
+  base::CoreSet
+      guests_;  // Of services, on others' home cores: not for those beneath.
   Duration now_{0};
   Duration swept_{0};  // When the last pass was.
   PassTimes times_{};

@@ -89,14 +89,14 @@ void Daemon::RunByEvents() {
   for (;;) {
     // From here on whoever shows something kicks, too, so the pass is the look before
     // the sleep.
-    arbiter_->SetSleeping(kAsleep);
-    Duration now = kernel_.Now();
+    const bool waited_for = arbiter_->AnybodyWaits();
+    arbiter_->SetSleeping(waited_for ? kWaitedFor : kAsleep);
+    const Duration now = kernel_.Now();
     arbiter_->Pass(now);
-    if (arbiter_->AnybodyWaits()) {
+    if (!waited_for && arbiter_->AnybodyWaits()) {
       // From here on who leaves a core that it keeps does, too.
       arbiter_->SetSleeping(kWaitedFor);
-      now = kernel_.Now();
-      arbiter_->Pass(now);
+      arbiter_->Look(kernel_.Now());
     }
     Duration due = arbiter_->NextDue(now, options_.idle_interval);
     // A policy that compares two passes learns of a need in the second one.

@@ -36,6 +36,7 @@ void Arbiter::Grant(AppId id, CoreId core) {
   } else {
     SetClass(id, core);
     worker.keeps = MayKeep(id, core);
+    worker.no_more = false;
     board_.Grant(id, core, worker.keeps);
   }
   // An heir's, too: whoever left may have done so before it knew of the heir. Where
@@ -61,6 +62,7 @@ void Arbiter::Revoke(const Change& change) {
     SetClass(change.heir, change.core);
     Worker& heir = apps_[change.heir].workers[change.core];
     heir.keeps = MayKeep(change.heir, change.core);
+    heir.no_more = false;
     board_.GrantAfter(change.heir, change.core, change.app, heir.keeps);
   }
   board_.Revoke(change.app, change.core, change.heir);
@@ -75,6 +77,32 @@ void Arbiter::Revoke(const Change& change) {
   // It sleeps, and looks before it runs anything; its tasks are to go elsewhere now.
   Count(change.app, kernel_.Signal(apps_[change.app].process, worker.tid));
   allocator_.Released(change.app, change.core);
+}
+
+// It may have looked just before: then it is recalled, as if it had not been told.
+void Arbiter::EndKeeping(AppId id, CoreId core) {
+  apps_[id].workers[core].no_more = true;
+  board_.EndKeeping(id, core);
+}
+
+// A guest is SCHED_IDLE as well as who is beneath everybody, so these would have half of the
+// core, and a guest would wait for the end of their slices.
+void Arbiter::MakeRoomForGuests() {
+  for (CoreId core = 0; core < cores(); ++core) {
+    const AppId owner = allocator_.owner(core);
+    const bool guest = owner != kNobody && allocator_.home(core) != kNobody &&
+                       !apps_[owner].applicant.limits.best_effort;
+    if (guest == guests_.Contains(core)) continue;
+    guests_.Set(core, guest);
+    for (AppId id = 0; id < apps_.size(); ++id) {
+      if (!apps_[id].beneath) continue;
+      if (guest) {
+        board_.Revoke(id, core, kNobody);
+      } else {
+        board_.Grant(id, core);
+      }
+    }
+  }
 }
 
 // Whether a worker that is granted `core` now keeps it when it leaves by itself.

@@ -293,6 +293,85 @@ TEST_F(KeptTest, AGuestKeepsNothing) {
   EXPECT_EQ(CommandFor(*guest, 0).keep.load(), 0);
 }
 
+// The host is gone before anybody has seen it.
+TEST_F(KeptTest, WhoWasAGuestInBetweenAsksAgain) {
+  Start(1);
+  const auto guest = AddKeeping(kBursting);
+  Need(*guest);
+  Pass();
+  Come(*guest, 0);
+  Pass();
+  auto host = AddKeeping(kService);
+  arbiter_->Remove(host->id);
+  NeedNoMore(*guest);
+  Leave(*guest, 0);  // For good: it may not keep it.
+  Pass();
+  EXPECT_EQ(Owner(0), kNobody);
+  Need(*guest);
+  (*guest)[0].enqueued = 2;
+  Pass();
+  EXPECT_EQ(Owner(0), guest->id);
+  EXPECT_EQ(Word(*guest, 0), CommandWord(2, Command::kGranted));
+}
+
+// A wish alone gets what is idle, not what another may come back to.
+TEST_F(KeptTest, WhoNeedsNothingTakesNothing) {
+  Start(1);
+  const auto first = AddKeeping(kBursting);
+  App second;
+  Applicant asks = Asks(second, kBursting);
+  asks.policy = FindCorePolicy("static");
+  asks.keeps = true;
+  Register(second, std::move(asks));
+  Need(*first);
+  Pass();
+  Come(*first, 0);
+  NeedNoMore(*first);
+  Leave(*first, 0);
+  Pass();
+  Pass();
+  EXPECT_EQ(Owner(0), first->id);
+  EXPECT_EQ(State(0), CoreState::kKept);
+  EXPECT_FALSE(arbiter_->AnybodyWaits());
+  EXPECT_EQ(arbiter_->NextDue(kernel_.now, milliseconds(1)), Duration::max());
+  Need(second);
+  Pass();
+  EXPECT_EQ(Owner(0), second.id);
+}
+
+// Both are SCHED_IDLE, and would share the core.
+TEST_F(KeptTest, WhoIsBeneathMakesRoomForAGuest) {
+  Start(1);
+  const auto host = Add(kService);
+  const auto guest = Add(kBursting);
+  App program;
+  Applicant asks = Asks(program, kBatch);
+  asks.opaque = true;
+  program.pid = ++pids_;
+  program.id = arbiter_->Add(std::move(asks), TestProcess(program.pid));
+  Pass();
+  EXPECT_EQ(CommandOf(Word(program, 0)), Command::kGranted);
+  Need(*guest);
+  Pass();
+  ASSERT_EQ(Owner(0), guest->id);
+  EXPECT_EQ(CommandOf(Word(program, 0)), Command::kRevoked);
+  // Another that is beneath finds it so, after the next pass.
+  App other;
+  asks = Asks(other, kBatch);
+  asks.opaque = true;
+  other.pid = ++pids_;
+  other.id = arbiter_->Add(std::move(asks), TestProcess(other.pid));
+  Pass();
+  EXPECT_EQ(CommandOf(Word(program, 0)), Command::kRevoked);
+  EXPECT_EQ(CommandOf(Word(other, 0)), Command::kRevoked);
+  Come(*guest, 0);
+  NeedNoMore(*guest);
+  Pass();
+  Leave(*guest, 0);
+  Pass();
+  EXPECT_EQ(CommandOf(Word(program, 0)), Command::kGranted);
+}
+
 // Who does not say that its workers look may not come back.
 TEST_F(KeptTest, OnlyWhoCanKeepsCores) {
   Start(1);

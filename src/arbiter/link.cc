@@ -305,6 +305,8 @@ HeldCores Link::Held() const {
         signals_[core].presence.load(std::memory_order_relaxed);
     if (home_[core]) {
       held[core] = kHeldHome;
+    } else if (CommandOf(word) == Command::kGranted && Keeps(core)) {
+      held[core] = kHeld;
     } else if (CommandOf(word) != Command::kAway
                    ? presence != Presence(EpochOf(word), false)
                    : (presence & 1) != 0) {

@@ -408,7 +408,8 @@ void Engine::Ask(CoreId core) {
 
 // Something may wait for those whose slices are over.
 inline void Engine::AskOverdue(Placed placed) {
-  if (overdue_.size() == 0) return;
+  // A request that does not run may wait for any core's; where all run, for none.
+  if (overdue_.size() == 0 || in_system_ == running_) return;
   if (per_core_ && count_ > 1) {
     if (placed.core != kNoCore && overdue_.Contains(placed.core) &&
         placement_->HasOwnWork(placed.core))

@@ -244,7 +244,7 @@ Result<std::unique_ptr<arbiter::Client>> Register(RuntimeOptions& options) {
        .most = wanted.burst >= arbiter::kMostCores
                    ? 0
                    : wanted.guaranteed + wanted.burst,
-       .keeps = true});
+       .keeps = wanted.keep});
 }
 
 }  // namespace yamanote::worker

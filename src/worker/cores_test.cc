@@ -110,7 +110,7 @@ class TestArbiter {
     Revoke(core);
     std::atomic_thread_fence(std::memory_order_seq_cst);
     if (!Away(core)) return false;
-    syscall(SYS_tgkill, getpid(), workers.tids[core], arbiter::kLateSignal);
+    syscall(SYS_tgkill, getpid(), workers().tids[core], arbiter::kLateSignal);
     return true;
   }
   bool Granted(CoreId core) const {
@@ -149,8 +149,15 @@ class TestArbiter {
     if (fd >= 0) shutdown(fd, SHUT_RDWR);
   }
 
-  arbiter::Hello hello{};
-  arbiter::Workers workers{};
+  // What the application has said. They wait until it has.
+  const arbiter::Hello& hello() const {
+    Await(1);
+    return hello_;
+  }
+  const arbiter::Workers& workers() const {
+    Await(2);
+    return workers_;
+  }
   std::atomic<int> messages{0};  // After those.
 
  private:
@@ -162,11 +169,18 @@ class TestArbiter {
             nullptr, 0);
   }
 
+  void Await(int heard) const {
+    // Acquire: pairs with Serve().
+    while (heard_.load(std::memory_order_acquire) < heard)
+      std::this_thread::sleep_for(100us);
+  }
+
   void Serve() {
     const int fd = accept(listener_, nullptr, nullptr);
     if (fd < 0) return;
     peer_ = fd;
-    EXPECT_EQ(recv(fd, &hello, sizeof(hello), 0), sizeof(hello));
+    EXPECT_EQ(recv(fd, &hello_, sizeof(hello_), 0), sizeof(hello_));
+    heard_.store(1, std::memory_order_release);
     arbiter::Welcome welcome{};
     welcome.header = {arbiter::kMagic, arbiter::kVersion,
                       arbiter::Kind::kWelcome};
@@ -197,7 +211,8 @@ class TestArbiter {
     std::memcpy(CMSG_DATA(header), fds, sizeof(fds));
     EXPECT_EQ(sendmsg(fd, &message, 0), sizeof(welcome));
     if (!refusal_.empty()) return;
-    EXPECT_EQ(recv(fd, &workers, sizeof(workers), 0), sizeof(workers));
+    EXPECT_EQ(recv(fd, &workers_, sizeof(workers_), 0), sizeof(workers_));
+    heard_.store(2, std::memory_order_release);
     char more[4096];
     while (recv(fd, more, sizeof(more), 0) > 0) ++messages;
   }
@@ -211,6 +226,9 @@ class TestArbiter {
   int board_fd_ = -1;
   int handover_fd_ = -1;
   std::atomic<int> peer_{-1};
+  arbiter::Hello hello_{};
+  arbiter::Workers workers_{};
+  std::atomic<int> heard_{0};  // Of those; release: they are written.
   arbiter::CoreSignals* signals_ = nullptr;
   arbiter::BoardHeader* board_ = nullptr;
   arbiter::Handover* handover_ = nullptr;
@@ -247,11 +265,11 @@ TEST(CoresTest, RegistersAndRunsOnItsHomeCore) {
     Thread other([] {});
     other.join();
   });
-  EXPECT_STREQ(arbiter.hello.name, "tested");
-  EXPECT_STREQ(arbiter.hello.allocation, "congestion");
-  EXPECT_EQ(arbiter.hello.guaranteed, 1);
-  EXPECT_EQ(arbiter.hello.most, 2);
-  EXPECT_TRUE(Eventually([&] { return arbiter.workers.tids[1] != 0; }));
+  EXPECT_STREQ(arbiter.hello().name, "tested");
+  EXPECT_STREQ(arbiter.hello().allocation, "congestion");
+  EXPECT_EQ(arbiter.hello().guaranteed, 1);
+  EXPECT_EQ(arbiter.hello().most, 2);
+  EXPECT_TRUE(Eventually([&] { return arbiter.workers().tids[1] != 0; }));
   EXPECT_EQ(runtime->stats().grants, 0);
   // Nothing to do: it is not there.
   EXPECT_TRUE(Eventually([&] { return arbiter.Away(0); }));
@@ -286,7 +304,7 @@ TEST(CoresTest, AKeptCoreIsComeBackTo) {
   TestArbiter arbiter(2);
   const auto runtime = Start(arbiter.Options());
   ASSERT_NE(runtime, nullptr);
-  EXPECT_EQ(arbiter.hello.keeps, 1);
+  EXPECT_EQ(arbiter.hello().keeps, 1);
   // Spawns one that can only run on core 1, and waits for it for so long.
   const auto runs_there = [&](Duration patience) {
     std::atomic<bool> ran{false};

@@ -153,6 +153,10 @@ TEST_F(RegistrationTest, GoesOnWithTheNextDaemonAndKeepsItsCores) {
   EndLoad();
   // The new one's words count: without work the core is left, and had again.
   EXPECT_TRUE(Lists("app:0=home/away 1=adopted/kept ;")) << List();
+  // It may come back there any moment, so the next one has to know.
+  daemon_.reset();
+  StartDaemon(Options());
+  EXPECT_TRUE(Lists("app:0=home/away 1=adopted/kept ;")) << List();
   BeginLoad();
   EXPECT_TRUE(Lists("1=adopted/running")) << List();
   EndLoad();

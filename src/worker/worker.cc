@@ -267,11 +267,12 @@ UserThread* Worker::Pass() {
     if (placed.notify == dispatch::Notify::kNobody) break;
     engine_.parking().Notify(placed);
   }
-  if (client_ != nullptr) KickIfNeeded(now);
-  if (UserThread* const thread = HelpOneStuck(now)) return thread;
-  if (Task* const task = placement_.PickNext(core_, now))
-    return static_cast<UserThread*>(task);
-  return now < next_look_ ? nullptr : LookAtOthers(now);
+  UserThread* thread = HelpOneStuck(now);
+  if (thread == nullptr)
+    thread = static_cast<UserThread*>(placement_.PickNext(core_, now));
+  if (thread == nullptr && now >= next_look_) thread = LookAtOthers(now);
+  if (client_ != nullptr && thread != nullptr) KickIfNeeded(now);
+  return thread;
 }
 
 UserThread* Worker::LookAtOthers(Instant now) {

@@ -21,7 +21,7 @@ import tempfile
 import threading
 import time
 
-MAGIC, VERSION, HELLO, WORKERS, KICK, LIST = 0x544e4d59, 1, 1, 3, 4, 5
+MAGIC, VERSION, HELLO, WORKERS, KICK, LIST = 0x544e4d59, 2, 1, 3, 4, 5
 CORES, NAME = 256, 32
 WELCOME_BYTES = 1 << 13
 PATIENCE_S = 60
@@ -38,12 +38,13 @@ def header(kind):
     return struct.pack("<III", MAGIC, VERSION, kind)
 
 
-def hello(guaranteed, most, best_effort=0, opaque=0, held=()):
+def hello(guaranteed, most, best_effort=0, opaque=0, keeps=0, held=()):
     flags = bytearray(CORES)
     for core in held:
         flags[core] = 1
     return (header(HELLO) + b"soak".ljust(NAME, b"\0") + b"delay".ljust(NAME, b"\0")
-            + struct.pack("<IIII", guaranteed, most, best_effort, opaque) + bytes(flags))
+            + struct.pack("<IIIII", guaranteed, most, best_effort, opaque, keeps)
+            + bytes(flags))
 
 
 def workers(tid):

@@ -200,7 +200,8 @@ class CoresTest(BenchTest):
             self.assertEqual(ways["alone"]["batch_share"]["median"], 0)
             # What others leave over may be nothing where other tests run.
             self.assertGreaterEqual(ways["arbiter"]["batch_share"]["median"], 0)
-            self.assertGreater(ways["arbiter"]["daemon_cpus"]["median"], 0)
+            # It may have nothing to do: less than a tick.
+            self.assertGreaterEqual(ways["arbiter"]["daemon_cpus"]["median"], 0)
             self.assertEqual(ways["nice"]["daemon_cpus"]["median"], 0)
 
     def test_a_step(self):
@@ -221,8 +222,9 @@ class CoresTest(BenchTest):
     def test_cores_change_hands(self):
         found = document(*CORES, "--scenario", "handover")
         self.assertEqual([path["path"] for path in found["paths"]],
-                         ["idle", "voluntary", "cooperative", "signal", "forced"])
-        self.assertGreater(found["kernel_same_core_us"]["p50"], 0)
+                         ["kept", "idle", "voluntary", "cooperative", "signal", "forced"])
+        for alone in ("kernel_same_core_us", "kernel_processes_us"):
+            self.assertGreater(found[alone]["p50"], 0)
         for path in found["paths"]:
             took = path["from_decision_us"]
             # A holder that is beneath everybody may have no time where other tests run.

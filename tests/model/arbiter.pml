@@ -238,6 +238,18 @@ proctype Arbiter() {
         :: else
         fi
 #endif
+#ifdef KEEP
+     :: owner != NOBODY && !revoked ->
+        /* For nobody: it may be kept no more. */
+        revoked = true;
+        heir[owner] = NOBODY;
+        command[owner] = REVOKED;
+        wake(owner);
+        if
+        :: GONE -> release()
+        :: else
+        fi
+#endif
      :: true
      fi
   od;

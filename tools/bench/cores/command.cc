@@ -258,12 +258,15 @@ Json HandOverJson(const bench::HandOverResult& result) {
         {{"path", bench::kPaths[static_cast<size_t>(path.path)]},
          {"from_decision_us", QuantilesJson(path.from_decision)},
          {"from_need_us", QuantilesJson(path.from_need)},
+         {"over_processes",
+          OverFloor(path.decision_medians_us, result.processes_medians_us)},
          {"over_same_core",
           OverFloor(path.decision_medians_us, result.same_core_medians_us)},
          {"over_other_core",
           OverFloor(path.decision_medians_us, result.other_core_medians_us)}});
   }
   return {{"kernel_same_core_us", QuantilesJson(result.same_core)},
+          {"kernel_processes_us", QuantilesJson(result.processes)},
           {"kernel_other_core_us", QuantilesJson(result.other_core)},
           {"paths", std::move(paths)}};
 }
@@ -281,6 +284,7 @@ void PrintHandOver(const bench::HandOverResult& result) {
                need == nullptr ? "" : us(*need, 0.5) + ", " + us(*need, 0.99));
   };
   line("kernel, same core", result.same_core, nullptr);
+  line("kernel, between processes", result.processes, nullptr);
   line("kernel, other idle core", result.other_core, nullptr);
   for (const bench::PathResult& path : result.paths) {
     line(bench::kPaths[static_cast<size_t>(path.path)], path.from_decision,
@@ -288,10 +292,12 @@ void PrintHandOver(const bench::HandOverResult& result) {
   }
   fmt::print(
       "from the daemon's decision to the new owner's first task; a wake-up of "
-      "the kernel alone\nabove. Cooperative over the kernel's switch on one "
-      "core: {:.1f} (medians).\n",
-      MedianOf(result.paths[2].decision_medians_us) /
-          MedianOf(result.same_core_medians_us));
+      "the kernel alone\nabove. Cooperative over the kernel's switch between "
+      "two processes on "
+      "one core: {:.1f}\n(medians).\n",
+      MedianOf(result.paths[static_cast<size_t>(bench::Path::kCooperative)]
+                   .decision_medians_us) /
+          MedianOf(result.processes_medians_us));
 }
 
 // ---- The command ------------------------------------------------------------

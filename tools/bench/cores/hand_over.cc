@@ -40,6 +40,9 @@ constexpr Bursts BurstsOf(Path path) {
                                : Bursts{.tasks = 4, .pause = 4ms};
 }
 constexpr Duration kTask = 400us;
+constexpr bool HasHolder(Path path) {
+  return path != Path::kKept && path != Path::kIdle;
+}
 // Work has waited for so long when a voluntary holder leaves.
 constexpr Duration kLeaveAfter = 150us;
 // A holder that is moved away leaves some time.
@@ -72,12 +75,21 @@ struct Scene {
 
 struct Taker {
   Scene* scene = nullptr;
+  bool keeps = false;
   bool from_holder = false;  // Or from nobody.
   arbiter::Client* client = nullptr;
   Trace trace{0};
   uint64_t steps = 0;
-  // By core; only its worker's tasks touch it.
+  // By core; only its worker's tasks touch it: the latest grant, and the latest burst.
   std::array<uint32_t, arbiter::kMostCores> epochs{};
+  std::array<int64_t, arbiter::kMostCores> needs{};
+
+  // The first task by a grant of `core`; where it keeps the core: of a burst there.
+  bool IsFirst(CoreId core, uint32_t epoch, int64_t needed_at) {
+    const bool by_grant = std::exchange(epochs[core], epoch) != epoch;
+    const bool of_burst = std::exchange(needs[core], needed_at) != needed_at;
+    return keeps ? of_burst && !by_grant : by_grant;
+  }
 };
 
 void TakerTask(void* argument) {
@@ -86,18 +98,19 @@ void TakerTask(void* argument) {
   const CoreId core = worker::CurrentCore();
   if (core != kNoCore && !taker.client->link().home(core)) {
     const uint32_t epoch = arbiter::EpochOf(taker.client->link().Word(core));
-    // The first task by this grant.
     Scene& scene = *taker.scene;
-    if (std::exchange(taker.epochs[core], epoch) != epoch &&
+    const int64_t needed_at = scene.needed_at.load(std::memory_order_relaxed);
+    if (taker.IsFirst(core, epoch, needed_at) &&
         scene.held[core].load(std::memory_order_relaxed) == taker.from_holder) {
       // One writer: there is one core to be granted.
       const uint32_t next = scene.hand_overs.load(std::memory_order_relaxed);
       if (next < kMostHandOvers) {
         scene.all[next] = {
             .from_decision_ns =
-                now - ToNanos(taker.client->link().GrantedAt(core)),
-            .from_need_ns =
-                now - scene.needed_at.load(std::memory_order_relaxed)};
+                now - (taker.keeps
+                           ? needed_at
+                           : ToNanos(taker.client->link().GrantedAt(core))),
+            .from_need_ns = now - needed_at};
         scene.hand_overs.store(next + 1, std::memory_order_release);
       }
     }
@@ -111,8 +124,11 @@ int RunTaker(const CoresOptions& options, const std::string& socket,
   KeepTo(cpus);
   RuntimeOptions runtime_options;
   runtime_options.scheduling = options.scheduling;
-  runtime_options.arbiter = {
-      .socket = socket, .name = "taker", .guaranteed = 1, .burst = 1};
+  runtime_options.arbiter = {.socket = socket,
+                             .name = "taker",
+                             .guaranteed = 1,
+                             .burst = 1,
+                             .keep = path == Path::kKept};
   const Result<std::unique_ptr<Runtime>> runtime =
       Runtime::Create(std::move(runtime_options));
   if (!runtime) {
@@ -120,7 +136,8 @@ int RunTaker(const CoresOptions& options, const std::string& socket,
     return 1;
   }
   Taker taker{.scene = &scene,
-              .from_holder = path != Path::kIdle,
+              .keeps = path == Path::kKept,
+              .from_holder = HasHolder(path),
               .client = (*runtime)->impl().client()};
   taker.steps =
       static_cast<uint64_t>(steps_per_us * static_cast<double>(kTask / 1us));
@@ -153,6 +170,7 @@ void Hold(const arbiter::Link& link, CoreId core, uint32_t granted, Path path,
           Scene& scene) {
   const int64_t came = Monotonic();
   switch (path) {
+    case Path::kKept:
     case Path::kIdle:
       return;
     case Path::kCooperative:
@@ -241,7 +259,7 @@ int RunHolder(const std::string& socket, Path path, Scene& scene) {
     numbers.push_back(tid);
   }
   if (!link.SendWorkers(numbers)) return 1;
-  if (path != Path::kIdle) {
+  if (HasHolder(path)) {
     // Something has been waiting for ever, as the policies see it.
     arbiter::CoreSignals& signals = link.signals()[0];
     signals.enqueued.store(1, std::memory_order_relaxed);
@@ -270,30 +288,51 @@ struct Futex {
   }
 };
 
+struct Turns {
+  Futex turns[2];
+  std::atomic<int64_t> woken_at{0};
+};
+
 struct KernelAlone {
+  Turns turns;
   std::array<int64_t, kSwitches> same_core;
+  std::array<int64_t, kSwitches> processes;
   std::array<int64_t, kSwitches> other_core;
 };
 
-// Two threads of one CPU, in turn.
-void MeasureSameCore(int cpu, std::array<int64_t, kSwitches>& took) {
-  Futex turns[2];
-  std::atomic<int64_t> woken_at{0};
-  const auto body = [&](unsigned me) {
-    load::PinCurrentThread(cpu);
-    for (unsigned i = me; i < kSwitches; i += 2) {
-      if (i > 0) {
-        turns[me].Wait();
-        took[i] = Monotonic() - woken_at.load(std::memory_order_relaxed);
-      }
-      woken_at.store(Monotonic(), std::memory_order_relaxed);
-      turns[1 - me].Wake();
+// One of two threads of one CPU, in turn.
+void TakeTurns(unsigned me, int cpu, Turns& shared,
+               std::array<int64_t, kSwitches>& took) {
+  load::PinCurrentThread(cpu);
+  for (unsigned i = me; i < kSwitches; i += 2) {
+    if (i > 0) {
+      shared.turns[me].Wait();
+      took[i] = Monotonic() - shared.woken_at.load(std::memory_order_relaxed);
     }
-  };
-  std::thread other(body, 1);
-  body(0);
+    shared.woken_at.store(Monotonic(), std::memory_order_relaxed);
+    shared.turns[1 - me].Wake();
+  }
+  // The first was not woken, and the last wakes who is not there any more.
+  if (me == 0) took[0] = took[2];
+}
+
+void MeasureSameCore(int cpu, std::array<int64_t, kSwitches>& took) {
+  Turns turns;
+  std::thread other([&] { TakeTurns(1, cpu, turns, took); });
+  TakeTurns(0, cpu, turns, took);
   other.join();
-  took[0] = took[1];
+}
+
+// False: a process died.
+bool MeasureProcesses(int cpu, KernelAlone& alone) {
+  Result<Child> other = Child::Fork([&] {
+    TakeTurns(1, cpu, alone.turns, alone.processes);
+    return 0;
+  });
+  if (!other) return false;
+  TakeTurns(0, cpu, alone.turns, alone.processes);
+  while (other->Alive()) std::this_thread::sleep_for(1ms);
+  return true;
 }
 
 // One that sleeps on an idle CPU.
@@ -327,6 +366,7 @@ Result<void> MeasureKernel(const std::vector<int>& cpus,
   const SharedObjects<std::atomic<bool>> done;
   Result<Child> child = Child::Fork([&] {
     MeasureSameCore(cpus[1], alone->same_core);
+    if (!MeasureProcesses(cpus[1], *alone)) return 1;
     MeasureOtherCore(cpus[0], cpus[1], alone->other_core);
     done->store(true);
     return 0;
@@ -343,6 +383,7 @@ Result<void> MeasureKernel(const std::vector<int>& cpus,
     medians.push_back(round.Quantile(0.5) / 1000);
   };
   take(alone->same_core, result.same_core, result.same_core_medians_us);
+  take(alone->processes, result.processes, result.processes_medians_us);
   take(alone->other_core, result.other_core, result.other_core_medians_us);
   return {};
 }
