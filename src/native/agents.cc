@@ -55,6 +55,13 @@ Result<std::unique_ptr<Agents>> Agents::Create(Kernel& kernel,
   if (Result<void> valid = Validate(*scheduling, kernel.cores()); !valid)
     return tl::unexpected(valid.error());
   own.scheduling = *std::move(scheduling);
+  if (own.scheduling.placement == PlacementKind::kStealing &&
+      options.own_core) {
+    return MakeError(ErrorCode::kInvalidArgument,
+                     "own_core is set, but under placement 'stealing' every "
+                     "core has an agent, and no thread could run; unset it, or "
+                     "set placement to 'central'");
+  }
   if (own.scheduling.placement == PlacementKind::kStealing)
     return MakeCpuAgents(kernel, own, now);
   return MakeGlobalAgent(kernel, own, now);

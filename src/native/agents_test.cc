@@ -210,6 +210,10 @@ TEST(AgentsTest, WhatCannotBeIsRefused) {
   const auto agents = Agents::Create(one, options, one.now());
   ASSERT_FALSE(agents);
   EXPECT_THAT(agents.error().message, HasSubstr("own_core"));
+  // Every agent would poll where threads are to run.
+  options = Options(PlacementKind::kStealing);
+  options.own_core = true;
+  EXPECT_THAT(error(options), HasSubstr("placement 'stealing'"));
 }
 
 // ---- Everything at once -----------------------------------------------------

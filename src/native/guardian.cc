@@ -127,6 +127,7 @@ struct Guardian::Child {
         break;
       }
       FreeStrays();
+      LowerWhoIsElsewhere();
     }
     Restore();
     _exit(0);
@@ -195,6 +196,21 @@ struct Guardian::Child {
            Committing()) {
       IsReadable(host, 10);
       RestoreThreads(threads, options.max_threads, strays, restored.data());
+    }
+  }
+
+  // A thread may change its own affinity, also while it has the agents' priority. On others'
+  // CPUs it has none of it.
+  void LowerWhoIsElsewhere() {
+    for (uint32_t i = 0; i < options.max_threads; ++i) {
+      const TracedThread& thread = threads[i];
+      if (Load(thread.thread) == 0) continue;
+      const uint32_t cpu = __atomic_load_n(&thread.cpu, __ATOMIC_RELAXED);
+      if (cpu >= kTracedCpus ||
+          std::find(options.cpus.begin(), options.cpus.end(), cpu) !=
+              options.cpus.end())
+        continue;
+      RestoreClass(thread.tid, thread.settings);
     }
   }
 

@@ -23,6 +23,7 @@
 #include <atomic>
 #include <memory>
 #include <string>
+#include <vector>
 
 #include "native/tracing_object.h"
 #include "yamanote/task.h"
@@ -40,6 +41,8 @@ class Guardian {
     Duration watchdog{};
     // How long an agent may be awake without a sleep or a new pass.
     Duration agent_limit{};
+    // The enclave's. Who is raised and has moved itself elsewhere is lowered.
+    std::vector<unsigned> cpus{};
   };
 
   // Errors: kPermissionDenied: no real-time priority is to be had here; kInternal.

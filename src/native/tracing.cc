@@ -18,8 +18,11 @@
 #include <cerrno>
 #include <charconv>
 #include <cstddef>
+#include <cstdio>
 #include <cstring>
+#include <fstream>
 #include <mutex>
+#include <string>
 #include <string_view>
 
 #include "native/settings.h"
@@ -32,6 +35,17 @@ using traced::Load;
 using traced::SequenceOf;
 
 namespace {
+
+// Whose thread `tid` is; 0: there is none such.
+pid_t ProcessOf(pid_t tid) {
+  std::ifstream status(fmt::format("/proc/{}/status", tid));
+  std::string line;
+  while (std::getline(status, line)) {
+    pid_t process = 0;
+    if (std::sscanf(line.c_str(), "Tgid: %d", &process) == 1) return process;
+  }
+  return 0;
+}
 
 constexpr uint32_t kMostTracedThreads = 65536;
 constexpr unsigned kMostPriority = 97;
@@ -205,7 +219,8 @@ Result<void> TracingEnclave::Start() {
                                  .cores = cores(),
                                  .priority = options_.priority + 2,
                                  .watchdog = options_.watchdog,
-                                 .agent_limit = options_.agent_limit});
+                                 .agent_limit = options_.agent_limit,
+                                 .cpus = options_.cpus});
   if (!guardian) return tl::unexpected(guardian.error());
   guardian_ = *std::move(guardian);
   for (Core& core : cores_) {
@@ -250,7 +265,9 @@ TracingEnclave::~TracingEnclave() {
 // ---- Who joins --------------------------------------------------------------
 
 Result<TracingKernel::Joined> TracingEnclave::Add(pid_t pid) {
-  if (pid == getpid() || pid == guardian_->pid()) {
+  // Also by the number of one of its threads.
+  const pid_t process = ProcessOf(pid);
+  if (process == getpid() || process == guardian_->pid()) {
     return MakeError(ErrorCode::kInvalidArgument,
                      fmt::format("process {} has the agents; they cannot "
                                  "schedule themselves",
@@ -278,9 +295,10 @@ Result<TracingKernel::Joined> TracingEnclave::Add(pid_t pid) {
         case Joining::kFull:
           return MakeError(
               ErrorCode::kResourceExhausted,
-              fmt::format("the enclave is full: it has {} threads; make it "
-                          "with more max_threads",
-                          options_.max_threads));
+              fmt::format("the enclave is full: it has {} threads, of which {} "
+                          "have joined just now; make it with a higher "
+                          "--max-threads",
+                          options_.max_threads, joined.threads));
       }
     }
     if (!fresh) break;
@@ -311,6 +329,12 @@ std::string TracingEnclave::WhyNot(pid_t tid,
            "lift that";
   }
   return "";
+}
+
+// Whether it has begun to end, or has ended: then the kernel has no news of it any more.
+bool Ends(const ThreadStat& stat) {
+  constexpr uint64_t kExiting = 0x4;  // PF_EXITING
+  return stat.state == 'Z' || stat.state == 'X' || (stat.flags & kExiting) != 0;
 }
 
 // The order matters: what it had is where the guardian finds it before the first change;
@@ -358,8 +382,10 @@ TracingEnclave::Joining TracingEnclave::AddThread(pid_t process, pid_t tid,
   reason = Tame(tid, settings);
   own_[index].spread = reason.empty();
   ThreadStat after{};
-  const bool same =
-      ReadStat(process, tid, after) && after.start == before.start;
+  // One that ends has passed where the programs would see it: its number may be another's
+  // any moment, and nobody would tell.
+  const bool same = ReadStat(process, tid, after) &&
+                    after.start == before.start && !Ends(after);
   if (!same || !reason.empty()) {
     // Whoever takes it out of the map frees it.
     if (object_->Unwatch(tid)) {

@@ -17,7 +17,8 @@ import time
 import unittest
 
 YAMANOTE = sys.argv.pop(1)
-CPU = max(os.sched_getaffinity(0))
+CPUS = sorted(os.sched_getaffinity(0))
+CPU = CPUS[-1]
 PATIENCE_S = 20
 # Computes until it is told to end, in threads that are processes; prints a line when it runs.
 BUSY = "import os, signal\nprint(os.getpid(), flush=True)\nwhile True: pass"
@@ -124,6 +125,34 @@ class EnclaveTest(NativeTest):
         done = self.run_command("run", "--cpus", str(CPU), "--", "sh", "-c", "kill -9 $$")
         self.assertEqual(done.returncode, 128 + 9, done.stderr)
 
+    @unittest.skipIf(len(CPUS) < 2, "needs a second CPU")
+    def test_a_program_that_cannot_be_scheduled_does_not_run(self):
+        done = subprocess.run(
+            ["taskset", "-c", str(CPUS[0]), YAMANOTE, "native", "run", "--cpus", str(CPU), "--",
+             "echo", "ran"], env=self.environment, capture_output=True, text=True, timeout=60,
+            check=False)
+        self.assertEqual((done.returncode, done.stdout), (1, ""), done.stderr)
+        self.assertIn("its affinity has none of the enclave's CPUs", done.stderr)
+
+    def test_it_has_room_for_so_many(self):
+        self.start_busy("--max-threads", "1")
+        # pylint: disable-next=consider-using-with
+        other = subprocess.Popen([sys.executable, "-c", BUSY], stdout=subprocess.PIPE, text=True)
+        self.processes.append(other)
+        other.stdout.readline()
+        self.refused(2, "make it with a higher --max-threads", "attach", "busy", str(other.pid))
+        self.refused(2, "there is no process", "attach", "busy", "2147483647")
+
+    @unittest.skipIf(len(CPUS) < 2, "needs a second CPU")
+    def test_who_moves_itself_elsewhere_has_no_priority_there(self):
+        process, program = self.start_busy()
+        eventually(lambda: scheduler(program) == os.SCHED_FIFO)
+        os.sched_setaffinity(program, {CPUS[0]})
+        eventually(lambda: scheduler(program) == os.SCHED_OTHER)
+        process.send_signal(signal.SIGTERM)
+        process.wait(PATIENCE_S)
+        self.programs.clear()
+
     def test_it_is_shown_changed_and_ended(self):
         process, program = self.start_busy("--policy", "rr", "--slice", "2ms")
         listed = self.json("list")["enclaves"]
@@ -152,6 +181,11 @@ class EnclaveTest(NativeTest):
         stats = self.json("stats", "busy")
         self.assertEqual((stats["policy"], stats["slice_ns"], stats["upgrades"]),
                          ("cfs", 500_000, 1))
+        # What is not said stays.
+        done = self.run_command("upgrade", "busy", "--slice", "400us")
+        self.assertEqual(done.returncode, 0, done.stderr)
+        stats = self.json("stats", "busy")
+        self.assertEqual((stats["policy"], stats["slice_ns"]), ("cfs", 400_000))
         before = stats["commits"]["committed"]
         eventually(lambda: self.json("stats", "busy")["commits"]["committed"] > before + 10)
 

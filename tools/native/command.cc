@@ -26,6 +26,7 @@ using Json = nlohmann::ordered_json;
 struct NativeFlags {
   std::string name;
   std::string policy = "fifo";
+  unsigned max_threads = kUsualThreads;
   std::string slice;
   std::string placement;
   std::string cpus;
@@ -61,6 +62,7 @@ EnclaveSettings SettingsOf(const NativeFlags& flags) {
   settings.scheduling = OrFail(
       NativeScheduling(flags.policy, flags.slice, flags.placement, cores));
   settings.own_core = flags.own_core;
+  settings.max_threads = flags.max_threads;
   if (flags.watchdog == "none") {
     settings.watchdog = kNoPreemption;
   } else {
@@ -211,6 +213,11 @@ void AddRun(CLI::App& command, const std::shared_ptr<NativeFlags>& flags) {
       ->type_name("PID");
   run->add_flag("--own-core", flags->own_core,
                 "The agent of a central queue polls, on a CPU of its own");
+  run->add_option("--max-threads", flags->max_threads,
+                  "How many threads the enclave has room for at a time")
+      ->type_name("COUNT")
+      ->check(Within(1U, kMostThreads))
+      ->capture_default_str();
   run->add_option("--watchdog", flags->watchdog,
                   "Give all threads back to Linux's scheduler if one that can "
                   "run has been on no CPU for so long; none: never")
@@ -281,15 +288,18 @@ void AddNativeCommand(CLI::App& app) {
       AddNamed(*command, *flags, "upgrade",
                "Let agents of another policy take over, while the threads run");
   AddPolicyFlags(*upgrade, *flags);
+  upgrade->get_option("--policy")->default_str("the one that it has");
   upgrade->footer(
       "Examples:\n  yamanote native upgrade server-4711 --policy cfs --slice "
       "500us");
-  upgrade->callback([flags] {
-    OrFail(AskEnclave(Folder(), flags->name,
-                      {{"ask", "upgrade"},
-                       {"policy", flags->policy},
-                       {"slice", flags->slice},
-                       {"placement", flags->placement}}));
+  upgrade->callback([flags, upgrade] {
+    OrFail(
+        AskEnclave(Folder(), flags->name,
+                   {{"ask", "upgrade"},
+                    {"policy", upgrade->count("--policy") != 0 ? flags->policy
+                                                               : std::string()},
+                    {"slice", flags->slice},
+                    {"placement", flags->placement}}));
     Stats(*flags);
   });
 

@@ -220,6 +220,11 @@ Result<Control> Control::Open(const std::string& folder,
                      fmt::format("there is an enclave '{}' already; choose "
                                  "another --name",
                                  name));
+  } else if (errno != ENOENT && errno != ECONNREFUSED) {
+    return MakeError(ErrorCode::kUnavailable,
+                     fmt::format("whether there is an enclave '{}' already is "
+                                 "not known ({}: {}); choose another --name",
+                                 name, path, std::strerror(errno)));
   }
   Result<sockaddr_un> address = AddressOf(path);
   if (!address) return tl::unexpected(address.error());
@@ -246,7 +251,8 @@ Control::~Control() {
   for (const int lock : locks_) close(lock);
 }
 
-void Control::Answer(const std::function<Json(const Json& question)>& answer) {
+void Control::Answer(
+    const std::function<Json(const Json& question, uid_t uid)>& answer) {
   const Descriptor peer(accept4(listener_, nullptr, nullptr, SOCK_CLOEXEC));
   if (peer.fd < 0) return;
   ucred who{};
@@ -265,7 +271,7 @@ void Control::Answer(const std::function<Json(const Json& question)>& answer) {
   const Json said =
       question.is_object() && question.contains("ask") &&
               question["ask"].is_string()
-          ? answer(question)
+          ? answer(question, who.uid)
           : Json{{"error", "the question is no object with 'ask'"}};
   const std::string reply = JsonText(said, -1);
   send(peer.fd, reply.data(), reply.size(), MSG_NOSIGNAL);

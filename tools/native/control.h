@@ -7,6 +7,8 @@
 
 #pragma once
 
+#include <sys/types.h>
+
 #include <functional>
 #include <nlohmann/json_fwd.hpp>
 #include <string>
@@ -46,9 +48,10 @@ class Control {
 
   // Readable when somebody asks.
   int descriptor() const { return listener_; }
-  // Answers one who asks, within 100 ms.
+  // Answers one who asks, within 100 ms. `answer` gets the question and whose it is: root's
+  // or this process's user's.
   void Answer(const std::function<nlohmann::ordered_json(
-                  const nlohmann::ordered_json& question)>& answer);
+                  const nlohmann::ordered_json& question, uid_t uid)>& answer);
 
  private:
   Control() = default;

@@ -6,11 +6,15 @@
 #include <poll.h>
 #include <sched.h>
 #include <signal.h>
+#include <sys/prctl.h>
 #include <sys/signalfd.h>
+#include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
 #include <chrono>
+#include <cstdio>
+#include <limits>
 #include <memory>
 #include <nlohmann/json.hpp>
 #include <optional>
@@ -36,6 +40,8 @@ constexpr Duration kLeastSlice = 50us;
 constexpr Duration kMostSlice = 10s;
 // How often it looks whether any thread is left.
 constexpr int kLookMilliseconds = 100;
+// Of the threads that could not join, in an answer.
+constexpr std::size_t kMostRefusals = 100;
 
 // Blocks the signals that it takes, while it is there.
 class Signals {
@@ -46,6 +52,8 @@ class Signals {
     for (const int number : kHandedOn) sigaddset(&ours, number);
     sigaddset(&ours, SIGCHLD);
     pthread_sigmask(SIG_BLOCK, &ours, &before_);
+    // Ignored, as it may have been inherited, a child that has ended could not be told.
+    signal(SIGCHLD, SIG_DFL);
     descriptor_ = signalfd(-1, &ours, SFD_CLOEXEC | SFD_NONBLOCK);
   }
   ~Signals() {
@@ -79,6 +87,19 @@ void StandAside(const std::vector<unsigned>& cpus) {
   if (CPU_COUNT(&set) > 0) sched_setaffinity(0, sizeof set, &set);
 }
 
+// On a standard error that may be a pipe that nobody reads any more.
+void Say(const std::string& line) {
+  std::fputs(fmt::format("yamanote: {}\n", line).c_str(), stderr);
+}
+
+// Whether `uid` may have process `pid` scheduled: its own.
+bool MayAttach(uid_t uid, pid_t pid) {
+  struct stat status{};
+  return uid == 0 ||
+         (stat(fmt::format("/proc/{}", pid).c_str(), &status) == 0 &&
+          status.st_uid == uid);
+}
+
 class Enclave {
  public:
   explicit Enclave(const EnclaveSettings& settings) : settings_(settings) {}
@@ -88,19 +109,25 @@ class Enclave {
         Control::Open(*ControlFolder(), settings_.name, settings_.cpus);
     if (!control) return tl::unexpected(control.error());
     control_.emplace(*std::move(control));
-    auto kernel = native::TracingKernel::Create(
-        {.cpus = settings_.cpus, .watchdog = settings_.watchdog});
+    auto kernel =
+        native::TracingKernel::Create({.cpus = settings_.cpus,
+                                       .max_threads = settings_.max_threads,
+                                       .watchdog = settings_.watchdog});
     if (!kernel) return tl::unexpected(kernel.error());
     kernel_ = *std::move(kernel);
     return StartAgents(settings_.scheduling);
   }
 
-  // Says who could not join.
+  // Says who could not join. kPermissionDenied: nobody could.
   Result<void> Add(pid_t pid) {
     const auto joined = kernel_->Add(pid);
     if (!joined) return tl::unexpected(joined.error());
-    for (const std::string& line : joined->refused)
-      fmt::print(stderr, "yamanote: {}\n", line);
+    if (joined->threads == 0 && !joined->refused.empty()) {
+      return MakeError(ErrorCode::kPermissionDenied,
+                       fmt::format("process {} cannot be scheduled: {}", pid,
+                                   joined->refused.front()));
+    }
+    for (const std::string& line : joined->refused) Say(line);
     return {};
   }
 
@@ -112,6 +139,7 @@ class Enclave {
     return kernel_ == nullptr ? 0 : kernel_->threads();
   }
   bool alive() const { return kernel_ != nullptr; }
+  bool gave_up() const { return gave_up_; }
 
   // All threads go back to Linux's scheduler.
   void Destroy() {
@@ -119,16 +147,19 @@ class Enclave {
     kernel_.reset();
   }
   // The agents were ended by who watches them.
+  // First of all they get their classes back: who reads the message may be gone.
   void GiveUp() {
-    fmt::print(stderr,
-               "yamanote: enclave '{}' has ended: {}. Its threads go on under "
-               "Linux's own scheduler\n",
-               settings_.name, driver_->Ended());
+    const std::string why = driver_->Ended();
+    gave_up_ = true;
     Destroy();
+    Say(
+        fmt::format("enclave '{}' has ended: {}. Its threads go on under "
+                    "Linux's own scheduler",
+                    settings_.name, why));
   }
 
   void Answer() {
-    control_->Answer([this](const Json& question) {
+    control_->Answer([this](const Json& question, uid_t uid) {
       const auto ask = question["ask"].get<std::string>();
       if (!alive() && ask != "stats")
         return Json{{"error", "it has ended already"}};
@@ -137,7 +168,7 @@ class Enclave {
         Destroy();
         return Json{{"done", true}};
       }
-      if (ask == "attach") return Attach(question);
+      if (ask == "attach") return Attach(question, uid);
       if (ask == "upgrade") return Upgrade(question);
       return Json{{"error", fmt::format("it does not know '{}'", ask)}};
     });
@@ -188,11 +219,25 @@ class Enclave {
     return json;
   }
 
-  Json Attach(const Json& question) {
+  Json Attach(const Json& question, uid_t uid) {
     if (!question.contains("pid") || !question["pid"].is_number_integer())
       return {{"error", "no pid is named"}};
-    const auto joined = kernel_->Add(question["pid"].get<pid_t>());
+    const auto number = question["pid"].get<int64_t>();
+    if (number < 1 || number > std::numeric_limits<pid_t>::max()) {
+      return {{"error", fmt::format("pid is {}; it must be 1 .. {}", number,
+                                    std::numeric_limits<pid_t>::max())}};
+    }
+    const auto pid = static_cast<pid_t>(number);
+    // This process may do more than who asks.
+    if (!MayAttach(uid, pid)) {
+      return {{"error", fmt::format("process {} is not of user {}, who asks; "
+                                    "only root may attach others'",
+                                    pid, uid)}};
+    }
+    auto joined = kernel_->Add(pid);
     if (!joined) return {{"error", joined.error().message}};
+    if (joined->refused.size() > kMostRefusals)
+      joined->refused.resize(kMostRefusals);
     return {{"threads", joined->threads}, {"refused", joined->refused}};
   }
 
@@ -203,9 +248,13 @@ class Enclave {
                  ? question[key].get<std::string>()
                  : std::string();
     };
-    const Result<Scheduling> next =
-        NativeScheduling(text("policy"), text("slice"), text("placement"),
-                         static_cast<unsigned>(settings_.cpus.size()));
+    const std::string policy = text("policy");
+    std::string placement = text("placement");
+    if (policy.empty() && placement.empty())
+      placement = ToString(settings_.scheduling.placement);
+    const Result<Scheduling> next = NativeScheduling(
+        policy.empty() ? settings_.scheduling.order : policy, text("slice"),
+        placement, static_cast<unsigned>(settings_.cpus.size()));
     if (!next) return {{"error", next.error().message}};
     const Scheduling before = settings_.scheduling;
     passes_ += driver_->passes();
@@ -223,6 +272,7 @@ class Enclave {
   std::unique_ptr<native::TracingKernel> kernel_;
   std::unique_ptr<native::Driver> driver_;
   unsigned upgrades_ = 0;
+  bool gave_up_ = false;
   uint64_t passes_ = 0;  // Of agents before the last upgrade.
 };
 
@@ -244,7 +294,8 @@ int Serve(Enclave& enclave, const Signals& signals, pid_t child) {
     int status = 0;
     if (child >= 0 && waitpid(child, &status, WNOHANG) == child)
       return ExitStatusOf(status);
-    if (child < 0 && (!enclave.alive() || enclave.threads() == 0)) return 0;
+    if (child < 0 && !enclave.alive()) return enclave.gave_up() ? 1 : 0;
+    if (child < 0 && enclave.threads() == 0) return 0;
   }
 }
 
@@ -315,10 +366,15 @@ Result<int> RunEnclave(const EnclaveSettings& settings,
   std::optional<Program> program;
   if (!arguments.empty()) {
     Result<Program> prepared =
-        Program::Prepare(arguments, signals.before(), nullptr);
+        Program::Prepare(arguments, signals.before(), [] {
+          // What this process needs is not the program's.
+          prctl(PR_CAP_AMBIENT, PR_CAP_AMBIENT_CLEAR_ALL, 0, 0, 0);
+        });
     if (!prepared) return tl::unexpected(prepared.error());
     program.emplace(*std::move(prepared));
   }
+  // Whoever reads what is printed may go; the threads have to be restored all the same.
+  signal(SIGPIPE, SIG_IGN);
   // After the program, which is to have the affinity that it was started with.
   StandAside(settings.cpus);
   Enclave enclave(settings);

@@ -12,11 +12,15 @@
 
 namespace yamanote::tools {
 
+inline constexpr unsigned kUsualThreads = 4096;
+inline constexpr unsigned kMostThreads = 65536;
+
 struct EnclaveSettings {
   std::string name;
   std::vector<unsigned> cpus;
   Scheduling scheduling;  // ForNative()'s.
   bool own_core = false;
+  unsigned max_threads = kUsualThreads;  // At a time. 1 .. kMostThreads.
   // How long a thread that can run may be on no CPU; kNoPreemption: for ever.
   Duration watchdog{};
 };
