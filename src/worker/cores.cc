@@ -153,6 +153,9 @@ void Worker::BeAway() {
   placed_ = true;
   Words().Come(core_, word_);
   const Instant granted = Clock::now();
+  // It has just been given one: another that is missing is told of in a while, not before its
+  // first task, which the arbiter that wakes up would hold up.
+  last_kick_ = granted;
   if (adaptive_ != nullptr) adaptive_->EndIdle(core_, granted);
   placement_.SetHeld(core_, true, granted);
 }

@@ -258,6 +258,7 @@ Json HandOverJson(const bench::HandOverResult& result) {
         {{"path", bench::kPaths[static_cast<size_t>(path.path)]},
          {"from_decision_us", QuantilesJson(path.from_decision)},
          {"from_need_us", QuantilesJson(path.from_need)},
+         {"from_leave_us", QuantilesJson(path.from_leave)},
          {"over_processes",
           OverFloor(path.decision_medians_us, result.processes_medians_us)},
          {"over_same_core",

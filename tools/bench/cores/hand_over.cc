@@ -58,6 +58,7 @@ int64_t Monotonic() {
 struct HandOver {
   int64_t from_decision_ns;
   int64_t from_need_ns;
+  int64_t from_leave_ns;
 };
 
 struct Scene {
@@ -67,6 +68,8 @@ struct Scene {
   // tell hand-overs by one path from those by another.
   std::atomic<bool> holds[arbiter::kMostCores];
   std::atomic<bool> held[arbiter::kMostCores];
+  // When the holder began to leave it last.
+  std::atomic<int64_t> left_at[arbiter::kMostCores];
   std::atomic<uint32_t> hand_overs;  // Release: entries below are written.
   HandOver all[kMostHandOvers];
 };
@@ -110,7 +113,9 @@ void TakerTask(void* argument) {
                 now - (taker.keeps
                            ? needed_at
                            : ToNanos(taker.client->link().GrantedAt(core))),
-            .from_need_ns = now - needed_at};
+            .from_need_ns = now - needed_at,
+            .from_leave_ns =
+                now - scene.left_at[core].load(std::memory_order_relaxed)};
         scene.hand_overs.store(next + 1, std::memory_order_release);
       }
     }
@@ -212,6 +217,7 @@ void HolderWorker(arbiter::Link& link, CoreId core, Path path, Scene& scene) {
       link.Come(core, word);
       scene.holds[core].store(true, std::memory_order_relaxed);
       Hold(link, core, word, path, scene);
+      scene.left_at[core].store(Monotonic(), std::memory_order_relaxed);
       scene.holds[core].store(false, std::memory_order_relaxed);
       const uint32_t now = link.Word(core);
       answered = arbiter::EpochOf(now) == arbiter::EpochOf(word) ? now : word;
@@ -427,6 +433,9 @@ Result<void> MeasurePath(const CoresOptions& options,
     round.Record(
         static_cast<uint64_t>(std::max(one.from_decision_ns, int64_t{0})));
     result.from_need.Record(static_cast<uint64_t>(one.from_need_ns));
+    // Where it leaves because it was asked.
+    if (HasHolder(result.path) && one.from_leave_ns < one.from_decision_ns)
+      result.from_leave.Record(static_cast<uint64_t>(one.from_leave_ns));
   }
   if (round.count() > 0)
     result.decision_medians_us.push_back(round.Quantile(0.5) / 1000);

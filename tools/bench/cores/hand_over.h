@@ -29,8 +29,10 @@ inline constexpr size_t kPathCount = 6;
 struct PathResult {
   Path path{};
   // All rounds, ns.
-  base::Histogram from_decision;            // The daemon's; kKept: the need.
-  base::Histogram from_need;                // The arrival of the work.
+  base::Histogram from_decision;  // The daemon's; kKept: the need.
+  base::Histogram from_need;      // The arrival of the work.
+  base::Histogram
+      from_leave;  // From when the holder found that it is to leave.
   std::vector<double> decision_medians_us;  // By round.
 };
 
