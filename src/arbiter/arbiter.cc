@@ -32,6 +32,7 @@ Arbiter::Arbiter(const ArbiterOptions& options, void* board, Kernel& kernel)
   YAMANOTE_CHECK(!options.elsewhere.empty(), "who is moved goes somewhere");
   samples_.reserve(options.cpus.size());
   // In one call an application comes or goes, and each core changes hands twice.
+  aside_cpus_.reserve(options.cpus.size());
   changes_.reserve(8 * (options.cpus.size() + kMostApps));
 }
 
@@ -127,6 +128,7 @@ Result<void> Arbiter::SetWorkers(AppId id, std::span<const int32_t> tids) {
     if (worker.tid == tids[core]) continue;
     worker.tid = tids[core];
     worker.which = ThreadClass::kUnknown;
+    worker.aside = false;
     // Another thread is no answer of the one that was late.
     if (worker.late) {
       PutAside(id, core);

@@ -125,6 +125,7 @@ class Arbiter {
     bool fresh = false;     // Was granted the core after the last decision.
     bool keeps = false;     // Was granted it to keep.
     bool no_more = false;   // But does not keep it any more, perhaps.
+    bool aside = false;     // Was taken what it kept: it may run elsewhere.
     bool here = false;      // Of a valid presence.
     uint32_t presence = 0;  // The word, as last read.
     uint32_t enqueued = 0;  // The same.
@@ -175,6 +176,8 @@ class Arbiter {
   void SetClass(AppId id, CoreId core);
   bool MayKeep(AppId id, CoreId core) const;
   void EndKeeping(AppId id, CoreId core);
+  void SendAside(AppId id, CoreId core);
+  void FetchBack(AppId id, CoreId core);
   void MakeRoomForGuests();
   void SetLate(Worker& worker, bool late);
   void PutAside(AppId id, CoreId core);
@@ -190,6 +193,7 @@ class Arbiter {
   std::vector<Watch> watches_;
   std::vector<CoreSample> samples_;
   std::vector<Change> changes_;
+  std::vector<int> aside_cpus_;
   unsigned late_ = 0;     // Workers.
   unsigned beneath_ = 0;  // Applications.
   base::CoreSet

@@ -37,6 +37,7 @@ void Arbiter::Grant(AppId id, CoreId core) {
     SetClass(id, core);
     worker.keeps = MayKeep(id, core);
     worker.no_more = false;
+    FetchBack(id, core);
     board_.Grant(id, core, worker.keeps);
   }
   // An heir's, too: whoever left may have done so before it knew of the heir. Where
@@ -63,6 +64,7 @@ void Arbiter::Revoke(const Change& change) {
     Worker& heir = apps_[change.heir].workers[change.core];
     heir.keeps = MayKeep(change.heir, change.core);
     heir.no_more = false;
+    FetchBack(change.heir, change.core);
     board_.GrantAfter(change.heir, change.core, change.app, heir.keeps);
   }
   board_.Revoke(change.app, change.core, change.heir);
@@ -74,9 +76,32 @@ void Arbiter::Revoke(const Change& change) {
   if (owner.signals[change.core].presence.load(std::memory_order_acquire) !=
       Presence(board_.epoch(change.app, change.core), false))
     return;
-  // It sleeps, and looks before it runs anything; its tasks are to go elsewhere now.
-  Count(change.app, kernel_.Signal(apps_[change.app].process, worker.tid));
+  // It sleeps, and looks before it runs anything.
+  SendAside(change.app, change.core);
   allocator_.Released(change.app, change.core);
+}
+
+// Its application takes it for one that can be woken until it has come to itself and found
+// that it cannot. On the core that is another's now it might wait for long, and be in the way.
+void Arbiter::SendAside(AppId id, CoreId core) {
+  Worker& worker = apps_[id].workers[core];
+  std::vector<int>& cpus = aside_cpus_;
+  cpus.clear();
+  for (CoreId home = allocator_.homes(id).NextFrom(0); home != kNoCore;
+       home = allocator_.homes(id).NextFrom(home + 1))
+    cpus.push_back(options_.cpus[home]);
+  if (!cpus.empty()) {
+    worker.aside = true;
+    Count(id, kernel_.SetCpus(apps_[id].process, worker.tid, cpus));
+  }
+  Count(id, kernel_.Signal(apps_[id].process, worker.tid));
+}
+
+void Arbiter::FetchBack(AppId id, CoreId core) {
+  Worker& worker = apps_[id].workers[core];
+  if (!std::exchange(worker.aside, false) || worker.tid == 0) return;
+  Count(id, kernel_.SetCpus(apps_[id].process, worker.tid,
+                            std::span(&options_.cpus[core], 1)));
 }
 
 // It may have looked just before: then it is recalled, as if it had not been told.

@@ -209,6 +209,9 @@ TEST_F(KeptTest, WhoNeedsAKeptCoreHasItAtOnce) {
   EXPECT_TRUE(Woken(*second, 0));
   // Its tasks are to go elsewhere.
   EXPECT_EQ(kernel_.signalled, std::vector<int>({Tid(*first, 0)}));
+  EXPECT_FALSE(kernel_.cpus.contains(Tid(*first, 0)) &&
+               kernel_.cpus[Tid(*first, 0)] != std::vector<int>({10}))
+      << "it has no home";
   // It comes to itself, finds that out and goes; so for a moment it may be seen.
   (*first)[0].presence = Presence(1, true);
   Pass();
@@ -227,6 +230,31 @@ TEST_F(KeptTest, WhoNeedsAKeptCoreHasItAtOnce) {
   Pass();
   EXPECT_EQ(Owner(0), first->id);
   EXPECT_EQ(Word(*first, 0), CommandWord(2, Command::kGranted));
+}
+
+// Where it is in nobody's way, and need not wait for anybody else.
+TEST_F(KeptTest, WhoLosesAKeptCoreComesToItselfAtHome) {
+  Start(2);
+  const auto first = AddKeeping(kService);
+  const auto second = AddKeeping(kBursting);
+  Come(*first, 0);
+  GetAndLeave(*first, 1);
+  ASSERT_EQ(State(1), CoreState::kKept);
+  Need(*second);
+  Pass();
+  EXPECT_EQ(Owner(1), second->id);
+  EXPECT_EQ(kernel_.cpus[Tid(*first, 1)], std::vector<int>({10}));
+  EXPECT_EQ(kernel_.signalled, std::vector<int>({Tid(*first, 1)}));
+  Come(*second, 1);
+  Pass();
+  NeedNoMore(*second);
+  Leave(*second, 1);
+  (*first)[0].enqueued = 2;
+  (*first)[0].oldest_since = 1;
+  Pass();
+  Pass();
+  EXPECT_EQ(Owner(1), first->id);
+  EXPECT_EQ(kernel_.cpus[Tid(*first, 1)], std::vector<int>({11}));
 }
 
 // Between the look at its presence and the command.

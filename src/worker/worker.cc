@@ -391,10 +391,8 @@ UserThread* Worker::Idle() {
   Parking& parking = engine_.parking();
   parking.BeginSpin(core_);
   // What it keeps it has back as soon as the kernel wakes it; another must be granted.
-  constexpr Duration kSpinAtHome = std::chrono::microseconds(2);
-  const Duration spin = client_ == nullptr ? engine_.options().spin
-                        : Keeps() ? std::min(Words().park_after(), kSpinAtHome)
-                                  : Words().park_after();
+  const Duration spin = client_ == nullptr || Keeps() ? engine_.options().spin
+                                                      : Words().park_after();
   Instant park_after = Clock::now() + spin;
   while (!engine_.stopping()) {
     if (client_ != nullptr && IsBehind()) break;
