@@ -39,7 +39,9 @@ CELLS = {
     "zygos, 1,024 cores": ("sim", ["--preset", "zygos", "--service", "exp:10us", "--load", "0.7",
                                    "--cores", "1024"], 10),
     "yamanote, 1,024 cores": ("sim", ["--preset", "yamanote", "--service", "exp:10us", "--load",
-                                      "0.7", "--cores", "1024"], 0.5),
+                                      "0.7", "--cores", "1024"], 10),
+    "shinjuku, 1,024 cores": ("sim", ["--preset", "shinjuku", "--service", "exp:10us", "--load",
+                                      "0.7", "--cores", "1024"], 10),
 }
 
 

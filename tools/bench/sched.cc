@@ -14,6 +14,7 @@
 #include "tools/bench/stints.h"
 #include "tools/bench/trace.h"
 #include "tools/load/pin.h"
+#include "tools/load/workload.h"
 #include "worker/engine.h"
 #include "worker/spawn.h"
 
@@ -147,7 +148,7 @@ class Run {
                      spawned - shared_.Finished() >= options_.limit) ||
                     !worker::Spawn({.name = "request",
                                     .request_class = job.request_class,
-                                    .flow = i + 1,
+                                    .flow = load::FlowOf(i),
                                     .arrival = job.due},
                                    &RunJob, &job);
       spawned += job.refused ? 0 : 1;

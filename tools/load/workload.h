@@ -64,6 +64,15 @@ struct RequestClass {
   unsigned keys = 1;
 };
 
+// What stands for connection number `connection` where a hash chooses the core: a hash of
+// its number, as a network card's is of an address. Not 0.
+inline uint64_t FlowOf(uint64_t connection) {
+  uint64_t x = connection + 0x9e3779b97f4a7c15;
+  x = (x ^ (x >> 30)) * 0xbf58476d1ce4e5b9;
+  x = (x ^ (x >> 27)) * 0x94d049bb133111eb;
+  return (x ^ (x >> 31)) | 1;
+}
+
 class Workload {
  public:
   // Reads `text`, which `application` gives its meaning. Never crashes whatever

@@ -76,7 +76,7 @@ double HighestRate(const Scenario& scenario) {
     // All cores do as much as the fullest leaves them.
     std::vector<uint64_t> of_core(scenario.cores);
     for (uint64_t c = 0; c < scenario.connections; ++c)
-      ++of_core[dispatch::HomeOfFlow(FlowOf(c), scenario.cores)];
+      ++of_core[dispatch::HomeOfFlow(load::FlowOf(c), scenario.cores)];
     cores = static_cast<double>(scenario.connections) /
             static_cast<double>(*std::ranges::max_element(of_core));
   }

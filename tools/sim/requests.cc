@@ -62,9 +62,9 @@ class Drawn final : public sim::Source {
     arrival.service = Duration(std::max<uint32_t>(
         scenario_.workload.DrawService(request_class, services_), 1));
     arrival.request_class = request_class;
-    arrival.flow = FlowOf(scenario_.connections == 0
-                              ? next_connection_++
-                              : connections_.Below(scenario_.connections));
+    arrival.flow = load::FlowOf(
+        scenario_.connections == 0 ? next_connection_++
+                                   : connections_.Below(scenario_.connections));
     arrival.deadline = arrival.at + slos_[request_class];
   }
 
@@ -121,7 +121,7 @@ class Traced final : public sim::Source {
     arrival.service = Duration(request.service_ns);
     arrival.request_class = request.request_class;
     // What the trace says, unless there are to be so many.
-    arrival.flow = FlowOf(
+    arrival.flow = load::FlowOf(
         scenario_.connections != 0 ? connections_.Below(scenario_.connections)
         : request.connection != kNoConnection ? request.connection
                                               : next_);

@@ -71,15 +71,6 @@ std::string OrderName(const Scenario& scenario);
 // The names of the classes that requests have, by number.
 std::vector<std::string> ClassNames(const Scenario& scenario);
 
-// What stands for connection number `connection` where a hash chooses the core: a hash of
-// its number, as a network card's is of an address. Not 0.
-inline uint64_t FlowOf(uint64_t connection) {
-  uint64_t x = connection + 0x9e3779b97f4a7c15;
-  x = (x ^ (x >> 30)) * 0xbf58476d1ce4e5b9;
-  x = (x ^ (x >> 27)) * 0x94d049bb133111eb;
-  return (x ^ (x >> 31)) | 1;
-}
-
 // The requests of the run with that seed.
 std::unique_ptr<sim::Source> MakeSource(const Scenario& scenario,
                                         uint64_t seed);
