@@ -386,13 +386,39 @@ UserThread* Worker::Found(UserThread* thread) {
   return thread;
 }
 
+// As Idle(), on a core that it leaves for good if it finds nothing. There it may be a guest,
+// beneath a host that takes the core for as long as it likes. So it is not Spinning: who puts
+// a task into a domain would rely on it, and wake nobody else.
+UserThread* Worker::LookBeforeLeaving() {
+  const Instant until = Clock::now() + Words().park_after();
+  while (!engine_.stopping() && !IsBehind() && !Revoked()) {
+    if (UserThread* const thread = Pass()) {
+      if (adaptive_ != nullptr) adaptive_->EndIdle(core_, last_pass_);
+      ShowIdle(last_pass_, false);
+      return thread;
+    }
+    if (RunPump(last_pass_, /*idle=*/true) || std::exchange(helped_, false)) {
+      if (adaptive_ != nullptr) adaptive_->EndIdle(core_, last_pass_);
+      continue;
+    }
+    if (adaptive_ != nullptr) adaptive_->BeginIdle(core_, last_pass_);
+    ShowIdle(last_pass_, true);
+    if (last_pass_ >= until && Words().parks()) {
+      Bump(parks_);
+      break;
+    }
+    base::Pause();
+  }
+  held_ = false;
+  return nullptr;
+}
+
 // Looks for work for `spin`, then sleeps; returns work, or nullptr to stop.
 UserThread* Worker::Idle() {
+  if (client_ != nullptr && !Keeps()) return LookBeforeLeaving();
   Parking& parking = engine_.parking();
   parking.BeginSpin(core_);
-  // What it keeps it has back as soon as the kernel wakes it; another must be granted.
-  const Duration spin = client_ == nullptr || Keeps() ? engine_.options().spin
-                                                      : Words().park_after();
+  const Duration spin = engine_.options().spin;
   Instant park_after = Clock::now() + spin;
   while (!engine_.stopping()) {
     if (client_ != nullptr && IsBehind()) break;
@@ -438,7 +464,9 @@ UserThread* Worker::Idle() {
     if (client_ != nullptr) Return();
     park_after = Clock::now() + spin;
   }
-  parking.EndSpinWithWork(core_);
+  // What others have left to this spinner, somebody else has to look for.
+  if (parking.EndSpinWithWork(core_))
+    parking.Notify({dispatch::Notify::kAnyone, kNoCore});
   return nullptr;
 }
 

@@ -264,6 +264,7 @@ class alignas(base::kNoSharing) Worker {
   UserThread* LookAtOthers(Instant now);
   UserThread* HelpOthers(Instant now);
   UserThread* Idle();
+  UserThread* LookBeforeLeaving();
   UserThread* Found(UserThread* thread);
   void AdaptLookCount(Instant now);
   // What waits for others they can't take, and nobody else is awake to tell them
