@@ -29,8 +29,11 @@ void FutexWake(std::atomic<Word>& word) {
 
 }  // namespace
 
-Parking::Parking(unsigned cores, bool work_moves)
-    : cores_(cores), work_moves_(work_moves), slots_(new Slot[cores]) {
+Parking::Parking(unsigned cores, bool work_moves, bool trusts_spinners)
+    : cores_(cores),
+      work_moves_(work_moves),
+      trusts_spinners_(trusts_spinners),
+      slots_(new Slot[cores]) {
   for (CoreId core = 0; core < cores; ++core) {
     slots_[core].poller = std::make_unique<io::Poller>();
     if (!work_moves_) continue;
@@ -58,7 +61,8 @@ void Parking::NotifySomebody(dispatch::Placed placed) {
     return;
   }
   if (parked_.load(std::memory_order_relaxed) == 0) return;
-  if (spinning_.load(std::memory_order_relaxed) > 0) return;  // E3
+  if (trusts_spinners_ && spinning_.load(std::memory_order_relaxed) > 0)
+    return;  // E3
   const CoreId first = placed.core == kNoCore ? 0 : placed.core;
   for (CoreId i = 0; i < cores_; ++i) {
     if (TryWake((first + i) % cores_)) return;  // E4

@@ -21,7 +21,11 @@
 // nothing. Rejected: to count first, and take it back if another waker was first;
 // then E3 leaves a task to a spinner that there is not.
 //
-// Where an arbiter hands out the cores a worker may also be Away: its core is another
+// Where an arbiter hands out the cores a spinner may be one whose core has just been taken, or
+// that was moved beneath others for being late: it has no CPU for as long as others like.
+// So E3 wakes somebody all the same.
+//
+// There a worker may also be Away: its core is another
 // application's, so only the arbiter wakes it. E4 passes it over; what it would have
 // taken is in the domains of cores that are held, or will be (dispatch/placement.h).
 //
@@ -47,8 +51,9 @@ namespace yamanote::worker {
 
 class Parking {
  public:
-  // `work_moves`: a task or event of one core may be taken by another.
-  Parking(unsigned cores, bool work_moves);
+  // `work_moves`: a task or event of one core may be taken by another. `trusts_spinners`:
+  // whoever is Spinning has its CPU, or will soon, so E3 leaves it what there is.
+  Parking(unsigned cores, bool work_moves, bool trusts_spinners = true);
   ~Parking();
   Parking(const Parking&) = delete;
   Parking& operator=(const Parking&) = delete;
@@ -151,6 +156,7 @@ class Parking {
 
   const unsigned cores_;
   const bool work_moves_;
+  const bool trusts_spinners_;
   std::unique_ptr<Slot[]> slots_;
   std::vector<std::unique_ptr<Nested>> nested_;
   io::Poller watch_;
