@@ -29,11 +29,9 @@ class UtilizationRange final : public CorePolicy {
   Wish Decide(const AppSample& sample) override {
     Duration unused{0};
     for (const CoreSample& core : sample.cores) {
-      const Duration seen = std::exchange(idle_[core.core], core.idle);
-      // Where it is away, that is not time that it has.
-      if (!core.held) continue;
       // At most the interval: of one seen for the first time it is all there ever was.
-      unused += std::min(core.idle - seen, sample.elapsed);
+      unused += std::min(core.idle - std::exchange(idle_[core.core], core.idle),
+                         sample.elapsed);
     }
     const unsigned before = std::exchange(held_, sample.held);
     if (sample.held == 0) return Stranded(sample) ? Wish::kMore : Wish::kSame;
