@@ -31,8 +31,8 @@ Arbiter::Arbiter(const ArbiterOptions& options, void* board, Kernel& kernel)
                  "the board has a place for each core");
   YAMANOTE_CHECK(!options.elsewhere.empty(), "who is moved goes somewhere");
   samples_.reserve(options.cpus.size());
-  // In one call an application comes or goes, and each core changes hands twice.
   aside_cpus_.reserve(options.cpus.size());
+  // In one call an application comes or goes, and each core changes hands twice.
   changes_.reserve(8 * (options.cpus.size() + kMostApps));
 }
 
@@ -78,11 +78,9 @@ AppId Arbiter::Add(Applicant&& applicant, Process&& process) {
                 app.applicant.limits.most >= cores();
   if (app.beneath) {
     ++beneath_;
-    // All anew: those with guests are told it in the next pass.
-    guests_.Clear();
-    for (AppId one = 0; one < apps_.size(); ++one) {
-      for (CoreId core = 0; apps_[one].beneath && core < cores(); ++core)
-        board_.Grant(one, core);
+    // If there was nobody beneath, guests_ is old; the next pass sees to that.
+    for (CoreId core = 0; core < cores(); ++core) {
+      if (!guests_.Contains(core)) board_.Grant(id, core);
     }
   }
   app.adopting = !app.beneath;
@@ -308,7 +306,10 @@ void Arbiter::Decide(AppId id, Duration now) {
     sample.looking = sample.looking && sample.held && worker.here;
     needs = needs || sample.Waiting() != 0;
     sample.fresh = std::exchange(worker.fresh, false) && sample.held;
-    if (sample.looking && !sample.fresh && owned) spare = core;
+    // Who keeps its cores leaves them by itself, and would have to ask for this one again.
+    if (sample.looking && !sample.fresh && owned &&
+        !(worker.keeps && app.applicant.parks))
+      spare = core;
     const bool moved =
         std::exchange(worker.enqueued, sample.enqueued) != sample.enqueued;
     if (!owned && !home && (moved || sample.Waiting() != 0)) {

@@ -72,6 +72,7 @@ struct Applicant {
   Limits limits{};
   bool opaque = false;                   // Hello::opaque.
   bool keeps = false;                    // Hello::keeps.
+  bool parks = false;                    // Welcome::parks.
   const CoreSignals* signals = nullptr;  // kMostCores; outlive it.
   std::array<bool, kMostCores> held{};   // Hello::held: kHeld,
   std::array<bool, kMostCores> homes{};  // kHeldHome.
@@ -196,8 +197,8 @@ class Arbiter {
   std::vector<int> aside_cpus_;
   unsigned late_ = 0;     // Workers.
   unsigned beneath_ = 0;  // Applications.
-  base::CoreSet
-      guests_;  // Of services, on others' home cores: not for those beneath.
+  // Services on others' home cores, while any application is beneath: not for that.
+  base::CoreSet guests_;
   Duration now_{0};
   Duration swept_{0};  // When the last pass was.
   PassTimes times_{};

@@ -70,7 +70,8 @@ void Arbiter::Revoke(const Change& change) {
   board_.Revoke(change.app, change.core, change.heir);
   const Worker& worker = apps_[change.app].workers[change.core];
   if (!worker.keeps) return;
-  // After the command; pairs with Link::Return() and Link::Keeps().
+  // After the command; pairs with the fences of Link::Return(), and of Link::KickIf() behind
+  // Link::Rest(): either we see it away, or it sees the command.
   std::atomic_thread_fence(std::memory_order_seq_cst);
   // Acquire: as in Observe().
   if (owner.signals[change.core].presence.load(std::memory_order_acquire) !=

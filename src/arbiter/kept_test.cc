@@ -391,13 +391,41 @@ TEST_F(KeptTest, WhoIsBeneathMakesRoomForAGuest) {
   other.id = arbiter_->Add(std::move(asks), TestProcess(other.pid));
   Pass();
   EXPECT_EQ(CommandOf(Word(program, 0)), Command::kRevoked);
-  EXPECT_EQ(CommandOf(Word(other, 0)), Command::kRevoked);
+  EXPECT_EQ(CommandOf(Word(other, 0)), Command::kAway);
   Come(*guest, 0);
   NeedNoMore(*guest);
   Pass();
   Leave(*guest, 0);
   Pass();
   EXPECT_EQ(CommandOf(Word(program, 0)), Command::kGranted);
+  EXPECT_EQ(CommandOf(Word(other, 0)), Command::kGranted);
+}
+
+// A policy that wants fewer would have it ask again for what it leaves by itself.
+TEST_F(KeptTest, NobodyIsAskedForWhatHeLeavesByHimself) {
+  for (const bool parks : {true, false}) {
+    SCOPED_TRACE(parks);
+    Start(2);
+    App app;
+    Applicant asks = Asks(app, kBursting);
+    asks.policy = FindCorePolicy("delay-range");
+    asks.keeps = true;
+    asks.parks = parks;
+    Register(app, std::move(asks));
+    Need(app);
+    Pass();
+    const CoreId core = Granted(app);
+    ASSERT_NE(core, kNoCore);
+    Come(app, core);
+    NeedNoMore(app);
+    Pass();
+    app[core].idle_since = kernel_.now.count();
+    Pass();
+    Pass();
+    EXPECT_EQ(State(core), parks ? CoreState::kRunning : CoreState::kRevoked);
+    arbiter_.reset();
+    *board_ = {};
+  }
 }
 
 // Who does not say that its workers look may not come back.

@@ -426,6 +426,8 @@ Result<void> Server::Register(Connection& connection,
   applicant->signals =
       static_cast<const CoreSignals*>(connection.signals.data());
   const CorePolicyInfo& policy = *applicant->policy;
+  const bool parks = policy.parks || options_.always_park;
+  applicant->parks = parks;
   const unsigned guaranteed = applicant->limits.guaranteed;
   const AppId app =
       arbiter_.Add(std::move(*applicant), std::move(connection.process));
@@ -454,7 +456,7 @@ Result<void> Server::Register(Connection& connection,
     welcome.home[core] = arbiter_.allocator().home(core) == app ? 1 : 0;
   }
   welcome.timed = policy.reads_oldest ? 1 : 0;
-  welcome.parks = policy.parks || options_.always_park ? 1 : 0;
+  welcome.parks = parks ? 1 : 0;
   welcome.park_after_ns = options_.park_after.count();
   const std::array<int, 3> descriptors{connection.signals.descriptor(),
                                        shared_.board, shared_.handover};

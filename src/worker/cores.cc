@@ -49,6 +49,8 @@ bool Worker::LeaveAndKeep() {
   arbiter::Link& link = Words();
   link.Rest(core_, word_);
   if (home_) return true;
+  // A full fence, too, lost or not: what was written above comes before the look below. Pairs
+  // with Arbiter::Revoke().
   link.KickIfWaitedFor();
   return !Revoked();
 }
@@ -80,6 +82,33 @@ void Worker::FollowClient() {
     return;  // It leaves: see BeAway().
   held_ = true;
   link.Come(core_, word_);
+}
+
+// As Idle(), on a core that it leaves for good if it finds nothing. There it may be a guest,
+// beneath a host that takes the core for as long as it likes. So it is not Spinning: who puts
+// a task into a domain would rely on it, and wake nobody else.
+UserThread* Worker::LookBeforeLeaving() {
+  const Instant until = Clock::now() + Words().park_after();
+  while (!engine_.stopping() && !IsBehind() && !Revoked()) {
+    if (UserThread* const thread = Pass()) {
+      if (adaptive_ != nullptr) adaptive_->EndIdle(core_, last_pass_);
+      ShowIdle(last_pass_, false);
+      return thread;
+    }
+    if (RunPump(last_pass_, /*idle=*/true) || std::exchange(helped_, false)) {
+      if (adaptive_ != nullptr) adaptive_->EndIdle(core_, last_pass_);
+      continue;
+    }
+    if (adaptive_ != nullptr) adaptive_->BeginIdle(core_, last_pass_);
+    ShowIdle(last_pass_, true);
+    if (last_pass_ >= until && Words().parks()) {
+      Bump(parks_);
+      break;
+    }
+    base::Pause();
+  }
+  held_ = false;
+  return nullptr;
 }
 
 void Worker::BeAway() {

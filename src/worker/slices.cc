@@ -240,12 +240,13 @@ void Worker::AtTick() {
   if (worker == nullptr) return;
   preempt::Timekeeper& timekeeper = worker->engine_.timekeeper();
   const Instant now = Clock::now();
-  if (worker->MayLeave() && worker->current_ == nullptr && worker->Revoked()) {
-    // It was about to sleep on a core that it kept, or does: it does not.
-    worker->engine_.parking().Notify({dispatch::Notify::kCore, worker->core_});
-    return;
-  }
-  if (worker->MayLeave() && worker->current_ != nullptr && worker->Revoked()) {
+  if (worker->MayLeave() && worker->Revoked()) {
+    if (worker->current_ == nullptr) {
+      // It sleeps on a core that it kept, or is about to: it does not.
+      worker->engine_.parking().Notify(
+          {dispatch::Notify::kCore, worker->core_});
+      return;
+    }
     // Not 0: see below.
     worker->preempt_->skips = std::min(worker->preempt_->skips, 1U);
     preempt::Ask(*worker->preempt_, {.progress = worker->own_reschedules_});

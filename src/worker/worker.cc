@@ -386,33 +386,6 @@ UserThread* Worker::Found(UserThread* thread) {
   return thread;
 }
 
-// As Idle(), on a core that it leaves for good if it finds nothing. There it may be a guest,
-// beneath a host that takes the core for as long as it likes. So it is not Spinning: who puts
-// a task into a domain would rely on it, and wake nobody else.
-UserThread* Worker::LookBeforeLeaving() {
-  const Instant until = Clock::now() + Words().park_after();
-  while (!engine_.stopping() && !IsBehind() && !Revoked()) {
-    if (UserThread* const thread = Pass()) {
-      if (adaptive_ != nullptr) adaptive_->EndIdle(core_, last_pass_);
-      ShowIdle(last_pass_, false);
-      return thread;
-    }
-    if (RunPump(last_pass_, /*idle=*/true) || std::exchange(helped_, false)) {
-      if (adaptive_ != nullptr) adaptive_->EndIdle(core_, last_pass_);
-      continue;
-    }
-    if (adaptive_ != nullptr) adaptive_->BeginIdle(core_, last_pass_);
-    ShowIdle(last_pass_, true);
-    if (last_pass_ >= until && Words().parks()) {
-      Bump(parks_);
-      break;
-    }
-    base::Pause();
-  }
-  held_ = false;
-  return nullptr;
-}
-
 // Looks for work for `spin`, then sleeps; returns work, or nullptr to stop.
 UserThread* Worker::Idle() {
   if (client_ != nullptr && !Keeps()) return LookBeforeLeaving();

@@ -247,6 +247,7 @@ class alignas(base::kNoSharing) Worker {
   // engine stops.
   void BeAway();
   void Come();
+  UserThread* LookBeforeLeaving();
   bool LeaveAndKeep();
   void Return();
   bool Keeps() const { return home_ || Words().Keeps(core_); }
@@ -264,7 +265,6 @@ class alignas(base::kNoSharing) Worker {
   UserThread* LookAtOthers(Instant now);
   UserThread* HelpOthers(Instant now);
   UserThread* Idle();
-  UserThread* LookBeforeLeaving();
   UserThread* Found(UserThread* thread);
   void AdaptLookCount(Instant now);
   // What waits for others they can't take, and nobody else is awake to tell them
