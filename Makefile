@@ -20,6 +20,8 @@ help:  ## Show the targets
 
 build: deps-build  ## Build a release: build/release/bin/yamanote
 	cmake --preset release
+	@# What comes over the network first: whoever has none learns it now, not at the end.
+	cmake --build --preset release --target yamanote_uplot
 	cmake --build --preset release -j $(JOBS)
 
 demo: build  ## Compare schedulers on this machine; ends with a report
