@@ -46,6 +46,10 @@ struct ClassOptions {
   // for a burst, and an overloaded client hears of it before it has lost
   // patience.
   uint32_t limit = 4096;
+  // True: its tasks run only while none of other classes wait, for which they give way at
+  // once where the engine asks for slices anew when one comes, else when theirs is looked at
+  // next. So they may wait for as long as others come. Orders say whether they know of it.
+  bool background = false;
 };
 
 // What every policy is built from. A policy reads what concerns it.
@@ -85,8 +89,8 @@ class Policy {
 
   // Returns how long `task` may run before it is preempted. Called when its time is
   // looked at while it runs, or where it is handed to a core: perhaps several times,
-  // perhaps never. Where slices adapt the longer of the two holds. Default: it runs
-  // until it stops by itself.
+  // perhaps never. Where slices adapt the longer of the two holds. That of a background
+  // class is 1 ns while others wait. Default: it runs until it stops by itself.
   virtual Duration Slice(const Task& /*task*/) const { return kNoPreemption; }
 
   // Reports that `task` left `core` after running for `ran`. Called before the
@@ -118,6 +122,8 @@ struct PolicyInfo {
   // True: of preempted tasks, those go first that have had less, and whom none of these
   // overtakes goes on. Adaptive slices are chosen for that; otherwise for taking turns.
   bool short_first = false;
+  // True: ClassOptions::background is heeded.
+  bool background = false;
   std::unique_ptr<Policy> (*make)(const PolicyOptions&) = nullptr;
   // The least that Slice() returns of a policy so made, or is worth a look, if slices
   // differ: whoever keeps time looks that early, so a shorter slice ends late. nullptr:

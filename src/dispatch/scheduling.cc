@@ -4,6 +4,7 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <set>
 
 #include "yamanote/core_policy.h"
@@ -200,6 +201,22 @@ std::string OrderNames() {
   return names;
 }
 
+Result<void> ValidateBackground(const Scheduling& s) {
+  const auto found = std::ranges::find_if(s.classes, &ClassOptions::background);
+  if (found == s.classes.end() || FindPolicy(s.order)->background) return {};
+  std::string names;
+  for (const PolicyInfo* const info : Policies()) {
+    if (!info->background) continue;
+    if (!names.empty()) names += ", ";
+    names += info->name;
+  }
+  return Invalid(
+      fmt::format("classes[{}].background of '{}' is true, but order '{}' "
+                  "serves all classes; set order to one of {}, or background "
+                  "to false",
+                  found - s.classes.begin(), found->name, s.order, names));
+}
+
 std::string CorePolicyNames() {
   std::string names;
   for (const CorePolicyInfo* const info : CorePolicies()) {
@@ -300,7 +317,9 @@ Result<void> Validate(const Scheduling& s, unsigned cores, unsigned most) {
   if (const Result<void> valid = ValidateSlices(s); !valid) return valid;
   if (const Result<void> valid = ValidatePlacement(s, cores); !valid)
     return valid;
-  return ValidateClasses(s.classes);
+  if (const Result<void> valid = ValidateClasses(s.classes); !valid)
+    return valid;
+  return ValidateBackground(s);
 }
 
 Result<Scheduling> ForArbiter(Scheduling s, unsigned cores) {

@@ -57,6 +57,19 @@ struct Impossible {
   unsigned cores = 4;
 };
 
+TEST(SchedulingTest, BackgroundNeedsAnOrderThatKnowsOfIt) {
+  Scheduling scheduling;
+  scheduling.classes = {{.name = "a"}, {.name = "b", .background = true}};
+  EXPECT_TRUE(Validate(scheduling, 2));
+  scheduling.order = "las";
+  const Result<void> valid = Validate(scheduling, 2);
+  ASSERT_FALSE(valid);
+  EXPECT_EQ(valid.error().message,
+            "classes[1].background of 'b' is true, but order 'las' serves all "
+            "classes; set order to one of fifo, rr, slo-ratio, or background "
+            "to false");
+}
+
 TEST(SchedulingTest, ImpossibleCombinationsNameKeyValueAndRemedy) {
   const Impossible cases[] = {
       {"order", "sjf", "slo-ratio", {.order = "sjf"}},

@@ -13,6 +13,7 @@
 // Source: Wierman and Zwart, "Is Tail-Optimal Scheduling Possible?", Operations
 // Research 60(5), 2012 (FCFS suits light-tailed job sizes).
 
+#include "policy/background.h"
 #include "yamanote/policy.h"
 #include "yamanote/task_queue.h"
 
@@ -22,24 +23,33 @@ namespace {
 class Fifo final : public Policy {
  public:
   explicit Fifo(const PolicyOptions& options)
-      : slice_(options.slice), rejoin_(options.rejoin) {}
+      : slice_(options.slice), rejoin_(options.rejoin), background_(options) {}
 
   void Enqueue(Task& task, Wake why, Instant) override {
-    if (why == Wake::kPreempted && rejoin_ == Rejoin::kHead) {
+    if (background_.Has(task)) {
+      background_.Enqueue(task, why);
+    } else if (why == Wake::kPreempted && rejoin_ == Rejoin::kHead) {
       queue_.PushFront(task);
     } else {
       queue_.PushBack(task);
     }
   }
 
-  Task* PickNext(CoreId, Instant) override { return queue_.PopFront(); }
+  Task* PickNext(CoreId, Instant) override {
+    Task* const task = queue_.PopFront();
+    return task != nullptr ? task : background_.PickNext();
+  }
 
-  Duration Slice(const Task&) const override { return slice_; }
+  Duration Slice(const Task& task) const override {
+    return !queue_.Empty() && background_.Has(task) ? Background::kAtOnce
+                                                    : slice_;
+  }
 
  private:
   const Duration slice_;
   const Rejoin rejoin_;
   TaskQueue queue_;  // Intrusive: never allocates.
+  Background background_;
 };
 
 }  // namespace
@@ -50,6 +60,7 @@ extern constexpr PolicyInfo kFifo = {
     .good_at = "service times that vary little; the cheapest order",
     .bad_at = "a mix of short and long requests without a slice",
     .source = "Wierman and Zwart, Is Tail-Optimal Scheduling Possible?, 2012",
+    .background = true,
     .make = [](const PolicyOptions& options) -> std::unique_ptr<Policy> {
       return std::make_unique<Fifo>(options);
     },

@@ -13,6 +13,7 @@
 // Source: Kleinrock, "Analysis of a Time-Shared Processor", Naval Research
 // Logistics Quarterly 11(1), 1964 (processor sharing as the limit of slices).
 
+#include "policy/background.h"
 #include "yamanote/policy.h"
 #include "yamanote/task_queue.h"
 
@@ -26,18 +27,31 @@ constexpr Duration kDefaultSlice = std::chrono::microseconds(20);
 class RoundRobin final : public Policy {
  public:
   explicit RoundRobin(const PolicyOptions& options)
-      : slice_(options.slice == kNoPreemption ? kDefaultSlice : options.slice) {
+      : slice_(options.slice == kNoPreemption ? kDefaultSlice : options.slice),
+        background_(options) {}
+
+  void Enqueue(Task& task, Wake why, Instant) override {
+    if (background_.Has(task)) {
+      background_.Enqueue(task, why);
+    } else {
+      queue_.PushBack(task);
+    }
   }
 
-  void Enqueue(Task& task, Wake, Instant) override { queue_.PushBack(task); }
+  Task* PickNext(CoreId, Instant) override {
+    Task* const task = queue_.PopFront();
+    return task != nullptr ? task : background_.PickNext();
+  }
 
-  Task* PickNext(CoreId, Instant) override { return queue_.PopFront(); }
-
-  Duration Slice(const Task&) const override { return slice_; }
+  Duration Slice(const Task& task) const override {
+    return !queue_.Empty() && background_.Has(task) ? Background::kAtOnce
+                                                    : slice_;
+  }
 
  private:
   const Duration slice_;
   TaskQueue queue_;  // Intrusive: never allocates.
+  Background background_;
 };
 
 }  // namespace
@@ -49,6 +63,7 @@ extern constexpr PolicyInfo kRr = {
     .bad_at = "service times that are all alike: every one finishes late",
     .source = "Kleinrock, Analysis of a Time-Shared Processor, 1964",
     .sets_slices = true,
+    .background = true,
     .make = [](const PolicyOptions& options) -> std::unique_ptr<Policy> {
       return std::make_unique<RoundRobin>(options);
     },

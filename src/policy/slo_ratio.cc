@@ -19,6 +19,7 @@
 
 #include <algorithm>
 
+#include "policy/background.h"
 #include "yamanote/policy.h"
 #include "yamanote/task_queue.h"
 
@@ -30,6 +31,7 @@ class SloRatio final : public Policy {
   explicit SloRatio(const PolicyOptions& options)
       : slice_(options.slice),
         rejoin_(options.rejoin),
+        background_(options),
         queues_(std::max<size_t>(options.classes.size(), 1)) {
     for (size_t c = 0; c < options.classes.size(); ++c) {
       queues_[c].per_slo =
@@ -38,6 +40,8 @@ class SloRatio final : public Policy {
   }
 
   void Enqueue(Task& task, Wake why, Instant) override {
+    if (background_.Has(task)) return background_.Enqueue(task, why);
+    ++waiting_;
     const ClassId c =
         task.request_class < queues_.size() ? task.request_class : 0;
     if (why == Wake::kPreempted && rejoin_ == Rejoin::kHead) {
@@ -60,10 +64,14 @@ class SloRatio final : public Policy {
         best_share = share;
       }
     }
-    return best == nullptr ? nullptr : best->tasks.PopFront();
+    if (best == nullptr) return background_.PickNext();
+    --waiting_;
+    return best->tasks.PopFront();
   }
 
-  Duration Slice(const Task&) const override { return slice_; }
+  Duration Slice(const Task& task) const override {
+    return waiting_ > 0 && background_.Has(task) ? Background::kAtOnce : slice_;
+  }
 
  private:
   struct ClassQueue {
@@ -73,6 +81,8 @@ class SloRatio final : public Policy {
 
   const Duration slice_;
   const Rejoin rejoin_;
+  size_t waiting_ = 0;  // In queues_.
+  Background background_;
   std::vector<ClassQueue> queues_;  // By class; sized at construction.
 };
 
@@ -85,6 +95,7 @@ extern constexpr PolicyInfo kSloRatio = {
     .bad_at = "one class only, or classes that say nothing about length",
     .source = "Kaffes et al., Shinjuku (multi-queue policy), NSDI 2019",
     .clock = ClockUse::kNow,
+    .background = true,
     .make = [](const PolicyOptions& options) -> std::unique_ptr<Policy> {
       return std::make_unique<SloRatio>(options);
     },

@@ -36,6 +36,7 @@ struct ClassSetting {
   std::string name;
   std::optional<Duration> slo;
   std::optional<uint32_t> limit;
+  std::optional<bool> background;
   std::string origin;
 };
 
@@ -46,6 +47,10 @@ inline ServerOptions DefaultServerOptions() {
   options.max_reply_bytes = 16 * 1024 * 1024;
   return options;
 }
+
+// Reads "NAME:slo=50us,limit=1000,background", each part optional but one of them. Errors
+// name what is wrong and how it is written.
+Result<ClassSetting> ParseClass(std::string_view text);
 
 struct ServerSettings {
   // One address or several, with commas.

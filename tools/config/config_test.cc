@@ -208,16 +208,21 @@ TEST(ConfigTest, ClassesComeFromTablesOrRepeatedFlags) {
       Load(
           "[[scheduling.classes]]\nname = 'short'\nslo = '50us'\n"
           "[[scheduling.classes]]\nname = 'long'\nlimit = 10\n",
-          {"--class", "short:limit=5", "--class", "huge:slo=1s,limit=1"})
+          {"--class", "short:limit=5", "--class", "huge:slo=1s,limit=1",
+           "--class", "batch:background"})
           .value();
-  ASSERT_EQ(config.classes.size(), 3u);
+  ASSERT_EQ(config.classes.size(), 4u);
+  EXPECT_EQ(config.classes[3].background, true);
+  EXPECT_THAT(ErrorOf("", {"--class", "a:background=2"}),
+              HasSubstr("neither true nor false"));
   EXPECT_EQ(config.classes[0].name, "short");
   EXPECT_EQ(config.classes[0].slo, microseconds(50));
   EXPECT_EQ(config.classes[0].limit, 5u);
   EXPECT_EQ(config.classes[1].limit, 10u);
   EXPECT_EQ(config.classes[2].name, "huge");
   EXPECT_THAT(ErrorOf("[[scheduling.classes]]\nname = 'a'\ndeadline = '1s'\n"),
-              AllOf(HasSubstr("a.toml:3"), HasSubstr("name, slo and limit")));
+              AllOf(HasSubstr("a.toml:3"),
+                    HasSubstr("name, slo, limit and background")));
   EXPECT_THAT(ErrorOf("[[scheduling.classes]]\nslo = '1s'\n"),
               HasSubstr("no name"));
   EXPECT_THAT(ErrorOf("", {"--class", "a:limit=0"}),
@@ -230,7 +235,7 @@ TEST(ConfigTest, PrintedConfigurationReadsBackToItself) {
       Load(
           "[scheduling]\npreset = 'shinjuku-mq'\nslice = '11us'\n"
           "[[scheduling.classes]]\nname = 'short \"one\"'\n"
-          "slo = '50us'\nlimit = 7\n"
+          "slo = '50us'\nlimit = 7\nbackground = true\n"
           "[runtime]\ncores = '0'\nspin = '3us'\n[kv]\nmemory_limit = '1GiB'\n",
           {"--listen", "[::1]:0", "--idle-timeout", "1500ms"})
           .value();
@@ -245,6 +250,7 @@ TEST(ConfigTest, PrintedConfigurationReadsBackToItself) {
   EXPECT_EQ(again.classes[0].name, "short \"one\"");
   EXPECT_EQ(again.classes[0].slo, microseconds(50));
   EXPECT_EQ(again.classes[0].limit, 7u);
+  EXPECT_EQ(again.classes[0].background, true);
   EXPECT_THAT(printed, AllOf(HasSubstr("Set by --idle-timeout"),
                              HasSubstr("Set by a.toml:3"),
                              HasSubstr("idle_timeout = \"1500ms\"")));

@@ -79,11 +79,12 @@ std::string GetListen(const OptionSpec&, const Config& config) {
   return config.server.listen;
 }
 
-// Reads one part of a class, "slo=50us" or "limit=1000".
+// Reads one part of a class, "slo=50us", "limit=1000" or "background".
 Result<void> ParseClassPart(std::string_view part, ClassSetting& setting) {
   const std::string_view value = part.substr(part.find('=') + 1);
   const std::string_view key = part.substr(0, part.find('='));
-  if ((key == "slo" && setting.slo) || (key == "limit" && setting.limit)) {
+  if ((key == "slo" && setting.slo) || (key == "limit" && setting.limit) ||
+      (key == "background" && setting.background)) {
     return Refuse(fmt::format("class {} has two values of {}; give it one",
                               setting.name, key));
   }
@@ -107,11 +108,22 @@ Result<void> ParseClassPart(std::string_view part, ClassSetting& setting) {
     setting.limit = static_cast<uint32_t>(*limit);
     return {};
   }
-  return Refuse(fmt::format(
-      "\"{}\" of class {} is neither slo= nor limit=", part, setting.name));
+  if (key == "background") {
+    if (part != "background" && value != "true" && value != "false") {
+      return Refuse(
+          fmt::format("background {} of class {} is neither true nor false",
+                      value, setting.name));
+    }
+    setting.background = value != "false";
+    return {};
+  }
+  return Refuse(
+      fmt::format("\"{}\" of class {} is none of slo=, limit= and background",
+                  part, setting.name));
 }
 
-// Reads "NAME:slo=50us,limit=1000", either part optional.
+}  // namespace
+
 Result<ClassSetting> ParseClass(std::string_view text) {
   ClassSetting setting;
   const size_t colon = text.find(':');
@@ -131,6 +143,8 @@ Result<ClassSetting> ParseClass(std::string_view text) {
   return setting;
 }
 
+namespace {
+
 Result<void> SetClass(const OptionSpec&, Config& config,
                       std::string_view text) {
   Result<ClassSetting> setting = ParseClass(text);
@@ -144,6 +158,7 @@ Result<void> SetClass(const OptionSpec&, Config& config,
   }
   if (setting->slo) same->slo = setting->slo;
   if (setting->limit) same->limit = setting->limit;
+  if (setting->background) same->background = setting->background;
   return {};
 }
 
@@ -298,7 +313,8 @@ OptionSpec Classes(std::string key, std::string help) {
   spec.key = std::move(key);
   spec.kind = ValueKind::kClass;
   spec.help = std::move(help);
-  spec.limits = fmt::format("slo 1us .. 1h, limit 1 .. {}", kMaxClassLimit);
+  spec.limits =
+      fmt::format("slo 1us .. 1h, limit 1 .. {}, background", kMaxClassLimit);
   spec.set = SetClass;
   return spec;
 }

@@ -101,7 +101,9 @@ std::vector<OptionSpec> SchedulingEntries() {
       Classes("classes",
               "A request class's objective (p99 when it runs alone) "
               "and how many of its requests may be in the system; "
-              "more are refused. Repeatable: NAME:slo=50us,limit=1000"),
+              "more are refused. Repeatable: NAME:slo=50us,limit=1000; "
+              "NAME:background: "
+              "only while none of other classes wait"),
   };
 }
 

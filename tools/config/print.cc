@@ -39,6 +39,7 @@ void PrintClasses(const Config& config, std::string& out) {
       out += fmt::format("slo = \"{}\"\n", FormatDuration(*request_class.slo));
     if (request_class.limit)
       out += fmt::format("limit = {}\n", *request_class.limit);
+    if (request_class.background.value_or(false)) out += "background = true\n";
   }
 }
 

@@ -213,6 +213,7 @@ class Reader {
     for (const auto& [key, node] : table) {
       const auto string = node.value_exact<std::string>();
       const auto integer = node.value_exact<int64_t>();
+      const auto yes = node.value_exact<bool>();
       const auto append = [&](std::string_view value) {
         rest +=
             fmt::format("{}{}={}", rest.empty() ? "" : ",", key.str(), value);
@@ -224,16 +225,19 @@ class Reader {
         append(*string);
       } else if (key.str() == "limit" && (string || integer)) {
         append(string ? *string : fmt::format("{}", *integer));
+      } else if (key.str() == "background" && yes) {
+        append(*yes ? "true" : "false");
       } else if (key.str() == "name" || key.str() == "slo" ||
-                 key.str() == "limit") {
+                 key.str() == "limit" || key.str() == "background") {
         Add(node,
             fmt::format("scheduling.classes.{} is {} that can't be used; write "
-                        "name = \"short\", slo = \"50us\" or limit = 1000",
+                        "name = \"short\", slo = \"50us\", limit = 1000 or "
+                        "background = true",
                         key.str(), TypeName(node)));
         return;
       } else {
         Add(node, fmt::format("scheduling.classes.{} is no key; a class has "
-                              "name, slo and limit",
+                              "name, slo, limit and background",
                               key.str()));
         return;
       }

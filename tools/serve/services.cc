@@ -177,6 +177,7 @@ Result<void> ResolveClasses(std::string_view service, const Protocol& protocol,
     }
     if (setting.slo) found->slo = *setting.slo;
     if (setting.limit) found->limit = *setting.limit;
+    if (setting.background) found->background = *setting.background;
   }
   // Written back, so that --print-config shows what is in effect.
   std::vector<ClassSetting> effective;
@@ -184,7 +185,7 @@ Result<void> ResolveClasses(std::string_view service, const Protocol& protocol,
     const auto set = std::find_if(
         config.classes.begin(), config.classes.end(),
         [&](const ClassSetting& s) { return s.name == known.name; });
-    effective.push_back({known.name, known.slo, known.limit,
+    effective.push_back({known.name, known.slo, known.limit, known.background,
                          set == config.classes.end()
                              ? fmt::format("the {} service", service)
                              : set->origin});

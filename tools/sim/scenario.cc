@@ -102,6 +102,7 @@ Result<void> SetClasses(const tools::Config& config,
     }
     if (setting.slo) known->slo = *setting.slo;
     if (setting.limit) known->limit = *setting.limit;
+    if (setting.background) known->background = *setting.background;
   }
   return {};
 }
