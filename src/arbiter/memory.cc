@@ -31,16 +31,16 @@ Result<SharedMemory> SharedMemory::Create(const char* name, std::size_t bytes,
     errno = error;
     return failed("fallocate");
   }
-  const bool ours = writer == Writer::kOurs;
   void* const data =
-      mmap(nullptr, bytes, ours ? PROT_READ | PROT_WRITE : PROT_READ,
+      mmap(nullptr, bytes,
+           writer == Writer::kTheirs ? PROT_READ : PROT_READ | PROT_WRITE,
            MAP_SHARED | MAP_POPULATE, fd, 0);
   if (data == MAP_FAILED) return failed("mmap");
   memory.data_ = data;
   memory.bytes_ = bytes;
   // After mapping: the last one forbids any further mapping that is written.
   const int seals = F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_SEAL |
-                    (ours ? F_SEAL_FUTURE_WRITE : 0);
+                    (writer == Writer::kOurs ? F_SEAL_FUTURE_WRITE : 0);
   if (fcntl(fd, F_ADD_SEALS, seals) != 0) return failed("F_ADD_SEALS");
   return memory;
 }

@@ -15,7 +15,8 @@ class SharedMemory {
  public:
   // kOurs: written here, readable by whoever gets the descriptor.
   // kTheirs: read here, written by whoever gets the descriptor.
-  enum class Writer : unsigned char { kOurs, kTheirs };
+  // kBoth: written here and by whoever gets the descriptor.
+  enum class Writer : unsigned char { kOurs, kTheirs, kBoth };
 
   SharedMemory() = default;
   // Zero. kResourceExhausted: no memory or descriptor is left.

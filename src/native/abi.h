@@ -26,7 +26,7 @@ typedef unsigned long long uint64_t;
 #endif
 
 // Changes whenever anything here does; both sides check it.
-enum { kNativeAbiVersion = 1 };
+enum { kNativeAbiVersion = 2 };
 
 enum MessageType {
   kMessageNone = 0,
@@ -77,7 +77,9 @@ struct StatusWord {
   int32_t tid;
   uint64_t ran_ns;
   uint16_t weight;
-  uint16_t unused[3];
+  uint16_t unused;
+  int32_t
+      parent;  // The kernel's number of the thread that made it; 0: not known.
 };
 
 // What became of a transaction.

@@ -21,8 +21,12 @@
 
 namespace yamanote::native {
 
+class HintTable;
+
 struct AgentOptions {
   Scheduling scheduling;
+  // What threads say of themselves (hint_table.h); nullptr: nothing.
+  HintTable* hints = nullptr;
   // An order that is in no list; nullptr: the one that `scheduling` names.
   const PolicyInfo* order = nullptr;
   // The global agent has a core of its own, on which it polls. Requires two cores.

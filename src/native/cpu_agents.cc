@@ -26,7 +26,7 @@ class CpuAgents final : public Agents {
   CpuAgents(Kernel& kernel, const AgentOptions& options)
       : kernel_(kernel),
         options_(options),
-        roster_(kernel, options.scheduling, options.order,
+        roster_(kernel, options.scheduling, options.order, options.hints,
                 dispatch::Callers::kManyThreads),
         cores_(std::make_unique<Core[]>(kernel.cores())) {}
 
@@ -102,6 +102,7 @@ class CpuAgents final : public Agents {
     while (kernel_.Receive(self.queue, message)) {
       if (message.thread != 0) {
         const Roster::Effect effect = roster_.Apply(message, core, now);
+        if (effect.fresh && roster_.asks_again()) roster_.AskAgain(core);
         if (effect.enqueued) Tell(core, effect.placed);
       } else if (message.core == core && (message.type == kCoreBusy ||
                                           message.type == kCoreAvailable)) {

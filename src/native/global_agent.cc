@@ -24,7 +24,7 @@ class GlobalAgent final : public Agents {
   GlobalAgent(Kernel& kernel, const AgentOptions& options)
       : kernel_(kernel),
         options_(options),
-        roster_(kernel, options.scheduling, options.order,
+        roster_(kernel, options.scheduling, options.order, options.hints,
                 dispatch::Callers::kOneThread),
         free_(kernel.cores()),
         overdue_(kernel.cores()) {
@@ -162,6 +162,11 @@ class GlobalAgent final : public Agents {
   }
 
   void GiveWay(Instant now, bool& retry) {
+    if (fresh_ > 0 && roster_.asks_again()) {
+      for (CoreId core = 0; core < kernel_.cores(); ++core)
+        roster_.AskAgain(core);
+      first_end_ = now;
+    }
     if (first_end_ <= now) {
       first_end_ = kNever;
       for (CoreId core = 0; core < kernel_.cores(); ++core) {

@@ -243,7 +243,7 @@ void ModelKernel::MoveAgent(CoreId from, CoreId to) {
 
 // ---- Threads ----------------------------------------------------------------
 
-ThreadId ModelKernel::Spawn(Script script) {
+ThreadId ModelKernel::Spawn(Script script, int32_t parent) {
   YAMANOTE_CHECK(!free_.empty(), "the model has no more threads");
   const uint32_t index = free_.back();
   free_.pop_back();
@@ -252,6 +252,8 @@ ThreadId ModelKernel::Spawn(Script script) {
   thread = {};
   thread.generation = generation;
   thread.script = std::move(script);
+  thread.tid = ++last_tid_;
+  thread.parent = parent;
   thread.affinity = base::CoreSet(options_.cores);
   for (CoreId core = 0; core < options_.cores; ++core)
     thread.affinity.Add(core);

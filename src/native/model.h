@@ -96,7 +96,8 @@ class ModelKernel final : public Kernel {
   // ---- The machine
 
   // A new thread of the enclave, which can run at once.
-  ThreadId Spawn(Script script);
+  // `parent`: who made it, 0: nobody that is known.
+  ThreadId Spawn(Script script, int32_t parent = 0);
   // Wakes one that is blocked; nothing otherwise.
   void Wake(ThreadId thread);
   // A higher class has `core` from `from` on, for `time`.
@@ -163,6 +164,8 @@ class ModelKernel final : public Kernel {
     Script script;
     base::CoreSet affinity;
     uint16_t weight = 1;
+    int32_t tid = 0;  // Never used again.
+    int32_t parent = 0;
     bool in_enclave = false;
     Duration left{0};  // Of what it runs.
     Duration ran{0};
@@ -254,6 +257,7 @@ class ModelKernel final : public Kernel {
   std::priority_queue<Event, std::vector<Event>, std::greater<>> events_;
   std::vector<ModelThread> threads_;
   std::vector<uint32_t> free_;
+  int32_t last_tid_ = 0;
   std::vector<ModelCore> cores_;
   std::vector<Queue> queues_;
   QueueId new_threads_ = kNoQueue;

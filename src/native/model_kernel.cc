@@ -171,10 +171,11 @@ StatusWord ModelKernel::StatusOf(uint32_t index) const {
           .flags = (runnable ? uint32_t{kStatusRunnable} : 0) |
                    (on_core ? uint32_t{kStatusOnCore} : 0),
           .core = thread.core,
-          .tid = static_cast<int32_t>(index) + 1,
+          .tid = thread.tid,
           .ran_ns = static_cast<uint64_t>(ToNanos(thread.ran)),
           .weight = thread.weight,
-          .unused = {}};
+          .unused = 0,
+          .parent = thread.parent};
 }
 
 uint32_t ModelKernel::AgentSequence(CoreId core) const {

@@ -32,10 +32,11 @@ Supply SupplyOf(const Scheduling& scheduling) {
 }  // namespace
 
 Roster::Roster(Kernel& kernel, const Scheduling& scheduling,
-               const PolicyInfo* order, Callers callers)
+               const PolicyInfo* order, HintTable* hints, Callers callers)
     : kernel_(kernel),
       count_(kernel.cores()),
       shared_(callers == Callers::kManyThreads),
+      hints_(hints),
       order_(OrderOf(scheduling, order)),
       clock_use_(order_.clock),
       placement_(dispatch::MakePlacement(order_, scheduling, count_, callers,
@@ -43,6 +44,9 @@ Roster::Roster(Kernel& kernel, const Scheduling& scheduling,
       per_core_(scheduling.placement != PlacementKind::kCentral),
       has_slices_(placement_->Quantum(0) != kNoPreemption),
       observes_stops_(placement_->ObservesStops()),
+      asks_again_(
+          has_slices_ &&
+          std::ranges::any_of(scheduling.classes, &ClassOptions::background)),
       cores_(std::make_unique<Core[]>(count_)),
       threads_(std::make_unique<std::atomic<Thread*>[]>(kernel.max_threads())),
       max_threads_(kernel.max_threads()) {
@@ -85,10 +89,16 @@ Thread& Roster::Create(const StatusWord& status, CoreId agent, Instant now) {
     before->gone = true;
     Forget(*before);
   }
+  if (hints_ != nullptr) {
+    StatusWord word{};
+    if (kernel_.Read(status.thread, word))
+      hints_->Inherit(status.tid, word.parent);
+  }
   auto* const thread = new Thread;
   thread->id = next_id_.fetch_add(1, std::memory_order_relaxed);
   thread->arrival = now;
   thread->thread = status.thread;
+  thread->tid = status.tid;
   thread->sequence = status.sequence;
   thread->next_weight = status.weight;
   thread->home.store(agent, std::memory_order_relaxed);
@@ -101,6 +111,7 @@ void Roster::Forget(Thread& thread) {
   std::atomic<Thread*>& slot = threads_[IndexOf(thread.thread)];
   if (slot.load(std::memory_order_relaxed) == &thread)
     slot.store(nullptr, std::memory_order_release);
+  if (hints_ != nullptr) hints_->Forget(thread.tid);
   if (!thread.waiting) {
     delete &thread;
     return;
@@ -126,7 +137,8 @@ Roster::Effect Roster::Apply(const Message& message, CoreId agent,
                       .tid = message.tid,
                       .ran_ns = message.ran_ns,
                       .weight = message.weight,
-                      .unused = {}},
+                      .unused = 0,
+                      .parent = 0},
                      agent, now);
     thread->runnable = (message.flags & kStatusRunnable) != 0;
     return thread->runnable ? Enqueue(*thread, Wake::kArrival, kNoCore, now)
@@ -182,18 +194,47 @@ Roster::Effect Roster::Enqueue(Thread& thread, Wake why, CoreId from,
                                Instant now) {
   if (thread.waiting) return {};
   SetWaiting(thread, true);
+  const bool fresh = why == Wake::kArrival || why == Wake::kWakeup;
+  if (fresh) {
+    Heed(thread, now);
+  } else if (ClassChanged(thread, now)) {
+    Uncount(thread, Stop::kBlocked);
+    Heed(thread, now);
+  }
   // Nobody knows it, so to whoever gets it it is one that was woken.
   if (per_core_ && thread.picked_by != from && why != Wake::kArrival)
     Uncount(thread, Stop::kBlocked);
   if (!thread.counted && why != Wake::kArrival) why = Wake::kWakeup;
   thread.counted = true;
-  // Whoever has only given way is still counted with the weight that it had.
-  if (why == Wake::kArrival || why == Wake::kWakeup)
-    thread.weight = thread.next_weight;
+  // A single core's queue is its agent's: the order knows of it at once.
+  if (!per_core_ && count_ == 1) from = 0;
   return {.placed = placement_->Enqueue(thread, why, 0, from, PolicyNow(now)),
           .freed = kNoCore,
           .enqueued = true,
           .fresh = why == Wake::kArrival || why == Wake::kWakeup};
+}
+
+// `thread` begins something new: what it has said of that holds. Whoever has only given way
+// is still counted with the class and the weight that it had.
+void Roster::Heed(Thread& thread, Instant now) {
+  thread.arrival = now;
+  thread.weight = thread.next_weight;
+  thread.request_class = 0;
+  thread.deadline = kNever;
+  if (hints_ == nullptr) return;
+  const std::optional<Hint> hint = hints_->Read(thread.tid, now);
+  if (!hint) return;
+  thread.request_class = hint->request_class;
+  thread.deadline = hint->deadline;
+  if (hint->weight != 0) thread.weight = hint->weight;
+}
+
+// Whether it has said that it is of another kind now, and so begins anew.
+bool Roster::ClassChanged(const Thread& thread, Instant now) const {
+  if (hints_ == nullptr) return false;
+  const std::optional<Hint> hint = hints_->Read(thread.tid, now);
+  return hint && (hint->request_class != thread.request_class ||
+                  (hint->weight != 0 && hint->weight != thread.weight));
 }
 
 // `thread` left the core it was on. Returns that core if nothing runs there now.
@@ -336,6 +377,11 @@ Roster::Choice Roster::Next(CoreId core, Instant now) {
     current->leaving = true;
     SetWaiting(*current, true);
     guard.Release();
+    const bool changed = ClassChanged(*current, now);
+    if (changed) {
+      Uncount(*current, Stop::kBlocked);
+      Heed(*current, now);
+    }
     if (current->counted && (!per_core_ || current->picked_by == core)) {
       task = placement_->Exchange(*current, Wake::kPreempted, core,
                                   PolicyNow(now));
@@ -507,6 +553,14 @@ void Roster::Begin(Thread& thread, CoreId core, Instant now) {
                          : thread.counted ? placement_->Slice(thread, core)
                                           : Quantum();  // No order knows it.
   self.slice_end = slice == kNoPreemption ? kNever : now + slice;
+}
+
+void Roster::AskAgain(CoreId core) {
+  Core& self = cores_[core];
+  if (self.running == nullptr || !self.running->counted) return;
+  const Duration slice = placement_->Slice(*self.running, core);
+  if (slice == kNoPreemption) return;
+  self.slice_end = std::min(self.slice_end, self.running->since + slice);
 }
 
 bool Roster::Settle(Thread& thread, CoreId core, CommitResult result,

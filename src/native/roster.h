@@ -32,6 +32,7 @@
 
 #include "base/spin_lock.h"
 #include "dispatch/placement.h"
+#include "native/hint_table.h"
 #include "native/kernel.h"
 #include "yamanote/scheduling.h"
 
@@ -49,7 +50,8 @@ struct Thread final : Task {
   // blocked since. Which core's, once it was picked.
   bool counted = false;
   CoreId picked_by = kNoCore;
-  uint16_t next_weight = 1;  // From when it is woken next.
+  int32_t tid = 0;
+  uint16_t next_weight = 1;  // The kernel's, from when it is woken next.
   CoreId on = kNoCore;       // Where it runs.
   Instant since{};           // When it began there.
   // Whose queue its messages go to. Written by who takes the thread over, which then is
@@ -61,8 +63,9 @@ class Roster {
  public:
   // Requires: scheduling is one that Create() of agents.h accepts. `order`: one that is in
   // no list; nullptr: the one that `scheduling` names.
+  // `hints` may be nullptr, and outlives the roster.
   Roster(Kernel& kernel, const Scheduling& scheduling, const PolicyInfo* order,
-         dispatch::Callers callers);
+         HintTable* hints, dispatch::Callers callers);
   // Where the messages of `core`'s threads go. Before there are agents.
   void SetQueue(CoreId core, QueueId queue) { cores_[core].queue = queue; }
   ~Roster();
@@ -117,6 +120,10 @@ class Roster {
   bool HasAsides(CoreId core) const {
     return cores_[core].asides.load(std::memory_order_relaxed) != 0;
   }
+  // A thread came that `core`'s may have to give way to at once: its slice is asked for again.
+  void AskAgain(CoreId core);
+  // True if that may be: there are background classes.
+  bool asks_again() const { return asks_again_; }
   // kNever: nobody looks at slices. Otherwise when that of what runs on `core` is over.
   Instant SliceEnd(CoreId core) const { return cores_[core].slice_end; }
   const Thread* Running(CoreId core) const { return cores_[core].running; }
@@ -192,6 +199,8 @@ class Roster {
   void Return(Thread& thread, Instant now);
   void SetAside(Thread& thread, CoreId core);
   CoreId WhereItMayRun(const Thread& thread, CoreId core) const;
+  void Heed(Thread& thread, Instant now);
+  bool ClassChanged(const Thread& thread, Instant now) const;
   void Begin(Thread& thread, CoreId core, Instant now);
   void SetWaiting(Thread& thread, bool waiting) {
     thread.waiting = waiting;
@@ -204,12 +213,14 @@ class Roster {
   Kernel& kernel_;
   const unsigned count_;
   const bool shared_;  // Each core has an agent of its own.
+  HintTable* const hints_;
   const PolicyInfo& order_;
   const ClockUse clock_use_;
   const std::unique_ptr<dispatch::Placement> placement_;
   const bool per_core_;  // Each core has a domain.
   const bool has_slices_;
   const bool observes_stops_;
+  const bool asks_again_;
   const std::unique_ptr<Core[]> cores_;
   // By index. Release: pairs with Find(): acquire.
   const std::unique_ptr<std::atomic<Thread*>[]> threads_;

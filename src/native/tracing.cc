@@ -365,6 +365,7 @@ TracingEnclave::Joining TracingEnclave::AddThread(pid_t process, pid_t tid,
   thread.generation += 1;
   if (thread.generation == 0) thread.generation = 1;
   thread.tid = tid;
+  thread.parent = 0;
   thread.cpu = kTracedCpus;
   thread.weight = 1;
   thread.ran_ns = 0;

@@ -60,7 +60,8 @@ StatusWord TracingEnclave::StatusOf(const TracedThread& thread, uint32_t index,
           .tid = thread.tid,
           .ran_ns = thread.ran_ns,
           .weight = static_cast<uint16_t>(thread.weight),
-          .unused = {}};
+          .unused = 0,
+          .parent = thread.parent};
 }
 
 bool TracingEnclave::Read(ThreadId id, StatusWord& status) const {

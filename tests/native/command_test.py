@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """command_test.py - `yamanote native` from outside, with programs that know nothing of it.
 
-    command_test.py YAMANOTE
+    command_test.py YAMANOTE HINTED
 
 Needs what `yamanote native run` needs; where that is missing it says what, and is skipped
 (exit status 77), except for what needs nothing: wrong usage.
@@ -17,6 +17,7 @@ import time
 import unittest
 
 YAMANOTE = sys.argv.pop(1)
+HINTED = sys.argv.pop(1)  # hinted.cc
 CPUS = sorted(os.sched_getaffinity(0))
 CPU = CPUS[-1]
 PATIENCE_S = 20
@@ -26,6 +27,13 @@ BUSY = "import os, signal\nprint(os.getpid(), flush=True)\nwhile True: pass"
 
 def scheduler(pid):
     return os.sched_getscheduler(pid) & ~os.SCHED_RESET_ON_FORK
+
+
+def processor_time(pid):
+    """Returns how many seconds the process `pid` has computed."""
+    with open(f"/proc/{pid}/stat", encoding="ascii") as stat:
+        fields = stat.read().rsplit(")", 1)[1].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
 def eventually(condition):
@@ -107,6 +115,13 @@ class UsageTest(NativeTest):
         self.refused(2, "--watchdog is 1us", *run, "--watchdog", "1us", *program)
         self.refused(2, "--cpus: ", "run", "--cpus", "3-1", *program)
         self.refused(2, "the enclave's name is 'a/b'", *run, "--name", "a/b", *program)
+        self.refused(2, "--class: ", *run, "--class", "a:limit=", *program)
+        self.refused(2, "threads are not refused", *run, "--class", "a:limit=1", *program)
+        self.refused(2, "class is 'b', which the enclave does not have; its classes are a",
+                     *run, "--class", "a", "--of-class", "b", *program)
+        self.refused(2, "order 'las' serves all classes", *run, "--policy", "las", "--class", "a",
+                     "--class", "b:background", *program)
+        self.refused(2, "which threads is not said", "hint", "nobody")
         for verb in ("stats", "destroy"):
             self.refused(1, "no enclave 'nobody' answers", verb, "nobody")
         self.refused(1, "no enclave 'nobody' answers", "attach", "nobody", "1")
@@ -199,6 +214,57 @@ class EnclaveTest(NativeTest):
         self.assertEqual(process.wait(PATIENCE_S), 128 + signal.SIGTERM)
         self.programs.clear()
         self.assertEqual(self.json("list")["enclaves"], [])
+
+    def assert_in_background(self, background, other):
+        """`background` hardly runs while `other` does, which computes without an end."""
+        eventually(lambda: scheduler(other) == os.SCHED_FIFO)
+        before, begin = processor_time(background), processor_time(other)
+        eventually(lambda: processor_time(other) - begin > 0.5)
+        # A twentieth is the kernel's own share for those without a priority.
+        self.assertLess(processor_time(background) - before, 0.15)
+
+    def test_hints_from_outside(self):
+        _, program = self.start_busy("--policy", "rr", "--slice", "2ms", "--class", "server:slo=1ms",
+                                     "--class", "batch:background")
+        self.assertEqual(self.json("stats", "busy")["classes"],
+                         [{"name": "server", "slo_ns": 1_000_000, "background": False},
+                          {"name": "batch", "slo_ns": 100_000, "background": True}])
+        # pylint: disable-next=consider-using-with
+        other = subprocess.Popen([sys.executable, "-c", BUSY], stdout=subprocess.PIPE, text=True)
+        self.processes.append(other)
+        other.stdout.readline()
+        done = self.run_command("attach", "busy", str(other.pid), "--class", "batch")
+        self.assertEqual(done.returncode, 0, done.stderr)
+        self.assert_in_background(other.pid, program)
+        # And the other way round.
+        for pid, name in ((program, "batch"), (other.pid, "server")):
+            done = self.run_command("hint", "busy", "--pid", str(pid), "--class", name)
+            self.assertEqual(done.returncode, 0, done.stderr)
+        self.assert_in_background(program, other.pid)
+        self.refused(2, "its classes are server, batch", "hint", "busy", "--tid", str(program),
+                     "--class", "none")
+        self.refused(2, "it must be 1us .. 1h", "hint", "busy", "--tid", str(program), "--due",
+                     "10ns")
+        self.refused(2, "there is no thread", "hint", "busy", "--tid", "2147483647")
+
+    def test_a_program_gives_hints_itself(self):
+        process = self.start("--policy", "rr", "--slice", "2ms", "--class", "server", "--class",
+                             "batch:background", "--cpus", str(CPU), "--name", "own", "--", HINTED,
+                             "1")
+        program = int(process.stdout.readline() or self.fail(process.communicate()[1]))
+        self.programs.append(program)
+        # pylint: disable-next=consider-using-with
+        other = subprocess.Popen([sys.executable, "-c", BUSY], stdout=subprocess.PIPE, text=True)
+        self.processes.append(other)
+        other.stdout.readline()
+        done = self.run_command("attach", "own", str(other.pid))
+        self.assertEqual(done.returncode, 0, done.stderr)
+        self.assert_in_background(program, other.pid)
+        # Outside an enclave it says so.
+        done = subprocess.run([HINTED, "1"], env=self.environment, capture_output=True, text=True,
+                              timeout=60, check=False)
+        self.assertEqual(done.returncode, 1)
+        self.assertIn("YAMANOTE_ENCLAVE is not set", done.stderr)
 
     def test_kill_9_sets_the_program_free(self):
         process, program = self.start_busy()

@@ -12,6 +12,7 @@
 #include <string>
 #include <vector>
 
+#include "native/hint_table.h"
 #include "tools/command.h"
 #include "tools/config/values.h"
 #include "tools/native/control.h"
@@ -33,6 +34,11 @@ struct NativeFlags {
   std::string watchdog = "5s";
   bool own_core = false;
   bool as_json = false;
+  std::vector<std::string> classes;
+  std::string of_class;
+  unsigned weight = 0;
+  std::string due;
+  pid_t tid = 0;
   std::vector<pid_t> pids;
   std::vector<std::string> program;
 };
@@ -59,8 +65,11 @@ EnclaveSettings SettingsOf(const NativeFlags& flags) {
   for (const int cpu : *cpus)
     settings.cpus.push_back(static_cast<unsigned>(cpu));
   const auto cores = static_cast<unsigned>(settings.cpus.size());
-  settings.scheduling = OrFail(
-      NativeScheduling(flags.policy, flags.slice, flags.placement, cores));
+  settings.scheduling =
+      OrFail(NativeScheduling(flags.policy, flags.slice, flags.placement,
+                              OrFail(NativeClasses(flags.classes)), cores));
+  settings.program_class = flags.of_class;
+  OrFail(NativeHint(settings.scheduling.classes, flags.of_class, 0, ""));
   settings.own_core = flags.own_core;
   settings.max_threads = flags.max_threads;
   if (flags.watchdog == "none") {
@@ -187,6 +196,30 @@ void AddPolicyFlags(CLI::App& command, NativeFlags& flags) {
       ->default_str("the policy's");
 }
 
+// What `attach` and `hint` say of threads. In questions, "" and 0 are nothing.
+void AddHintFlags(CLI::App& command, NativeFlags& flags) {
+  command
+      .add_option("--class", flags.of_class,
+                  "Their class, one of those that `run --class` named")
+      ->type_name("NAME");
+  command
+      .add_option("--weight", flags.weight,
+                  "Their share relative to others, for fair policies")
+      ->type_name("COUNT")
+      ->check(Within(1U, unsigned{native::kMostHintWeight}));
+  command
+      .add_option("--due", flags.due,
+                  "How long after a wake-up one is to be done, for edf")
+      ->type_name("DURATION");
+}
+
+Json WithHint(Json question, const NativeFlags& flags) {
+  question["class"] = flags.of_class;
+  question["weight"] = flags.weight;
+  question["due"] = flags.due;
+  return question;
+}
+
 CLI::App* AddNamed(CLI::App& command, NativeFlags& flags, const char* verb,
                    const char* help) {
   CLI::App* const one = command.add_subcommand(verb, help);
@@ -213,6 +246,17 @@ void AddRun(CLI::App& command, const std::shared_ptr<NativeFlags>& flags) {
       ->type_name("PID");
   run->add_flag("--own-core", flags->own_core,
                 "The agent of a central queue polls, on a CPU of its own");
+  run->add_option("--class", flags->classes,
+                  "A class of threads, for policies that know classes: NAME, "
+                  "NAME:slo=1ms, or NAME:background, whose threads run only "
+                  "while none of others wait; again: more. Threads are of the "
+                  "first until a hint says something else")
+      ->type_name("CLASS")
+      ->allow_extra_args(false);
+  run->add_option("--of-class", flags->of_class,
+                  "The class of this program's threads, and of --pid's")
+      ->type_name("NAME")
+      ->default_str("the first");
   run->add_option("--max-threads", flags->max_threads,
                   "How many threads the enclave has room for at a time")
       ->type_name("COUNT")
@@ -236,8 +280,41 @@ void AddRun(CLI::App& command, const std::shared_ptr<NativeFlags>& flags) {
       "Examples:\n"
       "  yamanote native run --policy shinjuku --slice 1ms --cpus 1-3 -- "
       "./server\n"
+      "  yamanote native run --policy rr --cpus 1 --class server --class "
+      "batch:background -- ./server\n"
       "  yamanote native run --policy fifo --cpus 1 -- make -j4");
   run->callback([flags] { Run(*flags); });
+}
+
+void AddHint(CLI::App& command, const std::shared_ptr<NativeFlags>& flags) {
+  CLI::App* const hint =
+      AddNamed(command, *flags, "hint",
+               "Say of threads what they do not say themselves");
+  hint->add_option("--pid", flags->pids,
+                   "All threads of this process, and what they start from "
+                   "then on")
+      ->type_name("PID")
+      ->expected(1);
+  hint->add_option("--tid", flags->tid, "One thread")->type_name("TID");
+  AddHintFlags(*hint, *flags);
+  hint->footer(
+      "Without --class, --weight and --due: they are as those of which nothing "
+      "was said. A program says it itself by yamanote/hints.h.\n\n"
+      "Examples:\n  yamanote native hint server-4711 --pid 4712 --class batch\n"
+      "  yamanote native hint server-4711 --tid 4713 --due 2ms");
+  hint->callback([flags] {
+    if (flags->pids.empty() == (flags->tid == 0)) {
+      Fail("which threads is not said; give one of --pid PID and --tid TID",
+           kUsage);
+    }
+    OrFail(AskEnclave(
+        Folder(), flags->name,
+        WithHint({{"ask", "hint"},
+                  {"pid", flags->pids.empty() ? 0 : flags->pids.front()},
+                  {"tid", flags->tid}},
+                 *flags)));
+    fmt::print("they have it from their next wake-up or slice on\n");
+  });
 }
 
 }  // namespace
@@ -274,15 +351,20 @@ void AddNativeCommand(CLI::App& app) {
       ->type_name("PID")
       ->required()
       ->expected(1);
-  attach->footer("Examples:\n  yamanote native attach server-4711 4712");
+  AddHintFlags(*attach, *flags);
+  attach->footer(
+      "Examples:\n  yamanote native attach server-4711 4712\n"
+      "  yamanote native attach server-4711 4712 --class batch");
   attach->callback([flags] {
-    const Json answer =
-        OrFail(AskEnclave(Folder(), flags->name,
-                          {{"ask", "attach"}, {"pid", flags->pids.front()}}));
+    const Json answer = OrFail(AskEnclave(
+        Folder(), flags->name,
+        WithHint({{"ask", "attach"}, {"pid", flags->pids.front()}}, *flags)));
     for (const Json& line : answer["refused"])
       fmt::print(stderr, "yamanote: {}\n", line.get<std::string>());
     fmt::print("{} threads have joined\n", answer["threads"].get<unsigned>());
   });
+
+  AddHint(*command, flags);
 
   CLI::App* const upgrade =
       AddNamed(*command, *flags, "upgrade",

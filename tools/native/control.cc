@@ -87,6 +87,24 @@ int Connect(const std::string& path) {
   return -1;
 }
 
+void SendWith(int peer, std::string text, int descriptor) {
+  iovec part{.iov_base = text.data(), .iov_len = text.size()};
+  msghdr message{};
+  message.msg_iov = &part;
+  message.msg_iovlen = 1;
+  alignas(cmsghdr) char control[CMSG_SPACE(sizeof descriptor)] = {};
+  if (descriptor >= 0) {
+    message.msg_control = control;
+    message.msg_controllen = sizeof control;
+    cmsghdr* const header = CMSG_FIRSTHDR(&message);
+    header->cmsg_level = SOL_SOCKET;
+    header->cmsg_type = SCM_RIGHTS;
+    header->cmsg_len = CMSG_LEN(sizeof descriptor);
+    std::memcpy(CMSG_DATA(header), &descriptor, sizeof descriptor);
+  }
+  sendmsg(peer, &message, MSG_NOSIGNAL);
+}
+
 std::string SystemError(const std::string& what) {
   return fmt::format("{}: {}", what, std::strerror(errno));
 }
@@ -104,6 +122,12 @@ Result<std::string> ControlFolder() {
   return MakeError(ErrorCode::kNotFound,
                    "there is no folder for enclaves' sockets: XDG_RUNTIME_DIR "
                    "is not set; set it, or YAMANOTE_NATIVE, to one of yours");
+}
+
+Result<std::string> ControlPath(const std::string& name) {
+  const Result<std::string> folder = ControlFolder();
+  if (!folder) return tl::unexpected(folder.error());
+  return PathOf(std::filesystem::absolute(*folder), name);
 }
 
 Result<void> CheckEnclaveName(std::string_view name) {
@@ -252,7 +276,7 @@ Control::~Control() {
 }
 
 void Control::Answer(
-    const std::function<Json(const Json& question, uid_t uid)>& answer) {
+    const std::function<Said(const Json& question, uid_t uid)>& answer) {
   const Descriptor peer(accept4(listener_, nullptr, nullptr, SOCK_CLOEXEC));
   if (peer.fd < 0) return;
   ucred who{};
@@ -268,13 +292,12 @@ void Control::Answer(
   if (length <= 0) return;  // Who only looks whether somebody is there.
   text.resize(static_cast<std::size_t>(length));
   const Json question = ParseOrderedJson(text);
-  const Json said =
+  const Said said =
       question.is_object() && question.contains("ask") &&
               question["ask"].is_string()
           ? answer(question, who.uid)
-          : Json{{"error", "the question is no object with 'ask'"}};
-  const std::string reply = JsonText(said, -1);
-  send(peer.fd, reply.data(), reply.size(), MSG_NOSIGNAL);
+          : Said{Json{{"error", "the question is no object with 'ask'"}}};
+  SendWith(peer.fd, JsonText(said.json, -1), said.descriptor);
 }
 
 }  // namespace yamanote::tools

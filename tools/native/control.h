@@ -10,7 +10,7 @@
 #include <sys/types.h>
 
 #include <functional>
-#include <nlohmann/json_fwd.hpp>
+#include <nlohmann/json.hpp>
 #include <string>
 #include <vector>
 
@@ -21,6 +21,9 @@ namespace yamanote::tools {
 // /run/yamanote/native as root, else $XDG_RUNTIME_DIR/yamanote/native; $YAMANOTE_NATIVE if
 // that is set. kNotFound: neither is there.
 Result<std::string> ControlFolder();
+
+// Where the enclave `name` listens. Errors: ControlFolder()'s.
+Result<std::string> ControlPath(const std::string& name);
 
 // Letters, digits, '-', '_' and '.', 1 .. 48 of them, and no '.' first.
 Result<void> CheckEnclaveName(std::string_view name);
@@ -48,10 +51,15 @@ class Control {
 
   // Readable when somebody asks.
   int descriptor() const { return listener_; }
+  // What is answered: with a descriptor, if it is not -1, which stays this process's.
+  struct Said {
+    nlohmann::ordered_json json;
+    int descriptor = -1;
+  };
   // Answers one who asks, within 100 ms. `answer` gets the question and whose it is: root's
   // or this process's user's.
-  void Answer(const std::function<nlohmann::ordered_json(
-                  const nlohmann::ordered_json& question, uid_t uid)>& answer);
+  void Answer(const std::function<Said(const nlohmann::ordered_json& question,
+                                       uid_t uid)>& answer);
 
  private:
   Control() = default;

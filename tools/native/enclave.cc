@@ -12,8 +12,11 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <chrono>
 #include <cstdio>
+#include <cstdlib>
+#include <filesystem>
 #include <limits>
 #include <memory>
 #include <nlohmann/json.hpp>
@@ -22,7 +25,9 @@
 
 #include "native/agents.h"
 #include "native/driver.h"
+#include "native/hint_table.h"
 #include "native/tracing.h"
+#include "tools/config/config.h"
 #include "tools/config/values.h"
 #include "tools/native/control.h"
 #include "tools/run/program.h"
@@ -115,11 +120,19 @@ class Enclave {
                                        .watchdog = settings_.watchdog});
     if (!kernel) return tl::unexpected(kernel.error());
     kernel_ = *std::move(kernel);
+    auto hints = native::HintTable::Create(settings_.max_threads);
+    if (!hints) return tl::unexpected(hints.error());
+    hints_.emplace(*std::move(hints));
     return StartAgents(settings_.scheduling);
   }
 
   // Says who could not join. kPermissionDenied: nobody could.
   Result<void> Add(pid_t pid) {
+    const auto hint = NativeHint(settings_.scheduling.classes,
+                                 settings_.program_class, 0, "");
+    if (!hint) return tl::unexpected(hint.error());
+    if (hint->request_class != 0)
+      if (Result<void> done = HintProcess(pid, *hint); !done) return done;
     const auto joined = kernel_->Add(pid);
     if (!joined) return tl::unexpected(joined.error());
     if (joined->threads == 0 && !joined->refused.empty()) {
@@ -159,18 +172,21 @@ class Enclave {
   }
 
   void Answer() {
-    control_->Answer([this](const Json& question, uid_t uid) {
+    control_->Answer([this](const Json& question, uid_t uid) -> Control::Said {
       const auto ask = question["ask"].get<std::string>();
       if (!alive() && ask != "stats")
-        return Json{{"error", "it has ended already"}};
-      if (ask == "stats") return Statistics();
+        return {Json{{"error", "it has ended already"}}};
+      if (ask == "stats") return {Statistics()};
       if (ask == "destroy") {
         Destroy();
-        return Json{{"done", true}};
+        return {Json{{"done", true}}};
       }
-      if (ask == "attach") return Attach(question, uid);
-      if (ask == "upgrade") return Upgrade(question);
-      return Json{{"error", fmt::format("it does not know '{}'", ask)}};
+      if (ask == "attach") return {Attach(question, uid)};
+      if (ask == "upgrade") return {Upgrade(question)};
+      if (ask == "hint") return {HintFor(question)};
+      // Of a program, which may say what it likes of its enclave's threads.
+      if (ask == "hints") return {Json{{"done", true}}, hints_->descriptor()};
+      return {Json{{"error", fmt::format("it does not know '{}'", ask)}}};
     });
   }
 
@@ -179,6 +195,7 @@ class Enclave {
     native::AgentOptions options;
     options.scheduling = scheduling;
     options.own_core = settings_.own_core;
+    options.hints = &*hints_;
     auto driver = native::Driver::Start(*kernel_, *kernel_, options);
     if (!driver) return tl::unexpected(driver.error());
     driver_ = *std::move(driver);
@@ -201,6 +218,7 @@ class Enclave {
                          ? Json(nullptr)
                          : Json(scheduling.slice.least.count())},
         {"own_core", settings_.own_core},
+        {"classes", ClassesJson()},
         {"upgrades", upgrades_},
     };
     if (!alive()) return json;
@@ -234,11 +252,85 @@ class Enclave {
                                     "only root may attach others'",
                                     pid, uid)}};
     }
+    const Result<Hint> hint = HintOf(question);
+    if (!hint) return {{"error", hint.error().message}};
+    if (*hint != Hint()) {
+      if (const Result<void> done = HintProcess(pid, *hint); !done)
+        return {{"error", done.error().message}};
+    }
     auto joined = kernel_->Add(pid);
     if (!joined) return {{"error", joined.error().message}};
     if (joined->refused.size() > kMostRefusals)
       joined->refused.resize(kMostRefusals);
     return {{"threads", joined->threads}, {"refused", joined->refused}};
+  }
+
+  Json ClassesJson() const {
+    Json json = Json::array();
+    for (const ClassOptions& one : settings_.scheduling.classes) {
+      json.push_back({{"name", one.name},
+                      {"slo_ns", one.slo.count()},
+                      {"background", one.background}});
+    }
+    return json;
+  }
+
+  Result<Hint> HintOf(const Json& question) const {
+    const auto text = [&](const char* key) {
+      return question.contains(key) && question[key].is_string()
+                 ? question[key].get<std::string>()
+                 : std::string();
+    };
+    const int64_t weight =
+        question.contains("weight") && question["weight"].is_number_integer()
+            ? question["weight"].get<int64_t>()
+            : 0;
+    return NativeHint(settings_.scheduling.classes, text("class"), weight,
+                      text("due"));
+  }
+
+  // For all threads that `pid` has now; those that they make have it from them.
+  Result<void> HintProcess(pid_t pid, const Hint& hint) {
+    std::error_code failed;
+    std::filesystem::directory_iterator task(fmt::format("/proc/{}/task", pid),
+                                             failed);
+    if (failed) {
+      return MakeError(ErrorCode::kNotFound,
+                       fmt::format("there is no process {}", pid));
+    }
+    for (const std::filesystem::directory_iterator end; !failed && task != end;
+         task.increment(failed)) {
+      const pid_t tid = std::atoi(task->path().filename().c_str());
+      if (Result<void> done = hints_->Write(tid, hint); !done) return done;
+    }
+    return {};
+  }
+
+  Json HintFor(const Json& question) {
+    const auto number = [&](const char* key) -> int64_t {
+      return question.contains(key) && question[key].is_number_integer()
+                 ? question[key].get<int64_t>()
+                 : 0;
+    };
+    const int64_t pid = number("pid");
+    const int64_t tid = number("tid");
+    const int64_t which = pid != 0 ? pid : tid;
+    if ((pid != 0) == (tid != 0) || which < 1 ||
+        which > std::numeric_limits<pid_t>::max()) {
+      return {
+          {"error", fmt::format("pid is {} and tid {}; one of them must be "
+                                "1 .. {}",
+                                pid, tid, std::numeric_limits<pid_t>::max())}};
+    }
+    const auto target = static_cast<pid_t>(which);
+    if (!std::filesystem::exists(fmt::format("/proc/{}", target)))
+      return {{"error", fmt::format("there is no thread {}", target)}};
+    const Result<Hint> hint = HintOf(question);
+    if (!hint) return {{"error", hint.error().message}};
+    const Result<void> done =
+        pid != 0 ? HintProcess(target, *hint) : hints_->Write(target, *hint);
+    if (!done) return {{"error", done.error().message}};
+    return {{"done", true}};
   }
 
   // Other agents take over; threads run on meanwhile.
@@ -252,9 +344,10 @@ class Enclave {
     std::string placement = text("placement");
     if (policy.empty() && placement.empty())
       placement = ToString(settings_.scheduling.placement);
-    const Result<Scheduling> next = NativeScheduling(
-        policy.empty() ? settings_.scheduling.order : policy, text("slice"),
-        placement, static_cast<unsigned>(settings_.cpus.size()));
+    const Result<Scheduling> next =
+        NativeScheduling(policy.empty() ? settings_.scheduling.order : policy,
+                         text("slice"), placement, settings_.scheduling.classes,
+                         static_cast<unsigned>(settings_.cpus.size()));
     if (!next) return {{"error", next.error().message}};
     const Scheduling before = settings_.scheduling;
     passes_ += driver_->passes();
@@ -270,6 +363,7 @@ class Enclave {
   EnclaveSettings settings_;
   std::optional<Control> control_;
   std::unique_ptr<native::TracingKernel> kernel_;
+  std::optional<native::HintTable> hints_;
   std::unique_ptr<native::Driver> driver_;
   unsigned upgrades_ = 0;
   bool gave_up_ = false;
@@ -304,6 +398,7 @@ int Serve(Enclave& enclave, const Signals& signals, pid_t child) {
 Result<Scheduling> NativeScheduling(const std::string& policy,
                                     const std::string& slice,
                                     const std::string& placement,
+                                    const std::vector<ClassOptions>& classes,
                                     unsigned cores) {
   Scheduling scheduling;
   if (const PolicyInfo* const order = FindPolicy(policy); order != nullptr) {
@@ -350,7 +445,12 @@ Result<Scheduling> NativeScheduling(const std::string& policy,
                                    placement));
     }
   }
+  scheduling.classes = classes;
   Result<Scheduling> fit = native::ForNative(scheduling, cores);
+  if (fit) {
+    if (Result<void> valid = Validate(*fit, cores); !valid)
+      return tl::unexpected(valid.error());
+  }
   if (!fit) {
     return MakeError(fit.error().code,
                      fmt::format("--policy {}: {} (flag --placement)", policy,
@@ -359,16 +459,85 @@ Result<Scheduling> NativeScheduling(const std::string& policy,
   return fit;
 }
 
+Result<std::vector<ClassOptions>> NativeClasses(
+    const std::vector<std::string>& texts) {
+  std::vector<ClassOptions> classes;
+  for (const std::string& text : texts) {
+    ClassOptions options;
+    options.name = text;
+    if (text.find(':') != std::string::npos) {
+      const Result<ClassSetting> setting = ParseClass(text);
+      if (!setting) {
+        return MakeError(setting.error().code,
+                         fmt::format("--class: {}", setting.error().message));
+      }
+      if (setting->limit) {
+        return MakeError(
+            ErrorCode::kInvalidArgument,
+            fmt::format("--class {} has a limit, but threads are not refused; "
+                        "leave it out (--max-threads is the enclave's)",
+                        text));
+      }
+      options.name = setting->name;
+      if (setting->slo) options.slo = *setting->slo;
+      options.background = setting->background.value_or(false);
+    }
+    classes.push_back(std::move(options));
+  }
+  if (classes.empty()) classes.emplace_back();
+  return classes;
+}
+
+Result<Hint> NativeHint(const std::vector<ClassOptions>& classes,
+                        const std::string& name, int64_t weight,
+                        const std::string& due) {
+  Hint hint;
+  if (!name.empty()) {
+    const auto found = std::ranges::find(classes, name, &ClassOptions::name);
+    if (found == classes.end()) {
+      std::string names;
+      for (const ClassOptions& one : classes)
+        names += (names.empty() ? "" : ", ") + one.name;
+      return MakeError(ErrorCode::kInvalidArgument,
+                       fmt::format("class is '{}', which the enclave does not "
+                                   "have; its classes are {}: name them with "
+                                   "--class of `yamanote native run`",
+                                   name, names));
+    }
+    hint.request_class = static_cast<ClassId>(found - classes.begin());
+  }
+  if (weight < 0 || weight > native::kMostHintWeight) {
+    return MakeError(ErrorCode::kInvalidArgument,
+                     fmt::format("weight is {}; it must be 1 .. {}, or 0 for "
+                                 "the one that the thread has anyway",
+                                 weight, native::kMostHintWeight));
+  }
+  hint.weight = static_cast<uint16_t>(weight);
+  if (!due.empty()) {
+    const Result<Duration> time = ParseDuration(due);
+    if (!time) {
+      return MakeError(ErrorCode::kInvalidArgument,
+                       fmt::format("due: {}", time.error().message));
+    }
+    hint.due = *time;
+  }
+  return hint;
+}
+
 Result<int> RunEnclave(const EnclaveSettings& settings,
                        const std::vector<std::string>& arguments,
                        const std::vector<pid_t>& pids) {
   const Signals signals;
   std::optional<Program> program;
   if (!arguments.empty()) {
+    const Result<std::string> socket = ControlPath(settings.name);
+    if (!socket) return tl::unexpected(socket.error());
     Result<Program> prepared =
-        Program::Prepare(arguments, signals.before(), [] {
+        Program::Prepare(arguments, signals.before(), [&socket] {
           // What this process needs is not the program's.
           prctl(PR_CAP_AMBIENT, PR_CAP_AMBIENT_CLEAR_ALL, 0, 0, 0);
+          // For Hints::Open(). This child has one thread.
+          setenv("YAMANOTE_ENCLAVE", socket->c_str(), 1);
         });
     if (!prepared) return tl::unexpected(prepared.error());
     program.emplace(*std::move(prepared));

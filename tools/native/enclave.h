@@ -7,6 +7,7 @@
 #include <string>
 #include <vector>
 
+#include "yamanote/hints.h"
 #include "yamanote/result.h"
 #include "yamanote/scheduling.h"
 
@@ -21,6 +22,7 @@ struct EnclaveSettings {
   Scheduling scheduling;  // ForNative()'s.
   bool own_core = false;
   unsigned max_threads = kUsualThreads;  // At a time. 1 .. kMostThreads.
+  std::string program_class;             // A class's name; empty: the first.
   // How long a thread that can run may be on no CPU; kNoPreemption: for ever.
   Duration watchdog{};
 };
@@ -31,7 +33,18 @@ struct EnclaveSettings {
 Result<Scheduling> NativeScheduling(const std::string& policy,
                                     const std::string& slice,
                                     const std::string& placement,
+                                    const std::vector<ClassOptions>& classes,
                                     unsigned cores);
+
+// The classes that `texts` name, each "NAME" or as ParseClass() reads it; none: one class.
+Result<std::vector<ClassOptions>> NativeClasses(
+    const std::vector<std::string>& texts);
+
+// What a hint that was asked for in words is. `name`: a class, or empty for the first;
+// `due`: a duration, or empty. Errors name the field, the value and the remedy.
+Result<Hint> NativeHint(const std::vector<ClassOptions>& classes,
+                        const std::string& name, int64_t weight,
+                        const std::string& due);
 
 // Runs `arguments`, if there are any, and schedules its threads and those of `pids` until it
 // has ended; without, until all of these have, or a signal ends this. Signals that end this

@@ -6,14 +6,35 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
+#include <chrono>
 #include <utility>
 
 #include "base/check.h"
 #include "dispatch/admission.h"
 #include "native/agents.h"
+#include "native/hint_table.h"
 #include "native/model.h"
 
 namespace yamanote::simulation {
+
+namespace {
+
+// A hint's limits.
+constexpr Duration kLeastDue = std::chrono::microseconds(1);
+constexpr Duration kMostDue = std::chrono::hours(1);
+
+Hint HintOf(const sim::Arrival& arrival) {
+  Hint hint;
+  hint.request_class = arrival.request_class;
+  if (arrival.deadline != kNever) {
+    hint.due = std::clamp<Duration>(arrival.deadline - arrival.at, kLeastDue,
+                                    kMostDue);
+  }
+  return hint;
+}
+
+}  // namespace
 
 Result<void> CheckNative(const tools::Config& config, Scenario& scenario) {
   scenario.native = config.sim.native;
@@ -56,6 +77,10 @@ NativeCounts RunNative(const Scenario& scenario, uint64_t seed,
   options.scheduling = scenario.scheduling;
   // Each thread has three messages in it at most.
   options.queue_capacity = 4 * kMostNativeThreads;
+  Result<native::HintTable> hints =
+      native::HintTable::Create(kMostNativeThreads);
+  YAMANOTE_CHECK(hints, "there is memory for hints");
+  options.hints = &*hints;
   const auto agents = native::Agents::Create(kernel, options, kernel.now());
   YAMANOTE_CHECK(agents, "CheckNative() accepted what agents refuse");
   kernel.Attach(agents->get());
@@ -69,15 +94,22 @@ NativeCounts RunNative(const Scenario& scenario, uint64_t seed,
       observer.Refused(arrival);
       continue;
     }
-    kernel.Spawn([&observer, &admission, arrival,
-                  ran = false](Instant now) mutable -> native::Action {
-      if (!std::exchange(ran, true)) {
-        return {.kind = native::Action::Kind::kRun, .time = arrival.service};
-      }
-      observer.Finished(arrival, now);
-      admission.Release(arrival.request_class);
-      return {};
-    });
+    const native::ThreadId thread =
+        kernel.Spawn([&observer, &admission, arrival,
+                      ran = false](Instant now) mutable -> native::Action {
+          if (!std::exchange(ran, true)) {
+            return {.kind = native::Action::Kind::kRun,
+                    .time = arrival.service};
+          }
+          observer.Finished(arrival, now);
+          admission.Release(arrival.request_class);
+          return {};
+        });
+    // What the program would say of it.
+    native::StatusWord word{};
+    kernel.Read(thread, word);
+    [[maybe_unused]] const Result<void> said =
+        hints->Write(word.tid, HintOf(arrival));
   }
   YAMANOTE_CHECK(kernel.RunUntilAllEnd(kNever),
                  "agents sleep, but not every thread has ended");

@@ -236,6 +236,29 @@ TEST(SimulateTest, NativeThreadsWithoutCostsAreAsRequests) {
   }
 }
 
+// As hints; so threads are ordered as the requests are.
+TEST(SimulateTest, NativeThreadsHaveTheRequestsClasses) {
+  Outcome outcomes[2];
+  for (const bool native : {false, true}) {
+    const auto scenario = Make({{"sim.service", "bimodal:90%:10us,10%:1ms"},
+                                {"sim.cores", "4"},
+                                {"sim.load", "0.7"},
+                                {"sim.requests", "50k"},
+                                {"scheduling.order", "slo-ratio"},
+                                {"scheduling.placement", "central"},
+                                {"sim.native", native ? "true" : "false"}});
+    ASSERT_TRUE(scenario) << scenario.error().message;
+    outcomes[native ? 1 : 0] = RunIt(*scenario);
+  }
+  ASSERT_EQ(outcomes[1].classes.size(), 3u);
+  for (std::size_t i = 0; i < 3; ++i) {
+    EXPECT_NEAR(outcomes[1].classes[i].latency_us.p99.value /
+                    outcomes[0].classes[i].latency_us.p99.value,
+                1, 0.05)
+        << i;
+  }
+}
+
 // Every thread waits for its agent to wake, read, and commit.
 TEST(SimulateTest, AgentsTakeTheirTime) {
   const auto scenario = Make({{"sim.service", "fixed:10us"},

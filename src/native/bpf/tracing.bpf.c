@@ -249,6 +249,7 @@ int BPF_PROG(OnFork, struct task_struct* parent, struct task_struct* child) {
   thread->generation += 1;
   if (thread->generation == 0) thread->generation = 1;
   thread->tid = tid;
+  thread->parent = parent->pid;
   thread->cpu = from->cpu;
   thread->weight = from->weight;
   thread->ran_ns = 0;

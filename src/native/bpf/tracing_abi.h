@@ -52,6 +52,8 @@ struct TracedThread {
   int32_t tid;   // Likewise; BPF: the one that calls exec() takes its leader's.
   uint32_t cpu;  // BPF, as all below but the settings.
   uint32_t weight;  // User.
+  int32_t parent;   // BPF; 0: it joined by itself, then by user.
+  uint32_t unused;
   uint64_t ran_ns;
   uint64_t on_since_ns;  // When it came on its CPU; 0: it is on none.
   uint64_t
