@@ -245,7 +245,9 @@ class EnclaveTest(NativeTest):
                      "--class", "none")
         self.refused(2, "it must be 1us .. 1h", "hint", "busy", "--tid", str(program), "--due",
                      "10ns")
-        self.refused(2, "there is no thread", "hint", "busy", "--tid", "2147483647")
+        self.refused(2, "no thread of number 2147483647 is in the enclave", "hint", "busy", "--tid",
+                     "2147483647")
+        self.refused(2, "no thread of process 1 is in the enclave", "hint", "busy", "--pid", "1")
 
     def test_a_program_gives_hints_itself(self):
         process = self.start("--policy", "rr", "--slice", "2ms", "--class", "server", "--class",

@@ -307,13 +307,14 @@ void AddHint(CLI::App& command, const std::shared_ptr<NativeFlags>& flags) {
       Fail("which threads is not said; give one of --pid PID and --tid TID",
            kUsage);
     }
-    OrFail(AskEnclave(
+    const Json answer = OrFail(AskEnclave(
         Folder(), flags->name,
         WithHint({{"ask", "hint"},
                   {"pid", flags->pids.empty() ? 0 : flags->pids.front()},
                   {"tid", flags->tid}},
                  *flags)));
-    fmt::print("they have it from their next wake-up or slice on\n");
+    fmt::print("{} threads have it from their next wake-up or slice on\n",
+               answer["threads"].get<unsigned>());
   });
 }
 

@@ -21,6 +21,7 @@
 #include <memory>
 #include <nlohmann/json.hpp>
 #include <optional>
+#include <unordered_set>
 #include <utility>
 
 #include "native/agents.h"
@@ -103,6 +104,18 @@ bool MayAttach(uid_t uid, pid_t pid) {
   return uid == 0 ||
          (stat(fmt::format("/proc/{}", pid).c_str(), &status) == 0 &&
           status.st_uid == uid);
+}
+
+// Empty: there is no such process.
+std::vector<pid_t> ThreadsOf(pid_t pid) {
+  std::vector<pid_t> tids;
+  std::error_code failed;
+  std::filesystem::directory_iterator task(fmt::format("/proc/{}/task", pid),
+                                           failed);
+  for (const std::filesystem::directory_iterator end; !failed && task != end;
+       task.increment(failed))
+    tids.push_back(std::atoi(task->path().filename().c_str()));
+  return tids;
 }
 
 class Enclave {
@@ -254,11 +267,13 @@ class Enclave {
     }
     const Result<Hint> hint = HintOf(question);
     if (!hint) return {{"error", hint.error().message}};
+    // Before it joins, so that its first message finds it.
     if (*hint != Hint()) {
       if (const Result<void> done = HintProcess(pid, *hint); !done)
         return {{"error", done.error().message}};
     }
     auto joined = kernel_->Add(pid);
+    ForgetStrangers(pid);
     if (!joined) return {{"error", joined.error().message}};
     if (joined->refused.size() > kMostRefusals)
       joined->refused.resize(kMostRefusals);
@@ -291,19 +306,28 @@ class Enclave {
 
   // For all threads that `pid` has now; those that they make have it from them.
   Result<void> HintProcess(pid_t pid, const Hint& hint) {
-    std::error_code failed;
-    std::filesystem::directory_iterator task(fmt::format("/proc/{}/task", pid),
-                                             failed);
-    if (failed) {
+    const std::vector<pid_t> threads = ThreadsOf(pid);
+    if (threads.empty()) {
       return MakeError(ErrorCode::kNotFound,
                        fmt::format("there is no process {}", pid));
     }
-    for (const std::filesystem::directory_iterator end; !failed && task != end;
-         task.increment(failed)) {
-      const pid_t tid = std::atoi(task->path().filename().c_str());
+    for (const pid_t tid : threads)
       if (Result<void> done = hints_->Write(tid, hint); !done) return done;
-    }
     return {};
+  }
+
+  // Hints of those threads of `pid` that have not joined would stay for ever.
+  void ForgetStrangers(pid_t pid) {
+    const std::unordered_set<pid_t> ours = Members();
+    for (const pid_t tid : ThreadsOf(pid))
+      if (!ours.contains(tid)) hints_->Forget(tid);
+  }
+
+  std::unordered_set<pid_t> Members() const {
+    std::unordered_set<pid_t> tids;
+    kernel_->ForEachThread(
+        [&](const native::StatusWord& word) { tids.insert(word.tid); });
+    return tids;
   }
 
   Json HintFor(const Json& question) {
@@ -323,14 +347,24 @@ class Enclave {
                                 pid, tid, std::numeric_limits<pid_t>::max())}};
     }
     const auto target = static_cast<pid_t>(which);
-    if (!std::filesystem::exists(fmt::format("/proc/{}", target)))
-      return {{"error", fmt::format("there is no thread {}", target)}};
     const Result<Hint> hint = HintOf(question);
     if (!hint) return {{"error", hint.error().message}};
-    const Result<void> done =
-        pid != 0 ? HintProcess(target, *hint) : hints_->Write(target, *hint);
-    if (!done) return {{"error", done.error().message}};
-    return {{"done", true}};
+    const std::unordered_set<pid_t> ours = Members();
+    unsigned threads = 0;
+    for (const pid_t one :
+         pid != 0 ? ThreadsOf(target) : std::vector<pid_t>{target}) {
+      if (!ours.contains(one)) continue;
+      if (const Result<void> done = hints_->Write(one, *hint); !done)
+        return {{"error", done.error().message}};
+      ++threads;
+    }
+    if (threads == 0) {
+      return {{"error",
+               fmt::format("no thread of {} {} is in the enclave; take it in "
+                           "with `yamanote native attach`",
+                           pid != 0 ? "process" : "number", target)}};
+    }
+    return {{"threads", threads}};
   }
 
   // Other agents take over; threads run on meanwhile.
