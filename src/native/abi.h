@@ -94,6 +94,7 @@ enum CommitResult {
   kCommitUnavailable,   // A higher class has the core.
   kCommitNotPermitted,  // The thread may not run on that core.
   kCommitBadCore,       // The core is none of the enclave's.
+  kCommitNotSupported,  // The back-end cannot vacate a core.
   kCommitResults,
 };
 
@@ -103,7 +104,9 @@ enum TransactionFlags {
   kCheckAgent = 2,   // agent_sequence
 };
 
-// Puts `thread` on `core`. What ran there is preempted.
+// Puts `thread` on `core`. What ran there is preempted. `thread` 0 vacates the core: nobody
+// takes the place of what ran or was about to, and the message about that says when it is
+// done. Of the flags only kCheckAgent counts then.
 struct Transaction {
   ThreadId thread;
   uint32_t core;

@@ -36,6 +36,41 @@ Result<Scheduling> ForNative(Scheduling scheduling, unsigned cores) {
   return ForArbiter(std::move(scheduling), cores);
 }
 
+namespace {
+
+Result<void> CheckCoreScheduling(const Kernel& kernel,
+                                 const AgentOptions& options) {
+  const auto refuse = [](std::string message) {
+    return MakeError(ErrorCode::kInvalidArgument, std::move(message));
+  };
+  if (!options.core_scheduling) return {};
+  if (options.scheduling.placement != PlacementKind::kCentral) {
+    return refuse(
+        fmt::format("core_scheduling is set, but under placement '{}' each "
+                    "core has an agent, and none decides for its siblings; set "
+                    "placement to 'central', or unset it",
+                    ToString(options.scheduling.placement)));
+  }
+  if (options.siblings.size() != kernel.cores()) {
+    return refuse(
+        fmt::format("siblings has {} numbers, but core_scheduling needs one "
+                    "for each of the {} cores, the same for siblings",
+                    options.siblings.size(), kernel.cores()));
+  }
+  if (!options.trust) {
+    return refuse(
+        "trust is not set, but core_scheduling needs each thread's trust "
+        "domain; set it, for example to the thread's process");
+  }
+  if (const std::string_view why = kernel.WhyNoCoreScheduling(); !why.empty()) {
+    return MakeError(ErrorCode::kUnsupported,
+                     fmt::format("core_scheduling is set, but {}", why));
+  }
+  return {};
+}
+
+}  // namespace
+
 Result<std::unique_ptr<Agents>> Agents::Create(Kernel& kernel,
                                                const AgentOptions& options,
                                                Instant now) {
@@ -55,6 +90,8 @@ Result<std::unique_ptr<Agents>> Agents::Create(Kernel& kernel,
   if (Result<void> valid = Validate(*scheduling, kernel.cores()); !valid)
     return tl::unexpected(valid.error());
   own.scheduling = *std::move(scheduling);
+  if (auto can = CheckCoreScheduling(kernel, own); !can)
+    return tl::unexpected(can.error());
   if (own.scheduling.placement == PlacementKind::kStealing &&
       options.own_core) {
     return MakeError(ErrorCode::kInvalidArgument,

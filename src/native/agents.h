@@ -17,6 +17,7 @@
 
 #include "base/core_set.h"
 #include "native/kernel.h"
+#include "native/siblings.h"
 #include "yamanote/scheduling.h"
 
 namespace yamanote::native {
@@ -36,6 +37,13 @@ struct AgentOptions {
   // Which of `among`, not empty, is nearest to `from`: where the global agent goes when
   // somebody else wants its core. Not set: the lowest.
   std::function<CoreId(CoreId from, const base::CoreSet& among)> nearest;
+  // At no time do two hyperthread siblings of a physical core run threads of different
+  // trust domains, siblings.h. Requires placement central, a back-end that can, and:
+  bool core_scheduling = false;
+  // By core: a number that the siblings of a physical core share, base::Cpu::core.
+  std::vector<uint32_t> siblings = {};
+  // The trust domain of the thread with that number of the kernel's. Asked once for each.
+  std::function<TrustDomain(int32_t tid)> trust = {};
 };
 
 class Agents {
@@ -56,6 +64,11 @@ class Agents {
 
   // The cores that have an agent now.
   virtual std::vector<CoreId> Where() const = 0;
+
+  // How long cores, all together, were left idle by core scheduling while threads waited;
+  // until the last pass. Any of them counts, also those that may not run there. Default:
+  // agents that know no trust domains leave none.
+  virtual Duration ForcedIdle() const { return Duration::zero(); }
 };
 
 // Returns an error that names the key, the value, the limit and the remedy if native

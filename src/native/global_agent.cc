@@ -13,6 +13,7 @@
 #include "native/global_agent.h"
 
 #include <algorithm>
+#include <optional>
 
 #include "native/roster.h"
 
@@ -27,9 +28,13 @@ class GlobalAgent final : public Agents {
         roster_(kernel, options.scheduling, options.order, options.hints,
                 dispatch::Callers::kOneThread),
         free_(kernel.cores()),
-        overdue_(kernel.cores()) {
+        overdue_(kernel.cores()),
+        idle_since_(kernel.cores(), kNever) {
     choices_.reserve(kernel.cores());
     group_.reserve(kernel.cores());
+    if (!options.core_scheduling) return;
+    siblings_.emplace(options.siblings);
+    roster_.KeepApart(*siblings_, options.trust);
   }
 
   ~GlobalAgent() override { kernel_.Detach(); }
@@ -52,6 +57,8 @@ class GlobalAgent final : public Agents {
 
   std::vector<CoreId> Where() const override { return {home_}; }
 
+  Duration ForcedIdle() const override { return forced_idle_; }
+
   Instant Pass(CoreId /*core*/, Instant now) override {
     const bool all_read = Drain(now);
     if (all_read && kernel_.Overflowed(queue_)) {
@@ -63,18 +70,27 @@ class GlobalAgent final : public Agents {
     bool retry = !all_read;
     choices_.clear();
     group_.clear();
+    if (siblings_) {
+      siblings_->EndMixtures([this](CoreId core) { Vacate(core); });
+      EndTurns(now);
+    }
     Fill(now, retry);
+    if (siblings_) retry |= siblings_->EndReservations();
     GiveWay(now, retry);
+    const Instant turn_ends = siblings_ ? EndTurns(now) : kNever;
     if (!group_.empty()) {
       kernel_.Commit(group_);
+      // Who is to leave a core leaves it with a message.
       for (std::size_t i = 0; i < group_.size(); ++i)
-        retry |= !Settle(*choices_[i], group_[i], now);
+        if (choices_[i] != nullptr)
+          retry |= !Settle(*choices_[i], group_[i], now);
     }
+    if (siblings_) CountForcedIdle(now);
     Instant next =
         retry ? std::min(first_end_, now + kCommitRetry) : first_end_;
     if (options_.own_core && roster_.HasAsides(home_))
       next = std::min(next, moved_ + kPinnedTurn);
-    return next;
+    return std::min(next, turn_ends);
   }
 
  private:
@@ -209,6 +225,40 @@ class GlobalAgent final : public Agents {
     return true;
   }
 
+  // Ends the turns that are over for those who wait. Returns when the next one is.
+  Instant EndTurns(Instant now) {
+    waiting_.clear();
+    for (const Thread* const thread : roster_.Deferred()) {
+      if (thread->gone || !thread->runnable) continue;
+      waiting_.push_back(
+          {.domain = thread->domain, .may_run = [this, thread](CoreId core) {
+             return roster_.MayRunNow(*thread, core);
+           }});
+    }
+    return siblings_->EndTurns(waiting_, now,
+                               [this](CoreId core) { Vacate(core); });
+  }
+
+  void Vacate(CoreId core) {
+    choices_.push_back(nullptr);
+    group_.push_back({.thread = 0,
+                      .core = core,
+                      .flags = 0,
+                      .thread_sequence = 0,
+                      .agent_sequence = 0,
+                      .agent = home_,
+                      .result = kCommitNone});
+  }
+
+  // Whatever idles now has done so since the pass that left it idle.
+  void CountForcedIdle(Instant now) {
+    for (CoreId core = 0; core < kernel_.cores(); ++core) {
+      Instant& since = idle_since_[core];
+      if (since != kNever) forced_idle_ += now - since;
+      since = free_.Contains(core) && roster_.Waiting() > 0 ? now : kNever;
+    }
+  }
+
   bool Settle(Thread& thread, const Transaction& transaction, Instant now) {
     const CoreId core = transaction.core;
     const auto result = static_cast<CommitResult>(transaction.result);
@@ -231,6 +281,7 @@ class GlobalAgent final : public Agents {
 
   Kernel& kernel_;
   const AgentOptions options_;
+  std::optional<Siblings> siblings_;  // Only with core scheduling.
   Roster roster_;
   QueueId queue_ = 0;
   CoreId home_ = 0;
@@ -241,7 +292,10 @@ class GlobalAgent final : public Agents {
       turn_{};  // When those that wait may have the cores of those that are overdue.
   int64_t fresh_ = 0;  // Came since the last pass.
   Instant moved_{};    // When the agent last did.
-  std::vector<Thread*> choices_;
+  std::vector<Siblings::Waiting> waiting_;
+  std::vector<Instant> idle_since_;  // kNever: it is not forced to.
+  Duration forced_idle_{};
+  std::vector<Thread*> choices_;  // nullptr: the core is vacated.
   std::vector<Transaction> group_;
 };
 

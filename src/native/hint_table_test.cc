@@ -246,7 +246,7 @@ TEST_P(HintedTest, ChildrenAreAsTheirParents) {
         child = now;
         return {};
       },
-      tid);
+      0, tid);
   kernel_.RunUntil(At(2ms));
   Spawn({}, 10ms, &server);
   ASSERT_TRUE(kernel_.RunUntilAllEnd(At(1s)));

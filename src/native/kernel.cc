@@ -59,6 +59,8 @@ std::string_view ToString(CommitResult result) {
       return "not permitted";
     case kCommitBadCore:
       return "no such core";
+    case kCommitNotSupported:
+      return "not supported";
     case kCommitResults:
       break;
   }

@@ -106,6 +106,13 @@ class Kernel {
   // Commits each transaction of `group` by itself and writes its result.
   virtual void Commit(std::span<Transaction> group) = 0;
 
+  // Empty if agents can keep siblings in one trust domain: nothing of the enclave runs on a
+  // core but what was committed there, a transaction without a thread vacates its core, and
+  // a message says when a thread has left. Otherwise why not, and what to do. Constant.
+  virtual std::string_view WhyNoCoreScheduling() const {
+    return "this back-end cannot vacate a core; unset core_scheduling";
+  }
+
   // Makes `core`'s agent look.
   virtual void WakeAgent(CoreId core) = 0;
 

@@ -26,6 +26,9 @@ ModelKernel::ModelKernel(const Options& options)
       cores_(options.cores) {
   YAMANOTE_CHECK(options.cores >= 1 && options.max_threads >= 1,
                  "a model has cores and threads");
+  YAMANOTE_CHECK(
+      options.siblings.empty() || options.siblings.size() == options.cores,
+      "a model knows the siblings of each core");
   for (uint32_t i = options.max_threads; i > 0; --i) free_.push_back(i - 1);
   if (options_.watchdog != kNoPreemption)
     At(now_ + options_.watchdog / 4, What::kWatchdog, 0);
@@ -89,6 +92,11 @@ void ModelKernel::Elapse(Duration time) {
 }
 
 void ModelKernel::Step(const Event& event) {
+  Do(event);
+  CheckTrust();
+}
+
+void ModelKernel::Do(const Event& event) {
   switch (event.what) {
     case What::kRunEnds: {
       ModelCore& core = cores_[event.index];
@@ -243,7 +251,7 @@ void ModelKernel::MoveAgent(CoreId from, CoreId to) {
 
 // ---- Threads ----------------------------------------------------------------
 
-ThreadId ModelKernel::Spawn(Script script, int32_t parent) {
+ThreadId ModelKernel::Spawn(Script script, uint64_t domain, int32_t parent) {
   YAMANOTE_CHECK(!free_.empty(), "the model has no more threads");
   const uint32_t index = free_.back();
   free_.pop_back();
@@ -254,6 +262,7 @@ ThreadId ModelKernel::Spawn(Script script, int32_t parent) {
   thread.script = std::move(script);
   thread.tid = ++last_tid_;
   thread.parent = parent;
+  thread.domain = domain;
   thread.affinity = base::CoreSet(options_.cores);
   for (CoreId core = 0; core < options_.cores; ++core)
     thread.affinity.Add(core);
@@ -372,6 +381,7 @@ void ModelKernel::Preempt(CoreId core) {
 
 // Whoever was to run on `core` is not.
 void ModelKernel::Unlatch(CoreId core) {
+  cores_[core].vacating = false;
   const uint32_t index = cores_[core].latched;
   if (index == kNobody) return;
   cores_[core].latched = kNobody;
@@ -381,6 +391,11 @@ void ModelKernel::Unlatch(CoreId core) {
 void ModelKernel::Switch(CoreId core) {
   ModelCore& self = cores_[core];
   const uint32_t index = self.latched;
+  if (std::exchange(self.vacating, false)) {
+    if (self.running != kNobody) ++counts_.vacated;
+    Preempt(core);
+    return;
+  }
   if (index == kNobody) return;
   if (self.running != kNobody) ++counts_.preemptions;
   Preempt(core);
@@ -409,6 +424,28 @@ void ModelKernel::Begin(CoreId core, uint32_t index) {
     RunScript(index);
   } else {
     At(now_ + thread.left, What::kRunEnds, core, self.version);
+  }
+}
+
+// What must hold between any two steps while the enclave is alive.
+void ModelKernel::CheckTrust() {
+  if (options_.siblings.empty() || destroyed_) return;
+  for (CoreId a = 0; a < options_.cores; ++a) {
+    const uint32_t one = cores_[a].running;
+    if (one == kNobody || !threads_[one].in_enclave) continue;
+    for (CoreId b = a + 1; b < options_.cores; ++b) {
+      const uint32_t other = cores_[b].running;
+      if (options_.siblings[a] != options_.siblings[b] || other == kNobody ||
+          !threads_[other].in_enclave ||
+          threads_[one].domain == threads_[other].domain)
+        continue;
+      if (counts_.violations++ > 0) continue;
+      violation_ = fmt::format(
+          "at {} ns sibling {} ran thread {} of trust domain {}, and {} thread "
+          "{} of {}; seed {}",
+          ToNanos(now_), a, one, threads_[one].domain, b, other,
+          threads_[other].domain, options_.seed);
+    }
   }
 }
 

@@ -2,7 +2,7 @@
 //
 // For tests, fuzzing and `sim --native`: agents run on it as on a real one, and it checks
 // what a kernel would hold: a thread is on one core at a time, on one where it may be, and
-// runs only if it can. What agents do takes time, in which threads go on, so that whatever
+// runs only if it can; and what agents promise: siblings run one trust domain. What agents do takes time, in which threads go on, so that whatever
 // can come between reading and committing does come. Races can be made more likely.
 //
 // Threads do what their scripts say. Without agents for longer than Options::grace, or
@@ -58,7 +58,7 @@ struct ModelCosts {
   Duration wake_agent = std::chrono::microseconds(1);
 };
 
-class ModelKernel final : public Kernel {
+class ModelKernel : public Kernel {
  public:
   struct Options {
     unsigned cores = 2;  // 1 .. 4096
@@ -66,6 +66,9 @@ class ModelKernel final : public Kernel {
     ModelCosts costs{};
     // The global agent polls: its core runs nothing else.
     bool agent_polls = false;
+    // By core: a number that siblings share. If it is set the model looks at each step
+    // whether those of a core run threads of one trust domain. Empty: there are none.
+    std::vector<uint32_t> siblings = {};
     // Of 1000 wake-ups, those whose message comes before the thread can run.
     unsigned early_messages = 0;
     // How much longer than costs say things take: up to so many thousandths, at random.
@@ -88,6 +91,9 @@ class ModelKernel final : public Kernel {
     uint64_t calls = 0;  // Of agents.
     uint64_t switches = 0;
     uint64_t preemptions = 0;  // By other threads.
+    uint64_t vacated = 0;      // Threads that gave way to nobody.
+    // Steps after which siblings ran threads of two trust domains.
+    uint64_t violations = 0;
   };
 
   explicit ModelKernel(const Options& options);
@@ -95,9 +101,9 @@ class ModelKernel final : public Kernel {
 
   // ---- The machine
 
-  // A new thread of the enclave, which can run at once.
-  // `parent`: who made it, 0: nobody that is known.
-  ThreadId Spawn(Script script, int32_t parent = 0);
+  // A new thread of the enclave, which can run at once, of trust domain `domain`. `parent`:
+  // the number of who made it, 0: nobody that is known.
+  ThreadId Spawn(Script script, uint64_t domain = 0, int32_t parent = 0);
   // Wakes one that is blocked; nothing otherwise.
   void Wake(ThreadId thread);
   // A higher class has `core` from `from` on, for `time`.
@@ -116,6 +122,10 @@ class ModelKernel final : public Kernel {
   const std::string& reason() const { return reason_; }
   uint32_t threads() const { return alive_; }
   const Counts& counts() const { return counts_; }
+  // The first violation: who, where, when and the seed. Empty: there was none.
+  const std::string& violation() const { return violation_; }
+  // The trust domain of the thread that has that number; 0: there is none any more.
+  uint64_t DomainOf(int32_t tid) const;
   // Where `thread` is; kNoCore: on none.
   CoreId WhereIs(ThreadId thread) const;
   // The longest that a thread that could run waited while the enclave was alive.
@@ -139,6 +149,7 @@ class ModelKernel final : public Kernel {
       const std::function<void(const StatusWord&)>& visit) const override;
   bool MayRun(ThreadId thread, CoreId core) const override;
   bool Available(CoreId core) const override { return !cores_[core].busy; }
+  std::string_view WhyNoCoreScheduling() const override { return {}; }
   void Commit(std::span<Transaction> group) override;
   void WakeAgent(CoreId core) override;
   void MoveAgent(CoreId from, CoreId to) override;
@@ -166,6 +177,7 @@ class ModelKernel final : public Kernel {
     uint16_t weight = 1;
     int32_t tid = 0;  // Never used again.
     int32_t parent = 0;
+    uint64_t domain = 0;
     bool in_enclave = false;
     Duration left{0};  // Of what it runs.
     Duration ran{0};
@@ -177,6 +189,7 @@ class ModelKernel final : public Kernel {
   struct ModelCore {
     uint32_t running = kNobody;
     uint32_t latched = kNobody;
+    bool vacating = false;  // At the switch nobody takes its place.
     Instant since{};
     uint64_t version = 0;  // Of `running`'s end.
     uint64_t latch = 0;    // Of the switch.
@@ -224,6 +237,7 @@ class ModelKernel final : public Kernel {
   const ModelThread* Find(ThreadId thread) const;
   void At(Instant at, What what, uint32_t index, uint64_t version = 0);
   void Step(const Event& event);
+  void Do(const Event& event);
   void Elapse(Duration time);
   void Call();
   void Pass(CoreId core);
@@ -242,6 +256,9 @@ class ModelKernel final : public Kernel {
   void Unlatch(CoreId core);
   void Switch(CoreId core);
   CommitResult CommitOne(const Transaction& transaction);
+  CommitResult Vacate(CoreId core);
+  void Latch(CoreId core);
+  void CheckTrust();
   void Remove(uint32_t index, MessageType type);
   void Free(uint32_t index);
   void Destroy(std::string reason);
@@ -268,6 +285,7 @@ class ModelKernel final : public Kernel {
   bool destroyed_ = false;
   bool crashed_ = false;
   std::string reason_;
+  std::string violation_;
   uint32_t alive_ = 0;
   std::deque<uint32_t> fallback_;  // Runnable, with the kernel's own scheduler.
   Duration longest_wait_{0};

@@ -200,6 +200,12 @@ bool ModelKernel::MayRun(ThreadId id, CoreId core) const {
   return thread != nullptr && thread->affinity.Contains(core);
 }
 
+uint64_t ModelKernel::DomainOf(int32_t tid) const {
+  for (const ModelThread& thread : threads_)
+    if (thread.tid == tid) return thread.domain;
+  return 0;  // It has ended, and runs nowhere.
+}
+
 CoreId ModelKernel::WhereIs(ThreadId id) const {
   const ModelThread* const thread = Find(id);
   return thread != nullptr && thread->state == State::kRunning ? thread->core
@@ -225,6 +231,7 @@ CommitResult ModelKernel::CommitOne(const Transaction& transaction) {
       (transaction.agent >= options_.cores ||
        cores_[transaction.agent].agent_sequence != transaction.agent_sequence))
     return kCommitStaleAgent;
+  if (transaction.thread == 0) return Vacate(transaction.core);
   if (Find(transaction.thread) == nullptr) return kCommitNotFound;
   const uint32_t index = IndexOf(transaction.thread);
   ModelThread& thread = threads_[index];
@@ -243,13 +250,26 @@ CommitResult ModelKernel::CommitOne(const Transaction& transaction) {
   thread.state = State::kLatched;
   thread.core = transaction.core;
   core.latched = index;
-  core.latch = next_version_++;
-  const Duration delay =
-      options_.costs.change + (transaction.core == passing_
-                                   ? Duration::zero()
-                                   : options_.costs.interrupt);
-  At(now_ + Jittered(delay), What::kSwitch, transaction.core, core.latch);
+  Latch(transaction.core);
   return kCommitted;
+}
+
+// Its core is about to run nothing, and whoever was to run there is not.
+CommitResult ModelKernel::Vacate(CoreId core) {
+  if (cores_[core].busy) return kCommitUnavailable;
+  Unlatch(core);
+  cores_[core].vacating = true;
+  Latch(core);
+  return kCommitted;
+}
+
+// `core` switches when the interrupt has come.
+void ModelKernel::Latch(CoreId core) {
+  cores_[core].latch = next_version_++;
+  const Duration delay =
+      options_.costs.change +
+      (core == passing_ ? Duration::zero() : options_.costs.interrupt);
+  At(now_ + Jittered(delay), What::kSwitch, core, cores_[core].latch);
 }
 
 }  // namespace yamanote::native

@@ -101,6 +101,7 @@ Thread& Roster::Create(const StatusWord& status, CoreId agent, Instant now) {
   thread->tid = status.tid;
   thread->sequence = status.sequence;
   thread->next_weight = status.weight;
+  if (trust_) thread->domain = trust_(status.tid);
   thread->home.store(agent, std::memory_order_relaxed);
   slot.store(thread, std::memory_order_release);
   return *thread;
@@ -239,6 +240,7 @@ bool Roster::ClassChanged(const Thread& thread, Instant now) const {
 
 // `thread` left the core it was on. Returns that core if nothing runs there now.
 CoreId Roster::Left(Thread& thread, Stop why, Instant now) {
+  SetThere(thread, kNoCore);
   const CoreId core = thread.on;
   if (core == kNoCore) return kNoCore;
   // Whoever was put back has stopped already.
@@ -332,6 +334,9 @@ void Roster::Reconcile(const StatusWord& status, CoreId agent, Instant now) {
   thread->runnable = (status.flags & kStatusRunnable) != 0;
   if (thread->on != kNoCore && (!on_core || thread->on != status.core))
     Left(*thread, thread->runnable ? Stop::kPreempted : Stop::kBlocked, now);
+  SetThere(*thread, on_core ? status.core : kNoCore);
+  if (siblings_ != nullptr && on_core)
+    siblings_->SetTurnEnd(status.core, has_slices_ ? now : now + kDomainTurn);
   if (thread->runnable && thread->on == kNoCore) {
     Enqueue(*thread, was_runnable ? Wake::kPreempted : Wake::kWakeup, kNoCore,
             now);
@@ -357,17 +362,16 @@ Task* Roster::Pick(CoreId core, Instant now) {
 }
 
 bool Roster::HasWork(CoreId core) {
-  return HasAsides(core) || placement_->HasWork(core);
+  return HasAsides(core) || !deferred_.empty() || placement_->HasWork(core);
 }
 
 Roster::Choice Roster::Next(CoreId core, Instant now) {
   Core& self = cores_[core];
   if (!HasWork(core)) return {};
+  if (siblings_ != nullptr && siblings_->Vacating(core)) return {};
   // What runs there now, if anything, gives way without a word: its message puts it back.
-  if (Thread* const thread = TakeAside(core)) {
-    self.proposed = true;
-    return {.thread = thread};
-  }
+  if (Thread* const thread = TakeFirst(core)) return Proposed(*thread, core);
+  if (!CanPick()) return {};
 
   Task* task = nullptr;
   if (Thread* const current = self.running;
@@ -392,12 +396,15 @@ Roster::Choice Roster::Next(CoreId core, Instant now) {
   } else {
     task = Pick(core, now);
   }
-  for (; task != nullptr; task = Pick(core, now)) {
+  for (; task != nullptr; task = CanPick() ? Pick(core, now) : nullptr) {
     auto& thread = static_cast<Thread&>(*task);
     switch (Take(thread, core, now)) {
       case Taken::kYes:
-        self.proposed = true;
-        return {.thread = &thread};
+        if (Admits(core, thread)) return Proposed(thread, core);
+        Defer(thread);
+        // The order has chosen: its turn, if it is to have one, comes first.
+        if (siblings_->TurnOver(core, now)) return {.retry = true};
+        break;
       case Taken::kResumed:
         return {};
       case Taken::kRetry:
@@ -407,6 +414,20 @@ Roster::Choice Roster::Next(CoreId core, Instant now) {
     }
   }
   return {};
+}
+
+Roster::Choice Roster::Proposed(Thread& thread, CoreId core) {
+  cores_[core].proposed = true;
+  SetThere(thread, core);
+  return {.thread = &thread};
+}
+
+// `thread` is, or is about to be, on `core`; kNoCore: on none.
+void Roster::SetThere(Thread& thread, CoreId core) {
+  if (siblings_ == nullptr || thread.there == core) return;
+  if (thread.there != kNoCore) siblings_->Leave(thread.there);
+  thread.there = core;
+  if (core != kNoCore) siblings_->Enter(core, thread.domain);
 }
 
 // The policy has returned `thread` for `core`.
@@ -436,6 +457,11 @@ Roster::Taken Roster::Take(Thread& thread, CoreId core, Instant now) {
     // Its own core's agent will see to it.
     Return(thread, now);
     return Taken::kRetry;
+  }
+  if (thread.there != kNoCore) {  // It was found beside another one.
+    guard.Release();
+    SetAside(thread, core);
+    return Taken::kNo;
   }
   if (!kernel_.MayRun(thread.thread, core)) {
     const CoreId elsewhere = WhereItMayRun(thread, core);
@@ -489,60 +515,6 @@ void Roster::Drop(Thread& thread) {
   delete &thread;
 }
 
-// Requires: `thread` waits, and is with nobody.
-void Roster::SetAside(Thread& thread, CoreId core) {
-  {
-    const Guard guard = Lock(core);
-    cores_[core].aside.push_back(&thread);
-    cores_[core].asides.store(static_cast<uint32_t>(cores_[core].aside.size()),
-                              std::memory_order_relaxed);
-  }
-  if (shared_) kernel_.WakeAgent(core);
-}
-
-// The first of those that are set aside with `core` that can run there now.
-Thread* Roster::TakeAside(CoreId core) {
-  Core& self = cores_[core];
-  if (!HasAsides(core)) return nullptr;
-  std::deque<Thread*> all;
-  {
-    const Guard guard = Lock(core);
-    all.swap(self.aside);
-  }
-  Thread* found = nullptr;
-  std::deque<Thread*> kept;
-  for (Thread* const thread : all) {
-    if (found != nullptr) {
-      kept.push_back(thread);
-      continue;
-    }
-    Guard guard = LockHome(*thread);
-    if (thread->gone || (!thread->runnable && thread->on == kNoCore)) {
-      Drop(*thread);
-    } else if (thread->on != kNoCore) {
-      kept.push_back(thread);
-    } else if (!kernel_.MayRun(thread->thread, core)) {
-      const CoreId elsewhere = WhereItMayRun(*thread, core);
-      guard.Release();
-      if (elsewhere == core) {
-        kept.push_back(thread);
-      } else {
-        SetAside(*thread, elsewhere);
-      }
-    } else if (TakeOver(*thread, core) == Taken::kYes) {
-      SetWaiting(*thread, false);
-      found = thread;
-    } else {
-      kept.push_back(thread);
-    }
-  }
-  const Guard guard = Lock(core);
-  self.aside.insert(self.aside.begin(), kept.begin(), kept.end());
-  self.asides.store(static_cast<uint32_t>(self.aside.size()),
-                    std::memory_order_relaxed);
-  return found;
-}
-
 void Roster::Begin(Thread& thread, CoreId core, Instant now) {
   Core& self = cores_[core];
   thread.on = core;
@@ -566,9 +538,14 @@ void Roster::AskAgain(CoreId core) {
 bool Roster::Settle(Thread& thread, CoreId core, CommitResult result,
                     Instant now) {
   cores_[core].proposed = false;
+  if (result != kCommitted) SetThere(thread, kNoCore);
   switch (result) {
     case kCommitted:
       Begin(thread, core, now);
+      if (siblings_ != nullptr) {
+        const Instant end = SliceEnd(core);
+        siblings_->SetTurnEnd(core, end != kNever ? end : now + kDomainTurn);
+      }
       return true;
     case kCommitNotFound: {
       const Guard guard = Lock(core);
@@ -593,6 +570,7 @@ bool Roster::Settle(Thread& thread, CoreId core, CommitResult result,
 Placed Roster::SetAvailable(CoreId core, bool available, bool usable,
                             Instant now) {
   cores_[core].available.store(available, std::memory_order_relaxed);
+  cores_[core].usable = usable;
   return placement_->SetHeld(core, usable, PolicyNow(now));
 }
 

@@ -13,8 +13,13 @@
 // first. A thread whose slice is over is put back before its successor is committed: it
 // is *leaving* until its message says that it left, or it is picked for its core again.
 //
+// Where siblings must stay in one trust domain, a thread that may not run beside those who
+// are there is *deferred*: it waits in one list, from which each core takes first, in the
+// order in which the policy returned them. No more are taken from the policy while
+// kMostDeferred are.
+//
 // Invariant: a thread that can run and does not is waiting: the policy has it, or a core
-// where it is set aside; exactly once.
+// where it is set aside, or it is deferred; exactly once.
 //
 // Thread safety: a thread's record belongs to the agent of its home core, whose queue its
 // messages go to; the others take that core's lock. Apply() and Resync() are called by
@@ -24,6 +29,7 @@
 
 #include <atomic>
 #include <deque>
+#include <functional>
 #include <memory>
 #include <mutex>
 #include <unordered_set>
@@ -34,6 +40,7 @@
 #include "dispatch/placement.h"
 #include "native/hint_table.h"
 #include "native/kernel.h"
+#include "native/siblings.h"
 #include "yamanote/scheduling.h"
 
 namespace yamanote::native {
@@ -54,6 +61,9 @@ struct Thread final : Task {
   uint16_t next_weight = 1;  // The kernel's, from when it is woken next.
   CoreId on = kNoCore;       // Where it runs.
   Instant since{};           // When it began there.
+  // With siblings: its trust domain, and where it may still be, found there or not.
+  TrustDomain domain = 0;
+  CoreId there = kNoCore;
   // Whose queue its messages go to. Written by who takes the thread over, which then is
   // the only one that has it: relaxed.
   std::atomic<CoreId> home{0};
@@ -68,6 +78,19 @@ class Roster {
          HintTable* hints, dispatch::Callers callers);
   // Where the messages of `core`'s threads go. Before there are agents.
   void SetQueue(CoreId core, QueueId queue) { cores_[core].queue = queue; }
+  // Next() keeps what `siblings` says, which outlives the roster, from now on: before there
+  // are agents, of which there is one. `trust`: a thread's domain by its tid.
+  void KeepApart(Siblings& siblings,
+                 std::function<TrustDomain(int32_t tid)> trust) {
+    siblings_ = &siblings;
+    trust_ = std::move(trust);
+  }
+  // Those that wait because of others' domains.
+  const std::deque<Thread*>& Deferred() const { return deferred_; }
+  // True if `core` is one where threads are to run, and `thread` may.
+  bool MayRunNow(const Thread& thread, CoreId core) const {
+    return cores_[core].usable && kernel_.MayRun(thread.thread, core);
+  }
   ~Roster();
   Roster(const Roster&) = delete;
   Roster& operator=(const Roster&) = delete;
@@ -149,6 +172,7 @@ class Roster {
 
     // Its agent's own.
     Thread* running = nullptr;
+    bool usable = true;
     bool proposed =
         false;  // Next() returned a thread, and there was no Settle() yet.
     Instant slice_end = kNever;
@@ -194,6 +218,15 @@ class Roster {
   Taken Take(Thread& thread, CoreId core, Instant now);
   Taken TakeOver(Thread& thread, CoreId core);
   Thread* TakeAside(CoreId core);
+  Thread* TakeDeferred(CoreId core);
+  Thread* TakeFirst(CoreId core);
+  bool Admits(CoreId core, const Thread& thread) const {
+    return siblings_ == nullptr || siblings_->Admits(core, thread.domain);
+  }
+  bool CanPick() const { return deferred_.size() < kMostDeferred; }
+  void Defer(Thread& thread);
+  Choice Proposed(Thread& thread, CoreId core);
+  void SetThere(Thread& thread, CoreId core);
   void Drop(Thread& thread);
   void Uncount(Thread& thread, Stop why);
   void Return(Thread& thread, Instant now);
@@ -210,7 +243,12 @@ class Roster {
     return clock_use_ == ClockUse::kNone ? Instant() : now;
   }
 
+  static constexpr std::size_t kMostDeferred = 64;
+
   Kernel& kernel_;
+  Siblings* siblings_ = nullptr;
+  std::function<TrustDomain(int32_t tid)> trust_;
+  std::deque<Thread*> deferred_;
   const unsigned count_;
   const bool shared_;  // Each core has an agent of its own.
   HintTable* const hints_;

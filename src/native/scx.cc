@@ -213,10 +213,20 @@ class ScxOnMaps final : public ScxKernel {
                                    .count = static_cast<uint32_t>(part.size())};
       Run(maps_->commit_fd, &arguments, sizeof(arguments));
       for (std::size_t i = 0; i < part.size(); ++i)
-        part[i].result = Load(maps_->transactions[first + i].result);
+        part[i].result = part[i].thread == 0
+                             ? uint32_t{kCommitNotSupported}
+                             : Load(maps_->transactions[first + i].result);
       group = group.subspan(part.size());
     }
     unsettled_.store(true, std::memory_order_relaxed);
+  }
+
+  std::string_view WhyNoCoreScheduling() const override {
+    return "on this back-end, sched_ext, a core cannot be vacated yet, and "
+           "idle "
+           "cores may take threads by themselves; unset it, or let Linux do "
+           "it: "
+           "prctl(PR_SCHED_CORE)";
   }
 
   void WakeAgent(CoreId core) override {

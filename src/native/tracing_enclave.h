@@ -68,6 +68,11 @@ class TracingEnclave final : public TracingKernel {
   bool MayRun(ThreadId thread, CoreId core) const override;
   bool Available(CoreId /*core*/) const override { return true; }
   void Commit(std::span<Transaction> group) override;
+  std::string_view WhyNoCoreScheduling() const override {
+    return "on this back-end, tracing, threads that nobody committed run in "
+           "their own class wherever a core idles, beside any other trust "
+           "domain; unset it, or let Linux do it: prctl(PR_SCHED_CORE)";
+  }
   void WakeAgent(CoreId core) override;
   void MoveAgent(CoreId from, CoreId to) override;
 

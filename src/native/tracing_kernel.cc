@@ -125,6 +125,7 @@ CommitResult TracingEnclave::CommitOne(const Transaction& transaction) {
       (transaction.agent >= cores() ||
        AgentSequence(transaction.agent) != transaction.agent_sequence))
     return kCommitStaleAgent;
+  if (transaction.thread == 0) return kCommitNotSupported;
   TracedThread* const thread = Find(transaction.thread);
   if (thread == nullptr) return kCommitNotFound;
   const uint64_t state = Load(thread->state);
