@@ -50,6 +50,13 @@ struct ClassOptions {
   // once where the engine asks for slices anew when one comes, else when theirs is looked at
   // next. So they may wait for as long as others come. Orders say whether they know of it.
   bool background = false;
+  // A reservation: what each task of the class is to have of a core, `budget` in every
+  // `period`, by the orders that know of it (cbs). 0 < budget <= period <= 1 hour; both 0:
+  // there is none.
+  Duration budget{0};
+  Duration period{0};
+
+  bool Reserves() const { return budget != Duration::zero(); }
 };
 
 // What every policy is built from. A policy reads what concerns it.

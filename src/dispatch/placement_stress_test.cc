@@ -171,7 +171,7 @@ class Machine {
 
 void Stress(Scheduling scheduling, unsigned cores) {
   for (const char* const order :
-       {"fifo", "slo-ratio", "edf", "mlfq", "cfs", "eevdf", "darc"}) {
+       {"fifo", "slo-ratio", "edf", "mlfq", "cfs", "eevdf", "darc", "cbs"}) {
     SCOPED_TRACE(std::string(scheduling.preset) + " " + order + " cores " +
                  std::to_string(cores));
     scheduling.order = order;

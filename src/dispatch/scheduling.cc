@@ -155,6 +155,34 @@ Result<void> ValidateSlices(const Scheduling& s) {
       Text(most), Text(least)));
 }
 
+constexpr Duration kLongestPeriod = std::chrono::hours(1);
+
+Result<void> ValidateReservation(const ClassOptions& options, size_t i) {
+  const auto& [budget, period] = std::pair(options.budget, options.period);
+  constexpr Duration kNone = Duration::zero();
+  if (budget == kNone && period == kNone) return {};
+  if (budget == kNone || period == kNone) {
+    return Invalid(fmt::format(
+        "classes[{}].budget of '{}' is {} ns and its period {} ns; a "
+        "reservation has both: set the other, or both to 0 for none",
+        i, options.name, ToNanos(budget), ToNanos(period)));
+  }
+  if (period < kNone || period > kLongestPeriod) {
+    return Invalid(fmt::format(
+        "classes[{}].period of '{}' is {} ns; the limits are 1 ns and 1h: set "
+        "how often the class's tasks are to have their budget",
+        i, options.name, ToNanos(period)));
+  }
+  if (budget < kNone || budget > period) {
+    return Invalid(fmt::format(
+        "classes[{}].budget of '{}' is {} ns; the limits are 1 ns and the "
+        "period, {} ns, for a task runs on one core at a time: lower it, or "
+        "raise the period",
+        i, options.name, ToNanos(budget), ToNanos(period)));
+  }
+  return {};
+}
+
 Result<void> ValidateClasses(const std::vector<ClassOptions>& classes) {
   constexpr size_t kMostClasses = UINT16_MAX;
   if (classes.empty() || classes.size() > kMostClasses) {
@@ -182,6 +210,8 @@ Result<void> ValidateClasses(const std::vector<ClassOptions>& classes) {
           "set the p99 that the class has when it runs alone",
           i, options.name, ToNanos(options.slo)));
     }
+    if (Result<void> valid = ValidateReservation(options, i); !valid)
+      return valid;
     if (options.limit == 0) {
       return Invalid(
           fmt::format("classes[{}].limit of '{}' is 0; it must be at least 1: "

@@ -116,6 +116,23 @@ TEST(SchedulingTest, ImpossibleCombinationsNameKeyValueAndRemedy) {
       {"classes[0].name", "empty", "give", {.classes = {{.name = ""}}}},
       {"classes[0].slo", "0 ns", "more than 0", {.classes = {{.slo = 0ns}}}},
       {"classes[0].limit", "0", "at least 1", {.classes = {{.limit = 0}}}},
+      {"classes[0].budget",
+       "5000 ns",
+       "set the other",
+       {.classes = {{.budget = 5us}}}},
+      {"period", "5000 ns", "set the other", {.classes = {{.period = 5us}}}},
+      {"classes[0].budget",
+       "5001 ns",
+       "lower it",
+       {.classes = {{.budget = 5001ns, .period = 5us}}}},
+      {"classes[0].budget",
+       "-1 ns",
+       "the limits are 1 ns",
+       {.classes = {{.budget = -1ns, .period = 5us}}}},
+      {"classes[0].period",
+       "3600000000001 ns",
+       "1h",
+       {.classes = {{.budget = 5us, .period = 1h + 1ns}}}},
   };
   for (const Impossible& c : cases) {
     const Result<void> valid = Validate(c.scheduling, c.cores);

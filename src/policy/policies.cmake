@@ -13,4 +13,5 @@ set(YAMANOTE_POLICIES
     lifo
     cfs
     eevdf
-    darc)
+    darc
+    cbs)

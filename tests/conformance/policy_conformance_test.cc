@@ -74,8 +74,13 @@ class Machine {
     PolicyOptions options{.cores = kCores};
     const size_t classes = random_() % 4;
     for (size_t c = 0; c < classes; ++c) {
-      options.classes.push_back({.name = "c" + std::to_string(c),
-                                 .slo = Duration(1 + random_() % 1'000'000)});
+      ClassOptions one{.name = "c" + std::to_string(c),
+                       .slo = Duration(1 + random_() % 1'000'000)};
+      if (c % 2 == 1) {  // A reservation.
+        one.budget = one.slo / 2 + Duration(1);
+        one.period = one.slo + Duration(1);
+      }
+      options.classes.push_back(std::move(one));
     }
     classes_ = std::max<size_t>(classes, 1);
     if (random_() % 2 == 0) options.slice = Duration(1 + random_() % 50'000);

@@ -143,6 +143,10 @@ Scene DrawScene(const PolicyInfo& info, PlacementKind placement,
         {.name = "c" + std::to_string(c),
          .slo = Duration(static_cast<int64_t>(1000 + random.Below(1'000'000))),
          .limit = 1'000'000});
+    if (c % 2 == 1) {  // A reservation.
+      s.classes.back().budget = s.classes.back().slo / 4;
+      s.classes.back().period = s.classes.back().slo;
+    }
   }
   double at = 0;
   for (int i = 0; i < 600; ++i) {

@@ -35,8 +35,12 @@ class Starvation {
     cores_ = options.cores;
     classes_ = 1 + Below(3);
     for (uint32_t c = 0; c < classes_; ++c) {
-      options.classes.push_back(
-          {.slo = std::chrono::microseconds(10 + Below(90))});
+      ClassOptions one{.slo = std::chrono::microseconds(10 + Below(90))};
+      if (c % 2 == 1) {  // A reservation.
+        one.budget = one.slo / 2;
+        one.period = one.slo;
+      }
+      options.classes.push_back(one);
     }
     slice_ = options.slice;
     longest_step_ = slice_ / cores_ / (Below(2) == 0 ? 1 : 10);

@@ -142,6 +142,10 @@ Result<Config> Build(std::span<const Setting> settings, Use use) {
     }
     scheduled.order = Scheduling{}.order;  // Has no part in it.
   }
+  // The service's classes are not known yet; what is said of them is.
+  if (!config.classes.empty()) scheduled.classes.clear();
+  for (const ClassSetting& setting : config.classes)
+    scheduled.classes.push_back(WithSettings({.name = setting.name}, setting));
   const Result<void> possible =
       use == Use::kSimulate
           ? Validate(scheduled, config.sim.cores, sim::kMaxCores)

@@ -37,8 +37,16 @@ struct ClassSetting {
   std::optional<Duration> slo;
   std::optional<uint32_t> limit;
   std::optional<bool> background;
+  std::optional<Duration> budget;
+  std::optional<Duration> period;
   std::string origin;
 };
+
+// Reads "NAME:slo=50us,limit=1000,budget=2ms,period=10ms,background", each part optional but
+// one of them. Errors name what is wrong and how it is written.
+Result<ClassSetting> ParseClass(std::string_view text);
+// Returns `known` as `setting` changes it.
+ClassOptions WithSettings(ClassOptions known, const ClassSetting& setting);
 
 // The server's own defaults, but room for kv's longest value and its command.
 inline ServerOptions DefaultServerOptions() {
@@ -47,10 +55,6 @@ inline ServerOptions DefaultServerOptions() {
   options.max_reply_bytes = 16 * 1024 * 1024;
   return options;
 }
-
-// Reads "NAME:slo=50us,limit=1000,background", each part optional but one of them. Errors
-// name what is wrong and how it is written.
-Result<ClassSetting> ParseClass(std::string_view text);
 
 struct ServerSettings {
   // One address or several, with commas.

@@ -220,13 +220,33 @@ TEST(ConfigTest, ClassesComeFromTablesOrRepeatedFlags) {
   EXPECT_EQ(config.classes[0].limit, 5u);
   EXPECT_EQ(config.classes[1].limit, 10u);
   EXPECT_EQ(config.classes[2].name, "huge");
-  EXPECT_THAT(ErrorOf("[[scheduling.classes]]\nname = 'a'\ndeadline = '1s'\n"),
-              AllOf(HasSubstr("a.toml:3"),
-                    HasSubstr("name, slo, limit and background")));
+  EXPECT_THAT(
+      ErrorOf("[[scheduling.classes]]\nname = 'a'\ndeadline = '1s'\n"),
+      AllOf(HasSubstr("a.toml:3"),
+            HasSubstr("name, slo, limit, background, budget and period")));
   EXPECT_THAT(ErrorOf("[[scheduling.classes]]\nslo = '1s'\n"),
               HasSubstr("no name"));
   EXPECT_THAT(ErrorOf("", {"--class", "a:limit=0"}),
               HasSubstr("1 .. 16777216"));
+}
+
+TEST(ConfigTest, AReservationHasBothPartsAndFitsACore) {
+  const Config config =
+      Load("[[scheduling.classes]]\nname = 'a'\nperiod = '10ms'\n",
+           {"--class", "a:budget=2ms"})
+          .value();
+  EXPECT_EQ(config.classes[0].budget, microseconds(2000));
+  EXPECT_EQ(config.classes[0].period, microseconds(10'000));
+  EXPECT_THAT(ErrorOf("", {"--class", "a:budget=2ms"}),
+              AllOf(HasSubstr("budget of 'a'"), HasSubstr("set the other"),
+                    HasSubstr("--class")));
+  EXPECT_THAT(ErrorOf("", {"--class", "a:budget=11ms,period=10ms"}),
+              AllOf(HasSubstr("budget of 'a'"), HasSubstr("11000000 ns"),
+                    HasSubstr("10000000 ns")));
+  EXPECT_THAT(ErrorOf("", {"--class", "a:budget=1ms,budget=2ms,period=10ms"}),
+              HasSubstr("two values of budget"));
+  EXPECT_THAT(ErrorOf("", {"--class", "a:budget=1ms,period=2h"}),
+              AllOf(HasSubstr("period 2h"), HasSubstr("1us .. 1h")));
 }
 
 // The file that --print-config writes is a configuration, and the same one.
@@ -236,6 +256,7 @@ TEST(ConfigTest, PrintedConfigurationReadsBackToItself) {
           "[scheduling]\npreset = 'shinjuku-mq'\nslice = '11us'\n"
           "[[scheduling.classes]]\nname = 'short \"one\"'\n"
           "slo = '50us'\nlimit = 7\nbackground = true\n"
+          "budget = '2ms'\nperiod = '10ms'\n"
           "[runtime]\ncores = '0'\nspin = '3us'\n[kv]\nmemory_limit = '1GiB'\n",
           {"--listen", "[::1]:0", "--idle-timeout", "1500ms"})
           .value();
@@ -251,6 +272,8 @@ TEST(ConfigTest, PrintedConfigurationReadsBackToItself) {
   EXPECT_EQ(again.classes[0].slo, microseconds(50));
   EXPECT_EQ(again.classes[0].limit, 7u);
   EXPECT_EQ(again.classes[0].background, true);
+  EXPECT_EQ(again.classes[0].budget, microseconds(2000));
+  EXPECT_EQ(again.classes[0].period, microseconds(10'000));
   EXPECT_THAT(printed, AllOf(HasSubstr("Set by --idle-timeout"),
                              HasSubstr("Set by a.toml:3"),
                              HasSubstr("idle_timeout = \"1500ms\"")));

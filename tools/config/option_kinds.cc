@@ -79,23 +79,32 @@ std::string GetListen(const OptionSpec&, const Config& config) {
   return config.server.listen;
 }
 
+// One of the times that a class has; nullptr: `key` is none.
+std::optional<Duration> ClassSetting::* TimeOfClass(std::string_view key) {
+  if (key == "slo") return &ClassSetting::slo;
+  if (key == "budget") return &ClassSetting::budget;
+  if (key == "period") return &ClassSetting::period;
+  return nullptr;
+}
+
 // Reads one part of a class, "slo=50us", "limit=1000" or "background".
 Result<void> ParseClassPart(std::string_view part, ClassSetting& setting) {
   const std::string_view value = part.substr(part.find('=') + 1);
   const std::string_view key = part.substr(0, part.find('='));
-  if ((key == "slo" && setting.slo) || (key == "limit" && setting.limit) ||
+  const auto time = TimeOfClass(key);
+  if ((time != nullptr && setting.*time) || (key == "limit" && setting.limit) ||
       (key == "background" && setting.background)) {
     return Refuse(fmt::format("class {} has two values of {}; give it one",
                               setting.name, key));
   }
-  if (part.starts_with("slo=")) {
-    const Result<Duration> slo = ParseDuration(value);
-    if (!slo) return tl::unexpected(slo.error());
-    if (*slo < 1us || *slo > 1h) {
+  if (time != nullptr && part != key) {
+    const Result<Duration> read = ParseDuration(value);
+    if (!read) return tl::unexpected(read.error());
+    if (*read < 1us || *read > 1h) {
       return Refuse(
-          fmt::format("slo {} is outside its limits 1us .. 1h", value));
+          fmt::format("{} {} is outside its limits 1us .. 1h", key, value));
     }
-    setting.slo = *slo;
+    setting.*time = *read;
     return {};
   }
   if (part.starts_with("limit=")) {
@@ -118,7 +127,8 @@ Result<void> ParseClassPart(std::string_view part, ClassSetting& setting) {
     return {};
   }
   return Refuse(
-      fmt::format("\"{}\" of class {} is none of slo=, limit= and background",
+      fmt::format("\"{}\" of class {} is none of slo=, limit=, budget=, "
+                  "period= and background",
                   part, setting.name));
 }
 
@@ -159,10 +169,21 @@ Result<void> SetClass(const OptionSpec&, Config& config,
   if (setting->slo) same->slo = setting->slo;
   if (setting->limit) same->limit = setting->limit;
   if (setting->background) same->background = setting->background;
+  if (setting->budget) same->budget = setting->budget;
+  if (setting->period) same->period = setting->period;
   return {};
 }
 
 }  // namespace
+
+ClassOptions WithSettings(ClassOptions known, const ClassSetting& setting) {
+  known.slo = setting.slo.value_or(known.slo);
+  known.limit = setting.limit.value_or(known.limit);
+  known.background = setting.background.value_or(known.background);
+  known.budget = setting.budget.value_or(known.budget);
+  known.period = setting.period.value_or(known.period);
+  return known;
+}
 
 std::string_view ToString(ValueKind kind) {
   switch (kind) {
@@ -313,8 +334,10 @@ OptionSpec Classes(std::string key, std::string help) {
   spec.key = std::move(key);
   spec.kind = ValueKind::kClass;
   spec.help = std::move(help);
-  spec.limits =
-      fmt::format("slo 1us .. 1h, limit 1 .. {}, background", kMaxClassLimit);
+  spec.limits = fmt::format(
+      "slo 1us .. 1h, limit 1 .. {}, budget 1us .. period, period 1us .. 1h, "
+      "background",
+      kMaxClassLimit);
   spec.set = SetClass;
   return spec;
 }

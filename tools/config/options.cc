@@ -99,11 +99,12 @@ std::vector<OptionSpec> SchedulingEntries() {
           "allocation", AllocationNames(),
           "How many cores it wants where an arbiter hands them out"),
       Classes("classes",
-              "A request class's objective (p99 when it runs alone) "
-              "and how many of its requests may be in the system; "
-              "more are refused. Repeatable: NAME:slo=50us,limit=1000; "
-              "NAME:background: "
-              "only while none of other classes wait"),
+              "A request class's objective (p99 when it runs alone), "
+              "how many of its requests may be in the system (more are "
+              "refused), and what order cbs gives each: a budget of core time "
+              "in every period. Repeatable: "
+              "NAME:slo=50us,limit=1000,budget=2ms,period=10ms; "
+              "NAME:background: only while none of other classes wait"),
   };
 }
 

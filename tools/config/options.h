@@ -25,7 +25,7 @@ enum class ValueKind : uint8_t {
   kDuration,  // A string with a unit.
   kBytes,     // A string with a unit.
   kCpuList,   // A string like "0-3,6", or an array of integers.
-  kClass,     // NAME:slo=50us,limit=1000; in TOML a table of its own.
+  kClass,     // NAME:slo=50us,limit=1000,...; in TOML a table of its own.
   kPath,      // Of a file or directory; empty is a value.
 };
 

@@ -40,6 +40,12 @@ void PrintClasses(const Config& config, std::string& out) {
     if (request_class.limit)
       out += fmt::format("limit = {}\n", *request_class.limit);
     if (request_class.background.value_or(false)) out += "background = true\n";
+    if (request_class.budget)
+      out += fmt::format("budget = \"{}\"\n",
+                         FormatDuration(*request_class.budget));
+    if (request_class.period)
+      out += fmt::format("period = \"{}\"\n",
+                         FormatDuration(*request_class.period));
   }
 }
 

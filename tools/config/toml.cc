@@ -208,6 +208,10 @@ class Reader {
     }
   }
 
+  static bool IsTimeOfClass(std::string_view key) {
+    return key == "slo" || key == "budget" || key == "period";
+  }
+
   void ReadClass(const OptionSpec& option, const toml::table& table) {
     std::string name, rest;
     for (const auto& [key, node] : table) {
@@ -221,23 +225,24 @@ class Reader {
       if (key.str() == "name" && string &&
           string->find_first_of(":,") == std::string::npos) {
         name = *string;
-      } else if (key.str() == "slo" && string) {
+      } else if (IsTimeOfClass(key.str()) && string) {
         append(*string);
       } else if (key.str() == "limit" && (string || integer)) {
         append(string ? *string : fmt::format("{}", *integer));
       } else if (key.str() == "background" && yes) {
         append(*yes ? "true" : "false");
-      } else if (key.str() == "name" || key.str() == "slo" ||
-                 key.str() == "limit" || key.str() == "background") {
+      } else if (key.str() == "name" || key.str() == "limit" ||
+                 key.str() == "background" || IsTimeOfClass(key.str())) {
         Add(node,
             fmt::format("scheduling.classes.{} is {} that can't be used; write "
-                        "name = \"short\", slo = \"50us\", limit = 1000 or "
-                        "background = true",
+                        "name = \"short\", slo = \"50us\", limit = 1000, "
+                        "background = true, budget = \"2ms\" or period = "
+                        "\"10ms\"",
                         key.str(), TypeName(node)));
         return;
       } else {
         Add(node, fmt::format("scheduling.classes.{} is no key; a class has "
-                              "name, slo, limit and background",
+                              "name, slo, limit, background, budget and period",
                               key.str()));
         return;
       }

@@ -512,9 +512,7 @@ Result<std::vector<ClassOptions>> NativeClasses(
                         "leave it out (--max-threads is the enclave's)",
                         text));
       }
-      options.name = setting->name;
-      if (setting->slo) options.slo = *setting->slo;
-      options.background = setting->background.value_or(false);
+      options = WithSettings({.name = setting->name}, *setting);
     }
     classes.push_back(std::move(options));
   }

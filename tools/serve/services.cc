@@ -175,9 +175,7 @@ Result<void> ResolveClasses(std::string_view service, const Protocol& protocol,
               "classes are {}",
               setting.origin, setting.name, service, fmt::join(names, ", ")));
     }
-    if (setting.slo) found->slo = *setting.slo;
-    if (setting.limit) found->limit = *setting.limit;
-    if (setting.background) found->background = *setting.background;
+    *found = WithSettings(*found, setting);
   }
   // Written back, so that --print-config shows what is in effect.
   std::vector<ClassSetting> effective;
@@ -185,10 +183,15 @@ Result<void> ResolveClasses(std::string_view service, const Protocol& protocol,
     const auto set = std::find_if(
         config.classes.begin(), config.classes.end(),
         [&](const ClassSetting& s) { return s.name == known.name; });
-    effective.push_back({known.name, known.slo, known.limit, known.background,
-                         set == config.classes.end()
-                             ? fmt::format("the {} service", service)
-                             : set->origin});
+    ClassSetting shown{
+        .name = known.name, .slo = known.slo, .limit = known.limit};
+    shown.background = known.background;
+    if (known.Reserves()) shown.budget = known.budget;
+    if (known.Reserves()) shown.period = known.period;
+    shown.origin = set == config.classes.end()
+                       ? fmt::format("the {} service", service)
+                       : set->origin;
+    effective.push_back(std::move(shown));
   }
   config.classes = std::move(effective);
   config.runtime.scheduling.classes = classes;

@@ -100,9 +100,7 @@ Result<void> SetClasses(const tools::Config& config,
           "their classes are {}",
           setting.origin, setting.name, list));
     }
-    if (setting.slo) known->slo = *setting.slo;
-    if (setting.limit) known->limit = *setting.limit;
-    if (setting.background) known->background = *setting.background;
+    *known = tools::WithSettings(*known, setting);
   }
   return {};
 }
