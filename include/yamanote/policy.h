@@ -59,6 +59,12 @@ struct ClassOptions {
   bool Reserves() const { return budget != Duration::zero(); }
 };
 
+// Where a core is. Cores with equal numbers share it.
+struct CoreLocality {
+  uint32_t cache = 0;  // The last-level one: L3 as a rule.
+  uint32_t node = 0;   // Memory.
+};
+
 // What every policy is built from. A policy reads what concerns it.
 struct PolicyOptions {
   Duration slice = kNoPreemption;
@@ -70,6 +76,9 @@ struct PolicyOptions {
   // By ClassId. A task whose class is beyond the end belongs to class 0. Never
   // empty when it comes from the configuration; an empty one means one class.
   std::vector<ClassOptions> classes = {};
+  // By CoreId, of all cores of the engine. Empty: nobody knows, or PolicyInfo does not say
+  // uses_locality.
+  std::vector<CoreLocality> locality = {};
 };
 
 class Policy {
@@ -131,6 +140,9 @@ struct PolicyInfo {
   bool short_first = false;
   // True: ClassOptions::background is heeded.
   bool background = false;
+  // True: it reads PolicyOptions::locality. To ask the machine takes milliseconds, so the
+  // engine does so only for those.
+  bool uses_locality = false;
   std::unique_ptr<Policy> (*make)(const PolicyOptions&) = nullptr;
   // The least that Slice() returns of a policy so made, or is worth a look, if slices
   // differ: whoever keeps time looks that early, so a shorter slice ends late. nullptr:

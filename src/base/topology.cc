@@ -40,8 +40,18 @@ int NumaNodeOf(hwloc_topology* topology, hwloc_obj_t pu) {
   return 0;
 }
 
+std::vector<int> Numbers(hwloc_const_cpuset_t set) {
+  std::vector<int> numbers;
+  for (int cpu = hwloc_bitmap_first(set); cpu >= 0;
+       cpu = hwloc_bitmap_next(set, cpu)) {
+    numbers.push_back(cpu);
+  }
+  return numbers;
+}
+
 Cache ToCache(hwloc_obj_t object) {
   Cache cache;
+  cache.cpus = Numbers(object->cpuset);
   cache.level = static_cast<int>(object->attr->cache.depth);
   cache.bytes = object->attr->cache.size;
   cache.line_bytes = object->attr->cache.linesize;
@@ -54,10 +64,6 @@ Cache ToCache(hwloc_obj_t object) {
       break;
     default:
       cache.kind = Cache::Kind::kUnified;
-  }
-  for (int cpu = hwloc_bitmap_first(object->cpuset); cpu >= 0;
-       cpu = hwloc_bitmap_next(object->cpuset, cpu)) {
-    cache.cpus.push_back(cpu);
   }
   return cache;
 }
@@ -174,6 +180,11 @@ Result<Topology> ReadTopology() {
     while ((cache = hwloc_get_next_obj_by_type(raw, type, cache)) != nullptr) {
       topology.caches.push_back(ToCache(cache));
     }
+  }
+  hwloc_obj_t node = nullptr;
+  while ((node = hwloc_get_next_obj_by_type(raw, HWLOC_OBJ_NUMANODE, node)) !=
+         nullptr) {
+    topology.node_cpus.push_back(Numbers(node->cpuset));
   }
   return topology;
 }

@@ -7,6 +7,7 @@
 
 #include <cstddef>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "yamanote/result.h"
@@ -46,6 +47,8 @@ struct Topology {
   std::vector<Cache> caches;
   size_t packages = 0;
   size_t numa_nodes = 0;
+  // Which CPUs are near each node's memory, usable or not, by number, ascending.
+  std::vector<std::vector<int>> node_cpus;
   size_t memory_bytes = 0;
 
   // Returns how close two usable CPUs are. Requires: both are in `cpus`.

@@ -38,6 +38,19 @@ TEST(TopologyTest, ANarrowerAffinityMaskNarrowsTheCpus) {
   EXPECT_EQ(seen, std::vector<int>{wanted});
 }
 
+TEST(TopologyTest, EveryCpuIsNearSomeMemory) {
+  const Topology topology = ReadTopology().value();
+  for (const Cpu& cpu : topology.cpus) {
+    size_t near = 0;
+    for (const std::vector<int>& node : topology.node_cpus) {
+      EXPECT_TRUE(std::is_sorted(node.begin(), node.end()));
+      near +=
+          static_cast<size_t>(std::count(node.begin(), node.end(), cpu.number));
+    }
+    EXPECT_GE(near, 1u) << "CPU " << cpu.number;
+  }
+}
+
 TEST(TopologyTest, DistanceIsSymmetricAndZeroToItself) {
   const Topology topology = ReadTopology().value();
   for (const Cpu& a : topology.cpus) {

@@ -7,24 +7,24 @@
 
 namespace yamanote::dispatch {
 
-std::unique_ptr<Placement> MakePlacement(const Scheduling& scheduling,
-                                         unsigned cores, Callers callers,
-                                         Supply supply) {
+std::unique_ptr<Placement> MakePlacement(
+    const Scheduling& scheduling, unsigned cores, Callers callers,
+    Supply supply, std::span<const CoreLocality> locality) {
   const PolicyInfo* const order = FindPolicy(scheduling.order);
   YAMANOTE_CHECK(order != nullptr,
                  "MakePlacement() requires Validate(): unknown order");
-  return MakePlacement(*order, scheduling, cores, callers, supply);
+  return MakePlacement(*order, scheduling, cores, callers, supply, locality);
 }
 
-std::unique_ptr<Placement> MakePlacement(const PolicyInfo& order,
-                                         const Scheduling& scheduling,
-                                         unsigned cores, Callers callers,
-                                         Supply supply) {
+std::unique_ptr<Placement> MakePlacement(
+    const PolicyInfo& order, const Scheduling& scheduling, unsigned cores,
+    Callers callers, Supply supply, std::span<const CoreLocality> locality) {
   YAMANOTE_CHECK(cores >= 1, "MakePlacement() requires a core");
   PolicyOptions options{.slice = scheduling.slice.least,
                         .rejoin = scheduling.rejoin,
                         .cores = 1,
-                        .classes = scheduling.classes};
+                        .classes = scheduling.classes,
+                        .locality = {locality.begin(), locality.end()}};
   if (supply == Supply::kArbiter) {
     YAMANOTE_CHECK(ForArbiter(scheduling, cores),
                    "MakePlacement() requires ForArbiter()");

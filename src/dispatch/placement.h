@@ -181,15 +181,17 @@ enum class Supply : uint8_t { kOwn, kArbiter };
 
 // Returns the placement that `scheduling` asks for, on `cores` cores. Requires:
 // Validate(scheduling, cores); for an arbiter also
-// scheduling = ForArbiter(scheduling, cores).
+// scheduling = ForArbiter(scheduling, cores). `locality` is what the order is told of its
+// cores (PolicyOptions).
 std::unique_ptr<Placement> MakePlacement(
     const Scheduling& scheduling, unsigned cores,
-    Callers callers = Callers::kManyThreads, Supply supply = Supply::kOwn);
+    Callers callers = Callers::kManyThreads, Supply supply = Supply::kOwn,
+    std::span<const CoreLocality> locality = {});
 
 // The same with `order` instead of the one that `scheduling` names: one that is in no list.
-std::unique_ptr<Placement> MakePlacement(const PolicyInfo& order,
-                                         const Scheduling& scheduling,
-                                         unsigned cores, Callers callers,
-                                         Supply supply = Supply::kOwn);
+std::unique_ptr<Placement> MakePlacement(
+    const PolicyInfo& order, const Scheduling& scheduling, unsigned cores,
+    Callers callers, Supply supply = Supply::kOwn,
+    std::span<const CoreLocality> locality = {});
 
 }  // namespace yamanote::dispatch

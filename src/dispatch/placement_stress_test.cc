@@ -170,8 +170,8 @@ class Machine {
 };
 
 void Stress(Scheduling scheduling, unsigned cores) {
-  for (const char* const order :
-       {"fifo", "slo-ratio", "edf", "mlfq", "cfs", "eevdf", "darc", "cbs"}) {
+  for (const char* const order : {"fifo", "slo-ratio", "edf", "mlfq", "cfs",
+                                  "eevdf", "darc", "cbs", "lrtf"}) {
     SCOPED_TRACE(std::string(scheduling.preset) + " " + order + " cores " +
                  std::to_string(cores));
     scheduling.order = order;

@@ -202,6 +202,25 @@ TEST(PlacementTest, AnOrderThatKeepsTasksBackFindsTheCoresThatMayRunThem) {
   }
 }
 
+// Whatever the placement, the order knows where the core that asks is, by its number.
+TEST(PlacementTest, TheOrderIsToldWhereTheCoresAre) {
+  const std::vector<CoreLocality> places = {{0, 0}, {0, 0}, {1, 0}, {1, 0}};
+  const auto placement = MakePlacement({.order = "lrtf",
+                                        .placement = PlacementKind::kCentral,
+                                        .dispatcher = DispatcherKind::kShared},
+                                       4, dispatch::Callers::kOneThread,
+                                       dispatch::Supply::kOwn, places);
+  Task far;
+  Task near;
+  far.last_core = 1;
+  near.last_core = 3;
+  near.attained = 1us;
+  placement->Enqueue(far, Wake::kWakeup, 0, kNoCore, {});
+  placement->Enqueue(near, Wake::kWakeup, 0, kNoCore, {});
+  EXPECT_EQ(placement->PickNext(2, {}), &near);
+  EXPECT_EQ(placement->PickNext(2, {}), &far);
+}
+
 // The long task began before there was a profile, on the core that is the short
 // ones' now. When it gives way, only the other core may go on with it, and sleeps.
 TEST(PlacementTest, ACoreThatMayNotGoOnWithATaskWakesTheOthersOnce) {

@@ -44,6 +44,8 @@ struct AgentOptions {
   std::vector<uint32_t> siblings = {};
   // The trust domain of the thread with that number of the kernel's. Asked once for each.
   std::function<TrustDomain(int32_t tid)> trust = {};
+  // Where the cores are, for the orders that use it. Empty: all in one place.
+  std::vector<CoreLocality> locality{};
 };
 
 class Agents {

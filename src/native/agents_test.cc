@@ -311,6 +311,7 @@ class StormTest : public testing::TestWithParam<Case> {
     options.own_core = GetParam().own_core;
     // Small enough to run over now and then.
     options.queue_capacity = random.Below(4) == 0 ? 4 : 16384;
+    options.locality = {{0, 0}, {0, 0}, {1, 0}, {1, 0}, {2, 1}, {2, 1}};
     if (random.Below(2) == 0)
       options.scheduling.classes = {{.budget = 200us, .period = 1ms}};
     return options;

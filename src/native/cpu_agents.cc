@@ -26,8 +26,7 @@ class CpuAgents final : public Agents {
   CpuAgents(Kernel& kernel, const AgentOptions& options)
       : kernel_(kernel),
         options_(options),
-        roster_(kernel, options.scheduling, options.order, options.hints,
-                dispatch::Callers::kManyThreads),
+        roster_(kernel, options, dispatch::Callers::kManyThreads),
         cores_(std::make_unique<Core[]>(kernel.cores())) {}
 
   ~CpuAgents() override { kernel_.Detach(); }

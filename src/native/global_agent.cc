@@ -25,8 +25,7 @@ class GlobalAgent final : public Agents {
   GlobalAgent(Kernel& kernel, const AgentOptions& options)
       : kernel_(kernel),
         options_(options),
-        roster_(kernel, options.scheduling, options.order, options.hints,
-                dispatch::Callers::kOneThread),
+        roster_(kernel, options, dispatch::Callers::kOneThread),
         free_(kernel.cores()),
         overdue_(kernel.cores()),
         idle_since_(kernel.cores(), kNever) {

@@ -15,9 +15,9 @@ using dispatch::Supply;
 
 namespace {
 
-const PolicyInfo& OrderOf(const Scheduling& scheduling,
-                          const PolicyInfo* order) {
-  if (order == nullptr) order = FindPolicy(scheduling.order);
+const PolicyInfo& OrderOf(const AgentOptions& options) {
+  const PolicyInfo* order = options.order;
+  if (order == nullptr) order = FindPolicy(options.scheduling.order);
   YAMANOTE_CHECK(order != nullptr, "a roster's order is a known one");
   return *order;
 }
@@ -31,22 +31,22 @@ Supply SupplyOf(const Scheduling& scheduling) {
 
 }  // namespace
 
-Roster::Roster(Kernel& kernel, const Scheduling& scheduling,
-               const PolicyInfo* order, HintTable* hints, Callers callers)
+Roster::Roster(Kernel& kernel, const AgentOptions& options, Callers callers)
     : kernel_(kernel),
       count_(kernel.cores()),
       shared_(callers == Callers::kManyThreads),
-      hints_(hints),
-      order_(OrderOf(scheduling, order)),
+      hints_(options.hints),
+      order_(OrderOf(options)),
       clock_use_(order_.clock),
-      placement_(dispatch::MakePlacement(order_, scheduling, count_, callers,
-                                         SupplyOf(scheduling))),
-      per_core_(scheduling.placement != PlacementKind::kCentral),
+      placement_(dispatch::MakePlacement(order_, options.scheduling, count_,
+                                         callers, SupplyOf(options.scheduling),
+                                         options.locality)),
+      per_core_(options.scheduling.placement != PlacementKind::kCentral),
       has_slices_(placement_->Quantum(0) != kNoPreemption),
       observes_stops_(placement_->ObservesStops()),
-      asks_again_(
-          has_slices_ &&
-          std::ranges::any_of(scheduling.classes, &ClassOptions::background)),
+      asks_again_(has_slices_ &&
+                  std::ranges::any_of(options.scheduling.classes,
+                                      &ClassOptions::background)),
       cores_(std::make_unique<Core[]>(count_)),
       threads_(std::make_unique<std::atomic<Thread*>[]>(kernel.max_threads())),
       max_threads_(kernel.max_threads()) {

@@ -38,6 +38,7 @@
 
 #include "base/spin_lock.h"
 #include "dispatch/placement.h"
+#include "native/agents.h"
 #include "native/hint_table.h"
 #include "native/kernel.h"
 #include "native/siblings.h"
@@ -71,11 +72,10 @@ struct Thread final : Task {
 
 class Roster {
  public:
-  // Requires: scheduling is one that Create() of agents.h accepts. `order`: one that is in
-  // no list; nullptr: the one that `scheduling` names.
-  // `hints` may be nullptr, and outlives the roster.
-  Roster(Kernel& kernel, const Scheduling& scheduling, const PolicyInfo* order,
-         HintTable* hints, dispatch::Callers callers);
+  // Requires: options.scheduling is one that Create() of agents.h accepts. The hints, if there
+  // are any, outlive the roster.
+  Roster(Kernel& kernel, const AgentOptions& options,
+         dispatch::Callers callers);
   // Where the messages of `core`'s threads go. Before there are agents.
   void SetQueue(CoreId core, QueueId queue) { cores_[core].queue = queue; }
   // Next() keeps what `siblings` says, which outlives the roster, from now on: before there

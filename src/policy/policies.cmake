@@ -14,4 +14,5 @@ set(YAMANOTE_POLICIES
     cfs
     eevdf
     darc
-    cbs)
+    cbs
+    lrtf)

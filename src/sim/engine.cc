@@ -47,7 +47,7 @@ Engine::Engine(const PolicyInfo& order, const EngineOptions& options,
       clock_use_(order.clock),
       placement_(dispatch::MakePlacement(
           order, options.scheduling, options.cores,
-          dispatch::Callers::kOneThread, options.supply)),
+          dispatch::Callers::kOneThread, options.supply, options.locality)),
       adaptive_(MakeAdaptive(order, options.scheduling, options.cores)),
       managed_(options.supply == dispatch::Supply::kArbiter),
       timed_(options.timed),

@@ -48,6 +48,8 @@ struct EngineOptions {
   Costs costs{};
   // An order that is in no list; nullptr: the one that `scheduling` names.
   const PolicyInfo* order = nullptr;
+  // Where the cores are, for the orders that use it. Empty: all in one place.
+  std::vector<CoreLocality> locality{};
 
   dispatch::Supply supply = dispatch::Supply::kOwn;
   // With an arbiter: a core that has found nothing for so long is left; kNoPreemption:

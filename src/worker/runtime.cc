@@ -14,6 +14,7 @@
 
 #include "base/backoff.h"
 #include "base/check.h"
+#include "dispatch/locality.h"
 #include "preempt/interrupt.h"
 #include "preempt/mechanism.h"
 #include "preempt/probe.h"
@@ -68,6 +69,14 @@ std::unique_ptr<preempt::AdaptiveSlice> MakeAdaptive(const Scheduling& s,
       short_first ? preempt::ShortFirst : preempt::InTurn);
 }
 
+// Workers that are not pinned are nowhere.
+std::vector<CoreLocality> LocalityOf(const RuntimeOptions& options,
+                                     const std::vector<int>& cpus) {
+  if (!options.pin) return {};
+  // Checked: the order exists.
+  return dispatch::LocalityFor(*FindPolicy(options.scheduling.order), cpus);
+}
+
 preempt::TimekeeperOptions Timekeeping(const RuntimeOptions& options,
                                        Mechanism mechanism,
                                        preempt::AdaptiveSlice* adaptive,
@@ -96,7 +105,8 @@ Engine::Engine(RuntimeOptions options, std::vector<int> cpus, Mechanism asked,
           options_.scheduling, static_cast<unsigned>(cpus.size()),
           dispatch::Callers::kManyThreads,
           client_ != nullptr ? dispatch::Supply::kArbiter
-                             : dispatch::Supply::kOwn)),
+                             : dispatch::Supply::kOwn,
+          LocalityOf(options_, cpus))),
       mechanism_(InUse(options_.preemption, *placement_, cpus.size())),
       asked_mechanism_(asked),
       stacks_(options_.stack_bytes,

@@ -49,6 +49,7 @@ struct Distortion {
   bool zero_times = false;      // `now` is zero.
   bool zero_run_times = false;  // `ran` and Task::attained are zero.
   bool no_stops = false;        // OnStop() is not called.
+  bool locality = false;        // Where cores are is told to everybody.
   bool classes_beyond = false;  // Some tasks of class 0 name an unknown class.
 };
 
@@ -92,6 +93,8 @@ class Machine {
           has_slice_ ? options.slice : Duration(std::chrono::microseconds(20));
     }
     if (random_() % 2 == 0) options.rejoin = Rejoin::kHead;
+    if (info.uses_locality || distortion_.locality)
+      options.locality = {{0, 0}, {1, 0}, {0, 0}};
     for (auto& policy : policies_) policy = info.make(options);
     // Room in advance: what the machine itself allocates must not be counted.
     picked_.reserve(kSteps + 2 * kMaxTasks);
@@ -348,6 +351,10 @@ TEST_P(PolicyConformanceTest, UsesOnlyWhatItDeclares) {
     stops.no_stops = false;
     ASSERT_EQ(Picked(seed, stops), expected)
         << "OnStop() does something: declare observes_stops";
+    Distortion locality = declared;
+    locality.locality = true;
+    ASSERT_EQ(Picked(seed, locality), expected)
+        << "it reads PolicyOptions::locality: declare uses_locality";
   }
 }
 

@@ -176,7 +176,10 @@ std::vector<Duration> Simulate(const PolicyInfo& info, const Scene& scene,
   sim::ListedSource source(scene.arrivals);
   sim::SojournLog log;
   sim::Engine engine(
-      {.scheduling = scene.scheduling, .cores = scene.cores, .order = &checked},
+      {.scheduling = scene.scheduling,
+       .cores = scene.cores,
+       .order = &checked,
+       .locality = {{0, 0}, {0, 0}, {1, 0}, {1, 0}, {2, 1}, {2, 1}}},
       source, log);
   engine.Run();
   EXPECT_EQ(log.order.size(), scene.arrivals.size());

@@ -24,6 +24,7 @@
 #include <unordered_set>
 #include <utility>
 
+#include "dispatch/locality.h"
 #include "native/agents.h"
 #include "native/driver.h"
 #include "native/hint_table.h"
@@ -209,6 +210,10 @@ class Enclave {
     options.scheduling = scheduling;
     options.own_core = settings_.own_core;
     options.hints = &*hints_;
+    // Checked: the order exists.
+    options.locality = dispatch::LocalityFor(
+        *FindPolicy(scheduling.order),
+        std::vector<int>(settings_.cpus.begin(), settings_.cpus.end()));
     auto driver = native::Driver::Start(*kernel_, *kernel_, options);
     if (!driver) return tl::unexpected(driver.error());
     driver_ = *std::move(driver);
