@@ -222,10 +222,8 @@ class ScxOnMaps final : public ScxKernel {
   }
 
   std::string_view WhyNoCoreScheduling() const override {
-    return "on this back-end, sched_ext, a core cannot be vacated yet, and "
-           "idle "
-           "cores may take threads by themselves; unset it, or let Linux do "
-           "it: "
+    return "on this back-end, sched_ext, nothing vacates a core yet, and idle "
+           "ones may take threads by themselves; unset it, or let Linux do it: "
            "prctl(PR_SCHED_CORE)";
   }
 

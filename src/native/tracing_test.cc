@@ -120,6 +120,23 @@ TEST_F(TracingTest, StaleTransactionsAreRefused) {
   transaction.core = 0;
   transaction.thread += uint64_t{1} << 32;
   EXPECT_EQ(commit(), kCommitNotFound);
+  transaction.thread = 0;
+  EXPECT_EQ(commit(), kCommitNotSupported);
+}
+
+// Threads that nobody committed run, too: siblings cannot be kept in one trust domain.
+TEST_F(TracingTest, CoreSchedulingIsRefused) {
+  const auto kernel = Make({});
+  NEEDS_TRACING(kernel);
+  AgentOptions options = AgentsOf("rr", 1ms);
+  options.core_scheduling = true;
+  options.siblings = std::vector<uint32_t>(kernel->cores());
+  options.trust = [](int32_t tid) { return static_cast<TrustDomain>(tid); };
+  const auto driver = Driver::Start(*kernel, *kernel, options);
+  ASSERT_FALSE(driver);
+  EXPECT_EQ(driver.error().code, ErrorCode::kUnsupported);
+  EXPECT_THAT(driver.error().message,
+              HasSubstr("tracing, threads that nobody committed run"));
 }
 
 // ---- Schedules --------------------------------------------------------------
