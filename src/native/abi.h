@@ -26,7 +26,7 @@ typedef unsigned long long uint64_t;
 #endif
 
 // Changes whenever anything here does; both sides check it.
-enum { kNativeAbiVersion = 2 };
+enum { kNativeAbiVersion = 3 };
 
 enum MessageType {
   kMessageNone = 0,
