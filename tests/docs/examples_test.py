@@ -41,6 +41,7 @@ CONTEXT = {
     "barrier.h": (WORK + "void SwapBuffers() noexcept;\n", "int rounds"),
     "condition_variable.h": ("", "yamanote::Mutex& mutex, yamanote::ConditionVariable& "
                              "condition, std::queue<int>& queue, int item"),
+    "hints.h": ("using namespace yamanote;\n", ""),
     "latch.h": ("", "int workers"),
     "mutex.h": ("", ""),
     "preempt.h": ("void LegacyCallback();\n", "std::vector<int>& shared_buffer, int x"),
@@ -69,23 +70,29 @@ def example_of(text):
     return "\n".join(re.sub(r"^//   ", "", block, flags=re.MULTILINE) for block in code)
 
 
-def program_of(root, name, example):
-    """Returns a translation unit that contains the header's example."""
-    declarations, parameters = CONTEXT[name]
-    before = f'#include "yamanote/{name}"\n{INCLUDES}{declarations}'
-    if name == "server.h":
-        before += example_of((root / "include/yamanote/service.h").read_text())
-    if parameters is None:
-        return before + example
-    return (f"{before}\nyamanote::Result<void> Example({parameters}) {{\n"
-            f"{example}\nreturn {{}};\n}}\n")
+def program_of(root, examples):
+    """Returns a translation unit that contains the headers' examples, each in a namespace."""
+    includes, code = INCLUDES, ""
+    for name, example in examples.items():
+        declarations, parameters = CONTEXT[name]
+        includes += f'#include "yamanote/{name}"\n'
+        if name == "server.h":
+            declarations += example_of((root / "include/yamanote/service.h").read_text())
+        for line in re.findall(r"^#include.*\n", declarations, re.MULTILINE):
+            includes += line
+            declarations = declarations.replace(line, "")
+        if parameters is not None:
+            example = (f"yamanote::Result<void> Example({parameters}) {{\n"
+                       f"{example}\nreturn {{}};\n}}\n")
+        code += f"namespace {name.replace('.', '_')} {{\n{declarations}\n{example}}}\n"
+    return includes + code
 
 
-def compile_(options, source, *arguments):
+def compile_(options, source, *arguments, show=True):
     """Compiles `source`; returns whether that worked, showing it if not."""
     command = [options.cxx, *options.flag, f"-I{options.source}/include", source, *arguments]
     done = subprocess.run(command, capture_output=True, text=True)
-    if done.returncode != 0:
+    if done.returncode != 0 and show:
         print(source.read_text(), done.stderr, sep="\n")
     return done.returncode == 0
 
@@ -110,21 +117,30 @@ def check_readme(options, work):
 def check_headers(options, work):
     """Returns what is wrong with the headers' examples."""
     wrong = []
-    found = set()
+    examples = {}
     for header in sorted((options.source / "include/yamanote").glob("*.h")):
         example = example_of(header.read_text())
-        if not example:
-            continue
-        found.add(header.name)
-        if header.name not in CONTEXT:
-            wrong.append(f"{header.name}: has an example; add its context to {__file__}")
-            continue
-        source = work / f"{header.stem}.cc"
-        source.write_text(program_of(options.source, header.name, example))
-        if not compile_(options, source, "-Wno-unused", "-fsyntax-only"):
-            wrong.append(f"{header.name}: the example does not compile")
-    wrong += [f"{name}: no example found" for name in sorted(set(CONTEXT) - found)]
-    print(f"{len(found)} headers have examples")
+        if example:
+            examples[header.name] = example
+    print(f"{len(examples)} headers have examples")
+    wrong += [f"{name}: has an example; add its context to {__file__}"
+              for name in sorted(set(examples) - set(CONTEXT))]
+    wrong += [f"{name}: no example found" for name in sorted(set(CONTEXT) - set(examples))]
+    if wrong:
+        return wrong
+
+    def compiles(name, chosen, show):
+        source = work / f"{name}.cc"
+        source.write_text(program_of(options.source, chosen))
+        return compile_(options, source, "-Wno-unused", "-fsyntax-only", show=show)
+
+    # Together, because most of the time goes to the headers. Alone to say which is wrong.
+    if compiles("all", examples, show=False):
+        return []
+    wrong += [f"{name}: the example does not compile" for name, example in examples.items()
+              if not compiles(name, {name: example}, show=True)]
+    if not wrong and not compiles("all", examples, show=True):
+        wrong = ["the examples compile one by one, but not in one file"]
     return wrong
 
 
