@@ -209,12 +209,14 @@ TEST(ConfigTest, ClassesComeFromTablesOrRepeatedFlags) {
           "[[scheduling.classes]]\nname = 'short'\nslo = '50us'\n"
           "[[scheduling.classes]]\nname = 'long'\nlimit = 10\n",
           {"--class", "short:limit=5", "--class", "huge:slo=1s,limit=1",
-           "--class", "batch:background"})
+           "--class", "batch:background", "--order", "rr"})
           .value();
   ASSERT_EQ(config.classes.size(), 4u);
   EXPECT_EQ(config.classes[3].background, true);
   EXPECT_THAT(ErrorOf("", {"--class", "a:background=2"}),
               HasSubstr("neither true nor false"));
+  EXPECT_THAT(ErrorOf("", {"--class", "a:background", "--order", "las"}),
+              HasSubstr("order 'las' serves all classes"));
   EXPECT_EQ(config.classes[0].name, "short");
   EXPECT_EQ(config.classes[0].slo, microseconds(50));
   EXPECT_EQ(config.classes[0].limit, 5u);
