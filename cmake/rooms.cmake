@@ -9,6 +9,7 @@ function(yamanote_room name)
   # The presets with tests join sources, which compile the same large headers. A room's
   # files stand alone in dev, in the release and in `make lint`, the others' in the
   # latter two.
+  set_target_properties(yamanote_${name} PROPERTIES UNITY_BUILD_BATCH_SIZE 0)  # All at once.
   if(YAMANOTE_SANITIZE STREQUAL "")
     set_target_properties(yamanote_${name} PROPERTIES UNITY_BUILD OFF)
   endif()
@@ -46,19 +47,6 @@ function(yamanote_library)
   target_link_libraries(yamanote PRIVATE ${link})
 endfunction()
 
-# yamanote_precompiled(NAME HEADERS ... [LINK libraries...] [OPTIONS compile options...])
-# Parses HEADERS once for all targets that say `target_precompile_headers(... REUSE_FROM
-# NAME)`; these must have the same compile options. Only headers of packages belong here.
-# Sources include what they use all the same: the release and `make lint` precompile
-# nothing.
-function(yamanote_precompiled name)
-  cmake_parse_arguments(PRE "" "" "HEADERS;LINK;OPTIONS" ${ARGN})
-  add_library(${name} OBJECT ${PROJECT_SOURCE_DIR}/cmake/precompiled.cc)
-  target_link_libraries(${name} PRIVATE ${PRE_LINK} yamanote_flags)
-  target_compile_options(${name} PRIVATE ${PRE_OPTIONS})
-  target_precompile_headers(${name} PRIVATE ${PRE_HEADERS})
-endfunction()
-
 # yamanote_test(NAME SOURCES ... [LINK ...] [TIMEOUT seconds] [COST seconds] [LABELS ...]
 #               [SINGLE_THREADED] [OPTIMIZED])
 # One GoogleTest program. COST: about what it takes, where that is 10 s or more; ctest starts
@@ -85,7 +73,7 @@ function(yamanote_test name)
                                         GTest::gtest_main)
   if(NOT TEST_OPTIMIZED)
     target_compile_options(${name} PRIVATE ${YAMANOTE_TEST_OPTIONS})
-    target_precompile_headers(${name} REUSE_FROM ${YAMANOTE_TEST_HEADERS})
+    yamanote_use_precompiled(${name} ${YAMANOTE_TEST_HEADERS})
   endif()
   # One ctest entry per program: starting a process per case costs more than
   # most cases. The program's own output names the case that failed.
