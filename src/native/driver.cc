@@ -3,8 +3,6 @@
 #include "native/driver.h"
 
 #include <fmt/format.h>
-#include <poll.h>
-#include <sys/epoll.h>
 #include <sys/eventfd.h>
 #include <unistd.h>
 
@@ -23,21 +21,6 @@ constexpr Duration kLongestSleep = std::chrono::milliseconds(100);
 // woken again and again.
 constexpr uint64_t kPassesPerLook = 16;
 constexpr uint64_t kPollsPerLook = 1024;
-
-// Also takes what is told once.
-void Sleep(int descriptor, Duration time) {
-  const int64_t nanos = ToNanos(std::min(time, kLongestSleep));
-  const timespec timeout{.tv_sec = nanos / 1'000'000'000,
-                         .tv_nsec = nanos % 1'000'000'000};
-  epoll_event events[16];
-  if (epoll_pwait2(descriptor, events, 16, &timeout, nullptr) >= 0 ||
-      errno != ENOSYS)
-    return;
-  // Linux before 5.11.
-  pollfd poll_for{.fd = descriptor, .events = POLLIN, .revents = 0};
-  if (ppoll(&poll_for, 1, &timeout, nullptr) > 0)
-    epoll_wait(descriptor, events, 16, 0);
-}
 
 }  // namespace
 
@@ -102,7 +85,7 @@ void Driver::Run(CoreId agent) {
     const Instant now = Clock::now();
     if (next <= now) continue;
     host_.AgentAsleep(agent);
-    Sleep(host_.WakeDescriptor(core), next - now);
+    host_.Wait(core, std::min<Duration>(next - now, kLongestSleep));
   }
 }
 

@@ -30,8 +30,9 @@ class AgentHost {
  public:
   virtual ~AgentHost() = default;
 
-  // Becomes readable when `core`'s agent is to look: an epoll descriptor.
-  virtual int WakeDescriptor(CoreId core) const = 0;
+  // Returns when `core`'s agent is to look: there are messages, or WakeAgent(). Or after
+  // `most`, or when it has ended. By that agent's thread.
+  virtual void Wait(CoreId core, Duration most) = 0;
   // The calling thread is an agent from now on: where it must run, its priority.
   virtual Result<void> EnterAgent(CoreId agent) = 0;
   virtual void LeaveAgent(CoreId agent) = 0;

@@ -9,7 +9,6 @@
 #include <sys/eventfd.h>
 #include <sys/mman.h>
 #include <sys/prctl.h>
-#include <sys/resource.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -21,6 +20,7 @@
 #include <new>
 #include <vector>
 
+#include "native/forked.h"
 #include "native/settings.h"
 #include "native/traced_state.h"
 
@@ -30,39 +30,9 @@ using traced::Load;
 
 namespace {
 
-// How long an answer of the other process may take.
-constexpr int kAnswerMs = 5000;
 // Commits take microseconds.
 constexpr uint64_t kCommitEndsNs = 200'000'000;
 constexpr int kMostPasses = 64;
-
-bool IsReadable(int descriptor, int timeout_ms) {
-  pollfd poll_for{.fd = descriptor, .events = POLLIN, .revents = 0};
-  return poll(&poll_for, 1, timeout_ms) > 0;
-}
-
-// All but `kept`, which is sorted: the host's sockets and pipes are none of ours.
-void CloseOthers(const std::vector<int>& kept) {
-  unsigned from = 0;
-  const auto close_to = [&](unsigned to) {
-    if (from > to) return;
-#ifdef SYS_close_range
-    if (syscall(SYS_close_range, from, to, 0) == 0) return;
-#endif
-    rlimit limit{};
-    getrlimit(RLIMIT_NOFILE, &limit);
-    const auto last = static_cast<unsigned>(
-        std::min<rlim_t>(limit.rlim_cur, rlim_t{1} << 20));
-    for (unsigned i = from; i <= to && i < last; ++i)
-      close(static_cast<int>(i));
-  };
-  for (const int descriptor : kept) {
-    const auto number = static_cast<unsigned>(descriptor);
-    if (number > 0) close_to(number - 1);
-    from = number + 1;
-  }
-  close_to(~0U);
-}
 
 }  // namespace
 
@@ -267,7 +237,7 @@ Result<std::unique_ptr<Guardian>> Guardian::Start(const TracingObject& object,
   if (pid > 0) {
     guardian->pid_ = pid;
     guardian->descriptor_ = static_cast<int>(syscall(SYS_pidfd_open, pid, 0));
-    if (IsReadable(ready, kAnswerMs)) [[maybe_unused]]
+    if (IsReadable(ready, kGuardianAnswerMs)) [[maybe_unused]]
       const auto got = read(ready, &answer, sizeof answer);
   }
   close(ready);
@@ -302,7 +272,7 @@ void Guardian::Stop() {
     if (asked_ >= 0) [[maybe_unused]]
       const auto told = write(asked_, &one, sizeof one);
     // It would wait for a commit that hangs; whoever calls this commits no more.
-    if (!IsReadable(descriptor_, kAnswerMs)) kill(pid_, SIGKILL);
+    if (!IsReadable(descriptor_, kGuardianAnswerMs)) kill(pid_, SIGKILL);
     while (waitpid(pid_, nullptr, 0) < 0 && errno == EINTR) {
     }
     pid_ = -1;

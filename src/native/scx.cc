@@ -142,6 +142,7 @@ class ScxOnMaps final : public ScxKernel {
 
   bool Receive(QueueId queue, Message& message) override {
     if (!rings_[queue]->Read(message)) return false;
+    received_.fetch_add(1, std::memory_order_relaxed);
     if (message.thread != 0 && IndexOf(message.thread) < max_threads()) {
       ScxThread& thread = maps_->threads[IndexOf(message.thread)];
       if (Load(thread.word.thread) == message.thread)
@@ -212,10 +213,13 @@ class ScxOnMaps final : public ScxKernel {
       ScxCommitArguments arguments{.first = first,
                                    .count = static_cast<uint32_t>(part.size())};
       Run(maps_->commit_fd, &arguments, sizeof(arguments));
-      for (std::size_t i = 0; i < part.size(); ++i)
+      for (std::size_t i = 0; i < part.size(); ++i) {
         part[i].result = part[i].thread == 0
                              ? uint32_t{kCommitNotSupported}
                              : Load(maps_->transactions[first + i].result);
+        if (part[i].result < kCommitResults)
+          results_[part[i].result].fetch_add(1, std::memory_order_relaxed);
+      }
       group = group.subspan(part.size());
     }
     unsettled_.store(true, std::memory_order_relaxed);
@@ -301,6 +305,17 @@ class ScxOnMaps final : public ScxKernel {
         text(control.exit_message, sizeof(control.exit_message)));
   }
 
+  bool over() const override { return Load(maps_->control->exit_kind) != 0; }
+  int link_descriptor() const override { return maps_->link.get(); }
+  Backend::Counts counts() const override {
+    Backend::Counts counts;
+    counts.messages = received_.load(std::memory_order_relaxed);
+    counts.lost_messages = Load(maps_->control->lost_messages);
+    for (int i = 0; i < kCommitResults; ++i)
+      counts.results[i] = results_[i].load(std::memory_order_relaxed);
+    return counts;
+  }
+
   bool resumed() const override { return maps_->resumed; }
   void Unpin() override { maps_->Unpin(); }
   uint64_t fast_served() const override {
@@ -375,6 +390,9 @@ class ScxOnMaps final : public ScxKernel {
   mutable std::mutex mutex_;  // Guards which queues there are.
   std::array<std::unique_ptr<ScxRing>, kScxQueues> rings_;
   std::array<Kick, kScxCpus> kicks_;
+  // Counts: relaxed, each by itself.
+  std::atomic<uint64_t> received_{0};
+  std::atomic<uint64_t> results_[kCommitResults] = {};
   std::atomic<bool> unsettled_{
       false};  // Relaxed: nothing depends on it but when.
 };

@@ -20,6 +20,7 @@
 #include <string>
 #include <vector>
 
+#include "native/backend.h"
 #include "native/kernel.h"
 
 namespace yamanote::native {
@@ -66,6 +67,14 @@ class ScxKernel : public Kernel {
 
   // Why the scheduler is gone; empty: it is not.
   virtual std::string Ended() const = 0;
+  // Whether it is. Also after fork().
+  virtual bool over() const = 0;
+
+  // Whoever holds a copy of this keeps the scheduler.
+  virtual int link_descriptor() const = 0;
+
+  // What there has been since Create().
+  virtual Backend::Counts counts() const = 0;
 
   // True if the pins were there: threads may be, too.
   virtual bool resumed() const = 0;

@@ -4,6 +4,7 @@
 #include <vector>
 
 #include "native/scx.h"
+#include "native/scx_enclave.h"
 
 namespace yamanote::native {
 
@@ -18,6 +19,10 @@ constexpr const char* kNotBuilt =
 std::vector<std::string> ScxKernel::Missing() { return {kNotBuilt}; }
 
 Result<std::unique_ptr<ScxKernel>> ScxKernel::Create(const ScxOptions&) {
+  return MakeError(ErrorCode::kUnsupported, kNotBuilt);
+}
+
+Result<std::unique_ptr<Backend>> MakeScxBackend(const BackendOptions&) {
   return MakeError(ErrorCode::kUnsupported, kNotBuilt);
 }
 

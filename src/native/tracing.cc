@@ -2,29 +2,22 @@
 
 #include "native/tracing.h"
 
-#include <dirent.h>
-#include <fcntl.h>
 #include <fmt/format.h>
+#include <poll.h>
 #include <sched.h>
 #include <sys/epoll.h>
 #include <sys/eventfd.h>
 #include <sys/resource.h>
-#include <sys/socket.h>
-#include <sys/un.h>
 #include <unistd.h>
 
 #include <algorithm>
-#include <array>
 #include <cerrno>
-#include <charconv>
-#include <cstddef>
-#include <cstdio>
 #include <cstring>
-#include <fstream>
 #include <mutex>
 #include <string>
-#include <string_view>
 
+#include "native/claims.h"
+#include "native/joining.h"
 #include "native/settings.h"
 #include "native/traced_state.h"
 #include "native/tracing_enclave.h"
@@ -36,55 +29,13 @@ using traced::SequenceOf;
 
 namespace {
 
-// Whose thread `tid` is; 0: there is none such.
-pid_t ProcessOf(pid_t tid) {
-  std::ifstream status(fmt::format("/proc/{}/status", tid));
-  std::string line;
-  while (std::getline(status, line)) {
-    pid_t process = 0;
-    if (std::sscanf(line.c_str(), "Tgid: %d", &process) == 1) return process;
-  }
-  return 0;
-}
-
 constexpr uint32_t kMostTracedThreads = 65536;
 constexpr unsigned kMostPriority = 97;
-// PF_KTHREAD: not part of the interface, but as it is since 2.6.
-constexpr uint64_t kKernelThread = 0x00200000;
 // Threads that fork while we list them; those that join fork into the enclave.
 constexpr int kMostListings = 64;
-
-bool IsOnline(unsigned cpu) {
-  const std::string folder = fmt::format("/sys/devices/system/cpu/cpu{}", cpu);
-  if (access(folder.c_str(), F_OK) != 0) return false;
-  // One that cannot be switched off has no such file.
-  const int file = open((folder + "/online").c_str(), O_RDONLY | O_CLOEXEC);
-  if (file < 0) return true;
-  char text = '1';
-  const bool got = read(file, &text, 1) == 1;
-  close(file);
-  return !got || text == '1';
-}
-
 Result<void> CheckOptions(const TracingKernel::Options& options) {
-  if (options.cpus.empty()) {
-    return MakeError(ErrorCode::kInvalidArgument,
-                     "the enclave has no CPUs; give it one at least");
-  }
-  for (std::size_t i = 0; i < options.cpus.size(); ++i) {
-    const unsigned cpu = options.cpus[i];
-    if (cpu >= kTracedCpus || !IsOnline(cpu)) {
-      return MakeError(ErrorCode::kInvalidArgument,
-                       fmt::format("the enclave has CPU {}, which is not "
-                                   "online or not below {}",
-                                   cpu, int{kTracedCpus}));
-    }
-    if (std::find(options.cpus.begin(), options.cpus.begin() + i, cpu) !=
-        options.cpus.begin() + i) {
-      return MakeError(ErrorCode::kInvalidArgument,
-                       fmt::format("the enclave has CPU {} twice", cpu));
-    }
-  }
+  if (Result<void> valid = CheckCpus(options.cpus, kTracedCpus); !valid)
+    return valid;
   if (options.max_threads < 1 || options.max_threads > kMostTracedThreads) {
     return MakeError(ErrorCode::kInvalidArgument,
                      fmt::format("max_threads is {}; it must be 1 .. {}",
@@ -102,81 +53,6 @@ Result<void> CheckOptions(const TracingKernel::Options& options) {
                      "watchdog and agent_limit must be more than nothing");
   }
   return {};
-}
-
-// Two enclaves on a CPU would keep one another from it. A name that only a living process
-// can have says whose it is; it leaves nothing behind.
-Result<int> ClaimCpu(unsigned cpu) {
-  const int claim = socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0);
-  sockaddr_un name{};
-  name.sun_family = AF_UNIX;
-  // Abstract: it begins with 0, and is in no file system.
-  const std::string text = fmt::format("yamanote-native-cpu-{}", cpu);
-  std::memcpy(name.sun_path + 1, text.data(), text.size());
-  const auto length =
-      static_cast<socklen_t>(offsetof(sockaddr_un, sun_path) + 1 + text.size());
-  if (claim >= 0 &&
-      bind(claim, reinterpret_cast<const sockaddr*>(&name), length) == 0)
-    return claim;
-  const int failed = errno;
-  if (claim >= 0) close(claim);
-  if (failed == EADDRINUSE) {
-    return MakeError(ErrorCode::kUnavailable,
-                     fmt::format("CPU {} belongs to another enclave; choose "
-                                 "another CPU, or wait until that has ended",
-                                 cpu),
-                     failed);
-  }
-  return MakeError(
-      ErrorCode::kResourceExhausted,
-      fmt::format("CPU {} cannot be claimed: {}", cpu, std::strerror(failed)),
-      failed);
-}
-
-// Of what follows the command's name in /proc/PID/task/TID/stat.
-struct ThreadStat {
-  char state = 0;
-  uint64_t flags = 0;
-  uint64_t start = 0;
-};
-bool ReadStat(pid_t process, pid_t tid, ThreadStat& stat) {
-  const std::string name = fmt::format("/proc/{}/task/{}/stat", process, tid);
-  const int file = open(name.c_str(), O_RDONLY | O_CLOEXEC);
-  if (file < 0) return false;
-  std::array<char, 1024> text{};
-  const ssize_t length = read(file, text.data(), text.size() - 1);
-  close(file);
-  if (length <= 0) return false;
-  std::string_view rest(text.data(), static_cast<std::size_t>(length));
-  const std::size_t name_end = rest.rfind(')');
-  if (name_end == std::string_view::npos || name_end + 2 >= rest.size())
-    return false;
-  rest.remove_prefix(name_end + 2);
-  stat.state = rest[0];
-  for (int field = 3; field < 22; ++field) {
-    const std::size_t space = rest.find(' ');
-    if (space == std::string_view::npos) return false;
-    rest.remove_prefix(space + 1);
-    if (field + 1 == 9)
-      std::from_chars(rest.data(), rest.data() + rest.size(), stat.flags);
-  }
-  return std::from_chars(rest.data(), rest.data() + rest.size(), stat.start)
-             .ec == std::errc();
-}
-
-std::vector<pid_t> ThreadsOf(pid_t process) {
-  std::vector<pid_t> threads;
-  DIR* const folder = opendir(fmt::format("/proc/{}/task", process).c_str());
-  if (folder == nullptr) return threads;
-  while (const dirent* const entry = readdir(folder)) {
-    pid_t tid = 0;
-    const std::string_view name = entry->d_name;
-    if (std::from_chars(name.data(), name.data() + name.size(), tid).ec ==
-        std::errc())
-      threads.push_back(tid);
-  }
-  closedir(folder);
-  return threads;
 }
 
 }  // namespace
@@ -264,64 +140,17 @@ TracingEnclave::~TracingEnclave() {
 
 // ---- Who joins --------------------------------------------------------------
 
-Result<TracingKernel::Joined> TracingEnclave::Add(pid_t pid) {
-  // Also by the number of one of its threads.
-  const pid_t process = ProcessOf(pid);
-  if (process == getpid() || process == guardian_->pid()) {
-    return MakeError(ErrorCode::kInvalidArgument,
-                     fmt::format("process {} has the agents; they cannot "
-                                 "schedule themselves",
-                                 pid));
-  }
-  Joined joined;
-  std::vector<pid_t> seen;
-  // Until a listing has nobody new.
-  for (int i = 0; i < kMostListings; ++i) {
-    bool fresh = false;
-    for (const pid_t tid : ThreadsOf(pid)) {
-      if (std::find(seen.begin(), seen.end(), tid) != seen.end()) continue;
-      seen.push_back(tid);
-      fresh = true;
-      std::string reason;
-      switch (AddThread(pid, tid, reason)) {
-        case Joining::kJoined:
-          ++joined.threads;
-          break;
-        case Joining::kThere:
-          break;
-        case Joining::kRefused:
-          joined.refused.push_back(fmt::format("thread {}: {}", tid, reason));
-          break;
-        case Joining::kFull:
-          return MakeError(
-              ErrorCode::kResourceExhausted,
-              fmt::format("the enclave is full: it has {} threads, of which {} "
-                          "have joined just now; make it with a higher "
-                          "--max-threads",
-                          options_.max_threads, joined.threads));
-      }
-    }
-    if (!fresh) break;
-  }
-  if (seen.empty()) {
-    return MakeError(ErrorCode::kNotFound,
-                     fmt::format("there is no process {}", pid));
-  }
-  return joined;
+Result<Backend::Joined> TracingEnclave::Add(pid_t pid) {
+  return JoinProcess(pid, guardian_->pid(), options_.max_threads,
+                     [this](pid_t process, pid_t tid, std::string& reason) {
+                       return AddThread(process, tid, reason);
+                     });
 }
 
-std::string TracingEnclave::WhyNot(pid_t tid,
+std::string TracingEnclave::WhyNot(pid_t tid, const ThreadStat& stat,
                                    const TracedSettings& settings) const {
-  if (!IsOrdinary(settings)) {
-    return fmt::format(
-        "it has scheduling class {} of its own, which committing would take "
-        "from it",
-        settings.policy);
-  }
-  bool may = false;
-  for (const unsigned cpu : options_.cpus)
-    may |= MaskHas(settings.affinity, cpu);
-  if (!may) return "its affinity has none of the enclave's CPUs";
+  if (std::string why = WhyNotJoin(stat, settings, enclave_mask_); !why.empty())
+    return why;
   rlimit limit{};
   if (prlimit(tid, RLIMIT_RTTIME, nullptr, &limit) == 0 &&
       limit.rlim_cur != RLIM_INFINITY) {
@@ -339,8 +168,8 @@ bool Ends(const ThreadStat& stat) {
 
 // The order matters: what it had is where the guardian finds it before the first change;
 // the programs know it before its state is taken for true.
-TracingEnclave::Joining TracingEnclave::AddThread(pid_t process, pid_t tid,
-                                                  std::string& reason) {
+Joining TracingEnclave::AddThread(pid_t process, pid_t tid,
+                                  std::string& reason) {
   const std::lock_guard guard(mutex_);
   uint32_t index = 0;
   // A thread of the enclave has forked it; the programs announce it.
@@ -353,8 +182,7 @@ TracingEnclave::Joining TracingEnclave::AddThread(pid_t process, pid_t tid,
     reason = std::strerror(failed);
     return failed == ESRCH ? Joining::kThere : Joining::kRefused;
   }
-  reason = (before.flags & kKernelThread) != 0 ? "it is the kernel's own"
-                                               : WhyNot(tid, settings);
+  reason = WhyNot(tid, before, settings);
   if (!reason.empty()) return Joining::kRefused;
   if (!object_->TakeIndex(index)) return Joining::kFull;
 
@@ -470,7 +298,7 @@ uint32_t TracingEnclave::threads() const {
   return count;
 }
 
-TracingKernel::Counts TracingEnclave::counts() const {
+Backend::Counts TracingEnclave::counts() const {
   Counts counts;
   counts.messages = received_.load(std::memory_order_relaxed);
   for (std::size_t i = 0; i < queues_.size(); ++i)
@@ -481,6 +309,22 @@ TracingKernel::Counts TracingEnclave::counts() const {
 }
 
 // ---- Agents -----------------------------------------------------------------
+
+// Also takes what is told once.
+void TracingEnclave::Wait(CoreId core, Duration most) {
+  const int64_t nanos = ToNanos(most);
+  const timespec timeout{.tv_sec = nanos / 1'000'000'000,
+                         .tv_nsec = nanos % 1'000'000'000};
+  const int descriptor = cores_[core].epoll;
+  epoll_event events[16];
+  if (epoll_pwait2(descriptor, events, 16, &timeout, nullptr) >= 0 ||
+      errno != ENOSYS)
+    return;
+  // Linux before 5.11.
+  pollfd poll_for{.fd = descriptor, .events = POLLIN, .revents = 0};
+  if (ppoll(&poll_for, 1, &timeout, nullptr) > 0)
+    epoll_wait(descriptor, events, 16, 0);
+}
 
 Result<void> TracingEnclave::EnterAgent(CoreId agent) {
   int failed = PinTo(0, options_.cpus[agent]);

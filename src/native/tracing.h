@@ -30,12 +30,13 @@
 #include <string>
 #include <vector>
 
+#include "native/backend.h"
 #include "native/driver.h"
 #include "native/kernel.h"
 
 namespace yamanote::native {
 
-class TracingKernel : public Kernel, public AgentHost {
+class TracingKernel : public Kernel, public AgentHost, public Backend {
  public:
   struct Options {
     // The enclave's, by core; each once, below 1024.
@@ -49,36 +50,18 @@ class TracingKernel : public Kernel, public AgentHost {
     Duration agent_limit = std::chrono::milliseconds(500);
   };
 
-  struct Joined {
-    uint32_t threads = 0;
-    std::vector<std::string> refused;  // A line for each: who and why.
-  };
-
-  struct Counts {
-    uint64_t messages = 0;  // Received.
-    uint64_t lost_messages = 0;
-    uint64_t results[kCommitResults] = {};
-  };
-
   // Changes nothing on the machine. Errors name what is missing and the remedy:
   // kInvalidArgument, kPermissionDenied, kUnsupported, kResourceExhausted; kUnavailable:
   // a CPU is another enclave's.
   static Result<std::unique_ptr<TracingKernel>> Create(const Options& options);
   // When it goes all threads leave; no driver may be there then.
 
-  // All threads of process `pid` join, and those that any of them forks from then on. A
-  // thread with a class of its own (real-time, deadline) is refused and left alone; so
-  // is one that may run on none of the enclave's CPUs. Errors: kNotFound;
-  // kInvalidArgument: it is this process; kResourceExhausted: no room for more threads.
-  virtual Result<Joined> Add(pid_t pid) = 0;
+  std::string_view name() const override { return "tracing"; }
+  Kernel& kernel() override { return *this; }
+  AgentHost& host() override { return *this; }
+
   // All threads of `pid` leave, with what they had. Returns how many.
   virtual unsigned Remove(pid_t pid) = 0;
-
-  // The enclave's, now.
-  virtual uint32_t threads() const = 0;
-  virtual Counts counts() const = 0;
-  // Its process.
-  virtual pid_t guardian() const = 0;
 };
 
 }  // namespace yamanote::native

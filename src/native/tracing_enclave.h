@@ -17,6 +17,7 @@
 #include <vector>
 
 #include "native/guardian.h"
+#include "native/joining.h"
 #include "native/priority_mutex.h"
 #include "native/tracing.h"
 #include "native/tracing_object.h"
@@ -37,7 +38,7 @@ class TracingEnclave final : public TracingKernel {
   pid_t guardian() const override { return guardian_->pid(); }
 
   // ---- AgentHost
-  int WakeDescriptor(CoreId core) const override { return cores_[core].epoll; }
+  void Wait(CoreId core, Duration most) override;
   Result<void> EnterAgent(CoreId agent) override;
   void LeaveAgent(CoreId agent) override { guardian_->Leave(agent); }
   void AgentAwake(CoreId agent) override { guardian_->Awake(agent); }
@@ -136,9 +137,9 @@ class TracingEnclave final : public TracingKernel {
   void Preempt(ThreadId thread);
   void Lower(ThreadId thread);
 
-  enum class Joining : uint8_t { kJoined, kThere, kRefused, kFull };
   Joining AddThread(pid_t process, pid_t tid, std::string& reason);
-  std::string WhyNot(pid_t tid, const TracedSettings& settings) const;
+  std::string WhyNot(pid_t tid, const ThreadStat& stat,
+                     const TracedSettings& settings) const;
   std::string Tame(pid_t tid, const TracedSettings& settings);
   bool Tell(TracedThread& thread, uint32_t index, MessageType type,
             const std::function<uint64_t(uint64_t)>& next);

@@ -77,7 +77,7 @@ class NativeTest(unittest.TestCase):
 
     def start(self, *arguments):
         # pylint: disable-next=consider-using-with
-        process = subprocess.Popen([YAMANOTE, "native", "run", *arguments],
+        process = subprocess.Popen([YAMANOTE, "native", "run", "--backend", "tracing", *arguments],
                                    env=self.environment, text=True,
                                    stdout=subprocess.PIPE, stderr=subprocess.PIPE)
         self.processes.append(process)
@@ -112,6 +112,7 @@ class UsageTest(NativeTest):
         self.refused(2, "it must be central or stealing", *run, "--placement",
                      "partitioned", *program)
         self.refused(2, "set placement to 'central'", *run, "--policy", "ix", *program)
+        self.refused(2, "--backend is 'model'", *run, "--backend", "model", *program)
         self.refused(2, "--watchdog is 1us", *run, "--watchdog", "1us", *program)
         self.refused(2, "--cpus: ", "run", "--cpus", "3-1", *program)
         self.refused(2, "the enclave's name is 'a/b'", *run, "--name", "a/b", *program)
@@ -131,7 +132,22 @@ class UsageTest(NativeTest):
         self.assertIn("there is no enclave", self.run_command("list").stdout)
 
 
+class BackendTest(NativeTest):
+    @unittest.skipIf(os.path.exists("/sys/kernel/sched_ext"), "the kernel has sched_ext")
+    def test_scx_is_refused_with_all_that_is_missing(self):
+        run = ("run", "--backend", "scx", "--watchdog", "none", "--cpus", str(CPU), "--", "true")
+        self.refused(1, "back-end scx cannot be had here:\n  - ", *run)
+        self.refused(1, "\n  - the watchdog is longer than 30s", *run)
+        self.refused(1, "or use back-end tracing", *run)
+
+
 class EnclaveTest(NativeTest):
+    @unittest.skipIf(os.path.exists("/sys/kernel/sched_ext"), "the kernel has sched_ext")
+    def test_auto_takes_tracing_and_says_why(self):
+        done = self.run_command("run", "--cpus", str(CPU), "--name", "mine", "--", "true")
+        self.assertEqual(done.returncode, 0, done.stderr)
+        self.assertIn("enclave 'mine' is scheduled by back-end tracing, not scx: ", done.stderr)
+
     def test_a_program_runs_and_its_status_is_ours(self):
         done = self.run_command("run", "--cpus", str(CPU), "--", "sh", "-c",
                                 "echo said; (exit 3) & wait; exit 7")
@@ -302,7 +318,8 @@ class EnclaveTest(NativeTest):
 def what_is_missing():
     """Returns why no enclave can be made here; empty: one can."""
     with tempfile.TemporaryDirectory() as folder:
-        done = subprocess.run([YAMANOTE, "native", "run", "--cpus", str(CPU), "--", "true"],
+        done = subprocess.run([YAMANOTE, "native", "run", "--backend", "tracing", "--cpus",
+                               str(CPU), "--", "true"],
                               env=dict(os.environ, YAMANOTE_NATIVE=folder), capture_output=True,
                               text=True, timeout=60, check=False)
     return "" if done.returncode == 0 else done.stderr

@@ -42,7 +42,8 @@ cp "$tools/bin/busybox" "$root/bin/"
 for file in "${files[@]}"; do
   cp "$file" "$root/"
   # The dynamic linker and the libraries, where the program looks for them.
-  { ldd "$file" 2>/dev/null || true; } | grep -oE '/[^ ]+' | while read -r library; do
+  # A script has none.
+  { ldd "$file" 2>/dev/null | grep -oE '/[^ ]+' || true; } | while read -r library; do
     mkdir -p "$root$(dirname "$library")"
     cp -L "$library" "$root$library"
   done

@@ -32,6 +32,7 @@ struct NativeFlags {
   std::string placement;
   std::string cpus;
   std::string watchdog = "5s";
+  std::string backend = "auto";
   bool own_core = false;
   bool as_json = false;
   std::vector<std::string> classes;
@@ -58,6 +59,15 @@ T OrFail(Result<T> result) {
   return *std::move(result);
 }
 
+native::BackendKind BackendOf(const std::string& name) {
+  using native::BackendKind;
+  for (const BackendKind kind :
+       {BackendKind::kAuto, BackendKind::kScx, BackendKind::kTracing})
+    if (name == ToString(kind)) return kind;
+  Fail(fmt::format("--backend is '{}'; it must be auto, scx or tracing", name),
+       kUsage);
+}
+
 EnclaveSettings SettingsOf(const NativeFlags& flags) {
   EnclaveSettings settings;
   const Result<std::vector<int>> cpus = ParseCpuList(flags.cpus);
@@ -70,6 +80,7 @@ EnclaveSettings SettingsOf(const NativeFlags& flags) {
                               OrFail(NativeClasses(flags.classes)), cores));
   settings.program_class = flags.of_class;
   OrFail(NativeHint(settings.scheduling.classes, flags.of_class, 0, ""));
+  settings.backend = BackendOf(flags.backend);
   settings.own_core = flags.own_core;
   settings.max_threads = flags.max_threads;
   if (flags.watchdog == "none") {
@@ -237,6 +248,11 @@ void AddRun(CLI::App& command, const std::shared_ptr<NativeFlags>& flags) {
                   "The enclave's CPUs: its threads run there and nowhere else")
       ->type_name("LIST")
       ->required();
+  run->add_option("--backend", flags->backend,
+                  "scx: sched_ext, Linux 6.13 with that and a build with it; "
+                  "tracing: any kernel, coarser; auto: scx where it can be had")
+      ->type_name("NAME")
+      ->capture_default_str();
   run->add_option("--name", flags->name, "For `yamanote native list`")
       ->type_name("NAME")
       ->default_str("the program's and this process's number");
@@ -271,9 +287,10 @@ void AddRun(CLI::App& command, const std::shared_ptr<NativeFlags>& flags) {
                   "The program and its arguments, behind `--`")
       ->type_name("-- PROGRAM...");
   run->footer(
-      "Needs root, or CAP_BPF, CAP_PERFMON and CAP_SYS_NICE, and Linux 5.8. "
-      "The threads that the policy chooses get a real-time priority on their "
-      "CPU; when the enclave ends, however it does, all threads have their "
+      "Needs root, or CAP_BPF, CAP_PERFMON and CAP_SYS_NICE, and Linux 5.8; "
+      "back-end scx needs root. By tracing, the threads that the policy "
+      "chooses get a real-time priority on their CPU; when the enclave ends, "
+      "however it does, all threads have their "
       "class, priority and affinity back. The exit status is the program's, "
       "128 and the signal's number if a signal ended it. "
       "docs/native.md says what the policy can hold and what it cannot.\n\n"

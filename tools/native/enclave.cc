@@ -28,7 +28,6 @@
 #include "native/agents.h"
 #include "native/driver.h"
 #include "native/hint_table.h"
-#include "native/tracing.h"
 #include "tools/config/config.h"
 #include "tools/config/values.h"
 #include "tools/native/control.h"
@@ -128,12 +127,14 @@ class Enclave {
         Control::Open(*ControlFolder(), settings_.name, settings_.cpus);
     if (!control) return tl::unexpected(control.error());
     control_.emplace(*std::move(control));
-    auto kernel =
-        native::TracingKernel::Create({.cpus = settings_.cpus,
-                                       .max_threads = settings_.max_threads,
-                                       .watchdog = settings_.watchdog});
-    if (!kernel) return tl::unexpected(kernel.error());
-    kernel_ = *std::move(kernel);
+    auto made = native::MakeBackend(settings_.backend,
+                                    {.cpus = settings_.cpus,
+                                     .max_threads = settings_.max_threads,
+                                     .watchdog = settings_.watchdog});
+    if (!made) return tl::unexpected(made.error());
+    backend_ = std::move(made->backend);
+    backend_name_ = backend_->name();
+    SayBackend(made->why_not_scx);
     auto hints = native::HintTable::Create(settings_.max_threads);
     if (!hints) return tl::unexpected(hints.error());
     hints_.emplace(*std::move(hints));
@@ -147,7 +148,7 @@ class Enclave {
     if (!hint) return tl::unexpected(hint.error());
     if (hint->request_class != 0)
       if (Result<void> done = HintProcess(pid, *hint); !done) return done;
-    const auto joined = kernel_->Add(pid);
+    const auto joined = backend_->Add(pid);
     if (!joined) return tl::unexpected(joined.error());
     if (joined->threads == 0 && !joined->refused.empty()) {
       return MakeError(ErrorCode::kPermissionDenied,
@@ -163,15 +164,15 @@ class Enclave {
     return driver_ == nullptr ? -1 : driver_->ended_descriptor();
   }
   uint32_t threads() const {
-    return kernel_ == nullptr ? 0 : kernel_->threads();
+    return backend_ == nullptr ? 0 : backend_->threads();
   }
-  bool alive() const { return kernel_ != nullptr; }
+  bool alive() const { return backend_ != nullptr; }
   bool gave_up() const { return gave_up_; }
 
   // All threads go back to Linux's scheduler.
   void Destroy() {
     driver_.reset();
-    kernel_.reset();
+    backend_.reset();
   }
   // The agents were ended by who watches them.
   // First of all they get their classes back: who reads the message may be gone.
@@ -205,6 +206,14 @@ class Enclave {
   }
 
  private:
+  // The first line of the reason is enough: `--backend scx` says all.
+  void SayBackend(const std::string& why_not_scx) const {
+    const std::string why = why_not_scx.substr(0, why_not_scx.find('\n'));
+    Say(fmt::format("enclave '{}' is scheduled by back-end {}{}",
+                    settings_.name, backend_name_,
+                    why.empty() ? "" : fmt::format(", not scx: {}", why)));
+  }
+
   Result<void> StartAgents(const Scheduling& scheduling) {
     native::AgentOptions options;
     options.scheduling = scheduling;
@@ -214,7 +223,8 @@ class Enclave {
     options.locality = dispatch::LocalityFor(
         *FindPolicy(scheduling.order),
         std::vector<int>(settings_.cpus.begin(), settings_.cpus.end()));
-    auto driver = native::Driver::Start(*kernel_, *kernel_, options);
+    auto driver =
+        native::Driver::Start(backend_->kernel(), backend_->host(), options);
     if (!driver) return tl::unexpected(driver.error());
     driver_ = *std::move(driver);
     settings_.scheduling = scheduling;
@@ -228,7 +238,7 @@ class Enclave {
         {"name", settings_.name},
         {"pid", getpid()},
         {"alive", alive()},
-        {"backend", "tracing"},
+        {"backend", backend_name_},
         {"cpus", settings_.cpus},
         {"policy", scheduling.order},
         {"placement", ToString(scheduling.placement)},
@@ -240,9 +250,9 @@ class Enclave {
         {"upgrades", upgrades_},
     };
     if (!alive()) return json;
-    const native::TracingKernel::Counts counts = kernel_->counts();
-    json["guardian"] = kernel_->guardian();
-    json["threads"] = kernel_->threads();
+    const native::Backend::Counts counts = backend_->counts();
+    json["guardian"] = backend_->guardian();
+    json["threads"] = backend_->threads();
     json["passes"] = passes_ + driver_->passes();
     json["messages"] = counts.messages;
     json["lost_messages"] = counts.lost_messages;
@@ -277,7 +287,7 @@ class Enclave {
       if (const Result<void> done = HintProcess(pid, *hint); !done)
         return {{"error", done.error().message}};
     }
-    auto joined = kernel_->Add(pid);
+    auto joined = backend_->Add(pid);
     ForgetStrangers(pid);
     if (!joined) return {{"error", joined.error().message}};
     if (joined->refused.size() > kMostRefusals)
@@ -330,7 +340,7 @@ class Enclave {
 
   std::unordered_set<pid_t> Members() const {
     std::unordered_set<pid_t> tids;
-    kernel_->ForEachThread(
+    backend_->kernel().ForEachThread(
         [&](const native::StatusWord& word) { tids.insert(word.tid); });
     return tids;
   }
@@ -401,7 +411,8 @@ class Enclave {
 
   EnclaveSettings settings_;
   std::optional<Control> control_;
-  std::unique_ptr<native::TracingKernel> kernel_;
+  std::unique_ptr<native::Backend> backend_;
+  std::string backend_name_;
   std::optional<native::HintTable> hints_;
   std::unique_ptr<native::Driver> driver_;
   unsigned upgrades_ = 0;

@@ -7,6 +7,7 @@
 #include <string>
 #include <vector>
 
+#include "native/backend.h"
 #include "yamanote/hints.h"
 #include "yamanote/result.h"
 #include "yamanote/scheduling.h"
@@ -19,6 +20,7 @@ inline constexpr unsigned kMostThreads = 65536;
 struct EnclaveSettings {
   std::string name;
   std::vector<unsigned> cpus;
+  native::BackendKind backend = native::BackendKind::kAuto;
   Scheduling scheduling;  // ForNative()'s.
   bool own_core = false;
   unsigned max_threads = kUsualThreads;  // At a time. 1 .. kMostThreads.

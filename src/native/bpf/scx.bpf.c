@@ -35,10 +35,13 @@ char _license[] SEC("license") = "GPL";
 // PF_EXITING and SCHED_EXT: the one has not changed for decades, the other is ABI.
 #define kExiting 0x4
 #define kSchedExt 7
+// TASK_NEW: as it is since 5.14.
+#define kNewTask 0x800
 
 struct TaskState {
   __u32 slot;  // The thread's index + 1; 0: it has none.
   __u32 yields;
+  __s32 parent;  // The thread that made it; 0: not known.
 };
 
 struct ThreadLock {
@@ -156,6 +159,8 @@ static __noinline bool Send(__u32 queue, const struct Message* message) {
     *record = *message;
   } else {
     state->overflowed = 1;
+    struct ScxControl* control = Control();
+    if (control) __sync_fetch_and_add(&control->lost_messages, 1);
   }
   __u64 flags = BPF_RB_NO_WAKEUP;
   const __u32 agent = state->wakes;
@@ -255,6 +260,7 @@ static __always_inline bool Announce(struct task_struct* task,
   thread->word.flags = 0;
   thread->word.core = core;
   thread->word.tid = task->pid;
+  thread->word.parent = state->parent;
   thread->word.ran_ns = task->se.sum_exec_runtime;
   thread->word.weight = WeightOf(task->scx.weight);
   thread->latch = 0;
@@ -476,10 +482,11 @@ void BPF_PROG(cpu_release, __s32 cpu, struct scx_cpu_release_args* args) {
 SEC("struct_ops.s/init_task")
 __s32 BPF_PROG(init_task, struct task_struct* task,
                struct scx_init_task_args* args) {
-  return bpf_task_storage_get(&tasks, task, NULL,
-                              BPF_LOCAL_STORAGE_GET_F_CREATE)
-             ? 0
-             : -12;  // ENOMEM
+  struct TaskState* state = bpf_task_storage_get(
+      &tasks, task, NULL, BPF_LOCAL_STORAGE_GET_F_CREATE);
+  if (!state) return -12;  // ENOMEM
+  if (args->fork) state->parent = bpf_get_current_task_btf()->pid;
+  return 0;
 }
 
 SEC("struct_ops/enable")
@@ -489,6 +496,11 @@ void BPF_PROG(enable, struct task_struct* task) {
   if (scx_bpf_task_running(task))
     scx_bpf_kick_cpu(scx_bpf_task_cpu(task),
                      KERNELS(scx_kick_flags, SCX_KICK_PREEMPT));
+  // One that sleeps joins too. One that is about to run first tells then.
+  struct TaskState* state = StateOf(task);
+  if (state && state->slot == 0 && !task->on_rq && task->__state != kNewTask &&
+      !(task->flags & kExiting))
+    Announce(task, state, CoreOf(scx_bpf_task_cpu(task)), 0);
 }
 
 SEC("struct_ops/disable")

@@ -34,7 +34,9 @@ struct sched_ext_entity {
 };
 
 struct task_struct {
+  unsigned int __state;
   unsigned int flags;
+  int on_rq;
   int pid;
   int tgid;
   unsigned int policy;
@@ -54,8 +56,11 @@ struct scx_exit_info {
   char* msg;
 };
 
+struct scx_init_task_args {
+  bool fork;
+};
+
 struct scx_cpu_acquire_args;
-struct scx_init_task_args;
 struct scx_exit_task_args;
 
 #pragma clang attribute pop

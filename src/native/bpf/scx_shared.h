@@ -72,6 +72,7 @@ struct ScxControl {
   uint32_t exit_kind;  // Not 0: the scheduler is gone.
   char exit_reason[64];
   char exit_message[128];
+  uint64_t lost_messages;  // There was no room for them.
 };
 
 // Arguments of the programs that agents run.
