@@ -135,7 +135,7 @@ check "who has the scheduler is named" says /tmp/said "process $agents has it fo
 "$yamanote" native run --backend tracing --cpus 1 -- true >/tmp/said 2>&1
 check "status" [ $? != 0 ]
 check "the CPU is another's" says /tmp/said "CPU 1 is another enclave's"
-"$yamanote" native run --backend scx --watchdog none --cpus 1 -- true >/tmp/said 2>&1
+"$yamanote" native run --backend scx --watchdog none --cpus 0 -- true >/tmp/said 2>&1
 check "the watchdog is named" says /tmp/said "the watchdog is longer than 30s"
 "$yamanote" native run --cpus 0 -- sh -c 'exit 4' >/tmp/said 2>&1
 check "auto takes the other one" [ $? = 4 ]

@@ -117,7 +117,7 @@ mkfifo "$work/console"
 qemu=$!
 trap 'kill "$qemu" 2>/dev/null || true; rm -rf "$work"' EXIT
 # Up to its start the machine tells only what matters when there is none.
-tr -d '\r' <"$work/console" | tee "$work/log" |
+sed -u 's/\r//g' <"$work/console" | tee "$work/log" |
   sed -n --unbuffered '/^vm-start$/,${/^vm-start$/d;/^vm-exit [0-9]*$/q;p}' || true
 wait "$qemu" || true
 if grep -q '^vm-exit [0-9]*$' "$work/log"; then
