@@ -203,7 +203,7 @@ advances "$first"
 end_busy
 
 echo "== an enclave without a program ends with its last thread"
-sleep 2 &
+sleep 20 &
 "$yamanote" native run --backend scx --cpus 1 --pid $! >$log 2>&1
 check "status" [ $? = 0 ]
 check "the scheduler is gone" scheduler_is disabled

@@ -4,11 +4,9 @@
 
 #include <fmt/format.h>
 #include <poll.h>
-#include <sched.h>
 #include <signal.h>
 #include <sys/prctl.h>
 #include <sys/signalfd.h>
-#include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -31,6 +29,7 @@
 #include "tools/config/config.h"
 #include "tools/config/values.h"
 #include "tools/native/control.h"
+#include "tools/native/process.h"
 #include "tools/run/program.h"
 
 namespace yamanote::tools {
@@ -83,39 +82,9 @@ class Signals {
   int descriptor_ = -1;
 };
 
-// Keeps this thread off the enclave's CPUs, where it would wait for its threads. If it may
-// run nowhere else it stays.
-void StandAside(const std::vector<unsigned>& cpus) {
-  cpu_set_t set;
-  if (sched_getaffinity(0, sizeof set, &set) != 0) return;
-  for (const unsigned cpu : cpus)
-    if (cpu < CPU_SETSIZE) CPU_CLR(cpu, &set);
-  if (CPU_COUNT(&set) > 0) sched_setaffinity(0, sizeof set, &set);
-}
-
 // On a standard error that may be a pipe that nobody reads any more.
 void Say(const std::string& line) {
   std::fputs(fmt::format("yamanote: {}\n", line).c_str(), stderr);
-}
-
-// Whether `uid` may have process `pid` scheduled: its own.
-bool MayAttach(uid_t uid, pid_t pid) {
-  struct stat status{};
-  return uid == 0 ||
-         (stat(fmt::format("/proc/{}", pid).c_str(), &status) == 0 &&
-          status.st_uid == uid);
-}
-
-// Empty: there is no such process.
-std::vector<pid_t> ThreadsOf(pid_t pid) {
-  std::vector<pid_t> tids;
-  std::error_code failed;
-  std::filesystem::directory_iterator task(fmt::format("/proc/{}/task", pid),
-                                           failed);
-  for (const std::filesystem::directory_iterator end; !failed && task != end;
-       task.increment(failed))
-    tids.push_back(std::atoi(task->path().filename().c_str()));
-  return tids;
 }
 
 class Enclave {

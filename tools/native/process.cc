@@ -1,0 +1,41 @@
+// process.cc - affinities and owners.
+
+#include "tools/native/process.h"
+
+#include <fmt/format.h>
+#include <sched.h>
+#include <sys/stat.h>
+
+#include <cstdlib>
+#include <filesystem>
+#include <system_error>
+
+namespace yamanote::tools {
+
+void StandAside(const std::vector<unsigned>& cpus) {
+  cpu_set_t set;
+  if (sched_getaffinity(0, sizeof set, &set) != 0) return;
+  for (const unsigned cpu : cpus)
+    if (cpu < CPU_SETSIZE) CPU_CLR(cpu, &set);
+  if (CPU_COUNT(&set) > 0) sched_setaffinity(0, sizeof set, &set);
+}
+
+bool MayAttach(uid_t uid, pid_t pid) {
+  struct stat status{};
+  return uid == 0 ||
+         (stat(fmt::format("/proc/{}", pid).c_str(), &status) == 0 &&
+          status.st_uid == uid);
+}
+
+std::vector<pid_t> ThreadsOf(pid_t pid) {
+  std::vector<pid_t> tids;
+  std::error_code failed;
+  std::filesystem::directory_iterator task(fmt::format("/proc/{}/task", pid),
+                                           failed);
+  for (const std::filesystem::directory_iterator end; !failed && task != end;
+       task.increment(failed))
+    tids.push_back(std::atoi(task->path().filename().c_str()));
+  return tids;
+}
+
+}  // namespace yamanote::tools
