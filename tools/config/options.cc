@@ -101,10 +101,10 @@ std::vector<OptionSpec> SchedulingEntries() {
       Classes("classes",
               "A request class's objective (p99 when it runs alone), "
               "how many of its requests may be in the system (more are "
-              "refused), and what order cbs gives each: a budget of core time "
-              "in every period. Repeatable: "
-              "NAME:slo=50us,limit=1000,budget=2ms,period=10ms; "
-              "NAME:background: only while none of other classes wait"),
+              "refused), what order cbs gives each (a budget of core time in "
+              "every period), and whether it is in the background: served only "
+              "while none of others wait. Repeatable: NAME:slo=50us,limit=1000 "
+              "or NAME:budget=2ms,period=10ms or NAME:background"),
   };
 }
 

@@ -297,8 +297,8 @@ void AddRun(CLI::App& command, const std::shared_ptr<NativeFlags>& flags) {
       "Examples:\n"
       "  yamanote native run --policy shinjuku --slice 1ms --cpus 1-3 -- "
       "./server\n"
-      "  yamanote native run --policy rr --cpus 1 --class server --class "
-      "batch:background -- ./server\n"
+      "  yamanote native run --policy rr --cpus 1 --class a --class "
+      "b:background -- ./a\n"
       "  yamanote native run --policy fifo --cpus 1 -- make -j4");
   run->callback([flags] { Run(*flags); });
 }
