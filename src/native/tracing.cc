@@ -32,7 +32,7 @@ namespace {
 constexpr uint32_t kMostTracedThreads = 65536;
 constexpr unsigned kMostPriority = 97;
 // Threads that fork while we list them; those that join fork into the enclave.
-constexpr int kMostListings = 64;
+constexpr int kMostRounds = 64;
 Result<void> CheckOptions(const TracingKernel::Options& options) {
   if (Result<void> valid = CheckCpus(options.cpus, kTracedCpus); !valid)
     return valid;
@@ -125,7 +125,7 @@ TracingEnclave::~TracingEnclave() {
     guardian_->Stop();  // Restores them all.
     // Unless somebody has ended it.
     std::vector<uint64_t> restored(options_.max_threads);
-    for (int i = 0; i < kMostListings; ++i) {
+    for (int i = 0; i < kMostRounds; ++i) {
       if (RestoreThreads(object_->threads(), options_.max_threads,
                          object_->strays(), restored.data()) == 0)
         break;
@@ -262,7 +262,7 @@ std::string TracingEnclave::Tame(pid_t tid, const TracedSettings& settings) {
 
 unsigned TracingEnclave::Remove(pid_t pid) {
   unsigned left = 0;
-  for (int i = 0; i < kMostListings; ++i) {
+  for (int i = 0; i < kMostRounds; ++i) {
     unsigned fresh = 0;
     for (const pid_t tid : ThreadsOf(pid)) {
       const std::lock_guard guard(mutex_);
