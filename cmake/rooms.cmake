@@ -48,14 +48,17 @@ function(yamanote_library)
 endfunction()
 
 # yamanote_test(NAME SOURCES ... [LINK ...] [TIMEOUT seconds] [COST seconds] [LABELS ...]
-#               [SINGLE_THREADED] [OPTIMIZED])
+#               [SINGLE_THREADED] [OPTIMIZED] [EXPORTS])
 # One GoogleTest program. COST: about what it takes, where that is 10 s or more; ctest starts
 # those first also if it has seen no run yet, so that none is left alone at the end.
 # SINGLE_THREADED: TSan has nothing to look for in it. The folder says by
 # YAMANOTE_TEST_HEADERS what is precompiled, by YAMANOTE_TEST_OPTIONS what else the compiler
 # is told. OPTIMIZED: it is not told that, for what it looks at is the compiler's output.
+# EXPORTS: libraries that it loads call it; so the linker keeps all functions, and it compiles
+# headers itself: see yamanote_precompiled().
 function(yamanote_test name)
-  cmake_parse_arguments(TEST "SINGLE_THREADED;OPTIMIZED" "TIMEOUT;COST" "SOURCES;LINK;LABELS" ${ARGN})
+  cmake_parse_arguments(TEST "SINGLE_THREADED;OPTIMIZED;EXPORTS" "TIMEOUT;COST"
+                        "SOURCES;LINK;LABELS" ${ARGN})
   if(NOT YAMANOTE_BUILD_TESTS OR (TEST_SINGLE_THREADED AND YAMANOTE_SANITIZE STREQUAL "thread"))
     return()
   endif()
@@ -73,7 +76,11 @@ function(yamanote_test name)
                                         GTest::gtest_main)
   if(NOT TEST_OPTIMIZED)
     target_compile_options(${name} PRIVATE ${YAMANOTE_TEST_OPTIONS})
-    yamanote_use_precompiled(${name} ${YAMANOTE_TEST_HEADERS})
+    if(TEST_EXPORTS)
+      set_target_properties(${name} PROPERTIES ENABLE_EXPORTS ON)
+    else()
+      yamanote_use_precompiled(${name} ${YAMANOTE_TEST_HEADERS})
+    endif()
   endif()
   # One ctest entry per program: starting a process per case costs more than
   # most cases. The program's own output names the case that failed.
