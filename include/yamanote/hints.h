@@ -1,9 +1,9 @@
 // hints.h - what a program tells whoever schedules its kernel threads.
 //
 // A program that `yamanote native run` runs may say, for each of its threads, what class of
-// work it does and by when. It costs three stores into shared memory, no system call; the
-// policy reads them when the thread wakes next, or gives way. Nothing has to be said, and a
-// program that says nothing is not changed.
+// work it does and by when. It costs some stores into shared memory and gettid(2); the policy
+// reads them when the thread wakes next, or gives way. Nothing has to be said, and a program
+// that says nothing is not changed.
 //
 //   Result<Hints> hints = Hints::Open();     // fails outside an enclave: go on without
 //   if (hints) hints->Set({.request_class = 1, .due = std::chrono::milliseconds(2)});

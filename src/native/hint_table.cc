@@ -91,13 +91,15 @@ Result<void> WriteHint(std::span<HintCell> bucket, int32_t tid,
 }
 
 void ForgetHint(std::span<HintCell> bucket, int32_t tid) {
-  // There may be two, if two have claimed one for it at once.
-  while (HintCell* const cell = FindHint(bucket, tid)) {
-    cell->what.store(0, memory_order_relaxed);
-    cell->deadline.store(0, memory_order_relaxed);
-    cell->due.store(0, memory_order_relaxed);
+  // There may be two, if two have claimed one for it at once. One look at each: whoever else
+  // has the memory may write the number again and again.
+  for (HintCell& cell : bucket) {
+    if (cell.tid.load(memory_order_relaxed) != tid) continue;
+    cell.what.store(0, memory_order_relaxed);
+    cell.deadline.store(0, memory_order_relaxed);
+    cell.due.store(0, memory_order_relaxed);
     // Pairs with FindHint()'s acquire.
-    cell->tid.store(0, memory_order_release);
+    cell.tid.store(0, memory_order_release);
   }
 }
 

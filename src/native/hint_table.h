@@ -25,8 +25,8 @@ inline constexpr uint32_t kHintMagic = 0x746e6968;  // "hint"
 inline constexpr uint32_t kHintVersion = 1;
 
 struct HintCell {
-  // Whose it is; 0: free. Release when it is claimed, and acquire where it is looked up, so
-  // that what was in it before is gone.
+  // Whose it is; 0: free. Release when it is freed, and acquire where it is looked up, so
+  // that what its last owner said is gone.
   std::atomic<int32_t> tid;
   // Class and weight << 16. This and the next two: relaxed, each by itself.
   std::atomic<uint32_t> what;

@@ -243,8 +243,10 @@ class EnclaveTest(NativeTest):
         _, program = self.start_busy("--policy", "rr", "--slice", "2ms", "--class", "server:slo=1ms",
                                      "--class", "batch:background")
         self.assertEqual(self.json("stats", "busy")["classes"],
-                         [{"name": "server", "slo_ns": 1_000_000, "background": False},
-                          {"name": "batch", "slo_ns": 100_000, "background": True}])
+                         [{"name": "server", "slo_ns": 1_000_000, "background": False,
+                           "budget_ns": 0, "period_ns": 0},
+                          {"name": "batch", "slo_ns": 100_000, "background": True,
+                           "budget_ns": 0, "period_ns": 0}])
         # pylint: disable-next=consider-using-with
         other = subprocess.Popen([sys.executable, "-c", BUSY], stdout=subprocess.PIPE, text=True)
         self.processes.append(other)

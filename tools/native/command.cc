@@ -264,7 +264,8 @@ void AddRun(CLI::App& command, const std::shared_ptr<NativeFlags>& flags) {
                 "The agent of a central queue polls, on a CPU of its own");
   run->add_option("--class", flags->classes,
                   "A class of threads, for policies that know classes: NAME, "
-                  "NAME:slo=1ms, or NAME:background, whose threads run only "
+                  "NAME:slo=1ms, NAME:budget=2ms,period=10ms, or "
+                  "NAME:background, whose threads run only "
                   "while none of others wait; again: more. Threads are of the "
                   "first until a hint says something else")
       ->type_name("CLASS")

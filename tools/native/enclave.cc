@@ -26,6 +26,7 @@
 #include "native/agents.h"
 #include "native/driver.h"
 #include "native/hint_table.h"
+#include "native/joining.h"
 #include "tools/config/config.h"
 #include "tools/config/values.h"
 #include "tools/native/control.h"
@@ -269,7 +270,9 @@ class Enclave {
     for (const ClassOptions& one : settings_.scheduling.classes) {
       json.push_back({{"name", one.name},
                       {"slo_ns", one.slo.count()},
-                      {"background", one.background}});
+                      {"background", one.background},
+                      {"budget_ns", one.budget.count()},
+                      {"period_ns", one.period.count()}});
     }
     return json;
   }
@@ -290,7 +293,7 @@ class Enclave {
 
   // For all threads that `pid` has now; those that they make have it from them.
   Result<void> HintProcess(pid_t pid, const Hint& hint) {
-    const std::vector<pid_t> threads = ThreadsOf(pid);
+    const std::vector<pid_t> threads = native::ThreadsOf(pid);
     if (threads.empty()) {
       return MakeError(ErrorCode::kNotFound,
                        fmt::format("there is no process {}", pid));
@@ -303,7 +306,7 @@ class Enclave {
   // Hints of those threads of `pid` that have not joined would stay for ever.
   void ForgetStrangers(pid_t pid) {
     const std::unordered_set<pid_t> ours = Members();
-    for (const pid_t tid : ThreadsOf(pid))
+    for (const pid_t tid : native::ThreadsOf(pid))
       if (!ours.contains(tid)) hints_->Forget(tid);
   }
 
@@ -336,7 +339,7 @@ class Enclave {
     const std::unordered_set<pid_t> ours = Members();
     unsigned threads = 0;
     for (const pid_t one :
-         pid != 0 ? ThreadsOf(target) : std::vector<pid_t>{target}) {
+         pid != 0 ? native::ThreadsOf(target) : std::vector<pid_t>{target}) {
       if (!ours.contains(one)) continue;
       if (const Result<void> done = hints_->Write(one, *hint); !done)
         return {{"error", done.error().message}};

@@ -27,15 +27,4 @@ bool MayAttach(uid_t uid, pid_t pid) {
           status.st_uid == uid);
 }
 
-std::vector<pid_t> ThreadsOf(pid_t pid) {
-  std::vector<pid_t> tids;
-  std::error_code failed;
-  std::filesystem::directory_iterator task(fmt::format("/proc/{}/task", pid),
-                                           failed);
-  for (const std::filesystem::directory_iterator end; !failed && task != end;
-       task.increment(failed))
-    tids.push_back(std::atoi(task->path().filename().c_str()));
-  return tids;
-}
-
 }  // namespace yamanote::tools

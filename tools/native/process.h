@@ -15,7 +15,4 @@ void StandAside(const std::vector<unsigned>& cpus);
 // Whether `uid` may have process `pid` scheduled: its own.
 bool MayAttach(uid_t uid, pid_t pid);
 
-// Empty: there is no such process.
-std::vector<pid_t> ThreadsOf(pid_t pid);
-
 }  // namespace yamanote::tools
