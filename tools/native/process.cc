@@ -6,10 +6,6 @@
 #include <sched.h>
 #include <sys/stat.h>
 
-#include <cstdlib>
-#include <filesystem>
-#include <system_error>
-
 namespace yamanote::tools {
 
 void StandAside(const std::vector<unsigned>& cpus) {
