@@ -2,14 +2,19 @@
 //
 // Threads play cores and outsiders; a task is a counter of how often it must
 // run. Checked: no task runs on two cores at once, none is lost, each runs as
-// often as it was made runnable, and no core sleeps through work (a lost wake-up
-// hangs the test, which ctest ends). Run it under TSan. Capacities are tiny so
-// that full slots and empty queues are the rule.
+// often as it was made runnable, and no core sleeps through work (after a lost
+// wake-up it says who sleeps, and aborts). Run it under TSan. Capacities are tiny
+// so that full slots and empty queues are the rule.
 
 #include <gtest/gtest.h>
 
 #include <atomic>
+#include <chrono>
+#include <condition_variable>
+#include <cstdio>
+#include <cstdlib>
 #include <memory>
+#include <mutex>
 #include <random>
 #include <string>
 #include <thread>
@@ -32,7 +37,8 @@ struct Job {
 class Machine {
  public:
   Machine(const Scheduling& scheduling, unsigned cores, size_t jobs, int steps)
-      : placement_(MakePlacement(scheduling, cores)),
+      : name_(scheduling.preset + " " + scheduling.order),
+        placement_(MakePlacement(scheduling, cores)),
         cores_(cores),
         idle_(std::make_unique<IdleFlag[]>(cores)),
         unfinished_(jobs) {
@@ -68,6 +74,25 @@ class Machine {
   struct IdleFlag {
     alignas(base::kNoSharing) std::atomic<uint32_t> parked{0};
   };
+
+  // Longer than any machine takes, shorter than ctest waits.
+  static constexpr std::chrono::seconds kStuck{90};
+
+  void AbortIfStuck() {
+    std::unique_lock lock(mutex_);
+    if (changed_.wait_for(lock, kStuck, [this] { return done_; })) return;
+    std::string text;
+    for (CoreId core = 0; core < cores_; ++core) {
+      text += "\ncore " + std::to_string(core) +
+              (idle_[core].parked.load() != 0 ? ": parked" : ": awake") +
+              (placement_->HasWork(core) ? ", has work" : ", has no work");
+    }
+    std::fprintf(
+        stderr, "%s: stuck with %zu of %zu jobs unfinished, %ju steps done%s\n",
+        name_.c_str(), unfinished_.load(), jobs_.size(),
+        static_cast<uintmax_t>(ran_.load()), text.c_str());
+    std::abort();
+  }
 
   void Enqueue(Job& job, Wake why, CoreId from) {
     const uint64_t flow = job.task.id % 5;
@@ -161,12 +186,17 @@ class Machine {
       placement_->OnStop(job.task, core, why, Duration(1'000));
   }
 
+  const std::string name_;
   const std::unique_ptr<Placement> placement_;
   const unsigned cores_;
   const std::unique_ptr<IdleFlag[]> idle_;
   std::vector<std::unique_ptr<Job>> jobs_;
   std::atomic<size_t> unfinished_;
   std::atomic<uint64_t> ran_{0};
+
+  std::mutex mutex_;
+  std::condition_variable changed_;
+  bool done_ = false;
 };
 
 void Stress(Scheduling scheduling, unsigned cores) {
