@@ -17,6 +17,7 @@
 #include <bit>
 #include <cstddef>
 #include <cstdint>
+#include <span>
 #include <vector>
 
 namespace yamanote::base {
@@ -38,6 +39,23 @@ class Histogram {
     min_ = std::min(min_, value);
     max_ = std::max(max_, value);
     sum_ += static_cast<double>(value) * static_cast<double>(times);
+  }
+
+  // As Record() of each, in less time: what comes of one is not waited for by the next.
+  void Record(std::span<const uint64_t> values) {
+    uint64_t least = min_;
+    uint64_t most = max_;
+    double sum = sum_;
+    for (const uint64_t value : values) {
+      ++buckets_[IndexOf(std::min(value, kLimit))];
+      least = std::min(least, value);
+      most = std::max(most, value);
+      sum += static_cast<double>(value);
+    }
+    finite_ += values.size();
+    min_ = least;
+    max_ = most;
+    sum_ = sum;
   }
 
   // Counts `times` observations that never ended.

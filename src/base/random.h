@@ -9,6 +9,7 @@
 
 #pragma once
 
+#include <array>
 #include <bit>
 #include <cmath>
 #include <cstdint>
@@ -128,7 +129,9 @@ class Random {
         static_cast<double>(along) * kExponentialLayers.width[layer];
     if (along < kExponentialLayers.inside[layer]) [[likely]]
       return mean * x;
-    return mean * ExponentialAtEdge(layer, x);
+    const Edge edge = ExponentialAtEdge(state_, layer, x);
+    state_ = edge.state;
+    return mean * edge.x;
   }
 
   // Normal with mean 0 and standard deviation 1 (Box-Muller, one of the pair).
@@ -151,20 +154,33 @@ class Random {
     return x ^ (x >> 31);
   }
 
+  using State = std::array<uint64_t, 4>;
+  explicit Random(const State& state) : state_(state) {}
+
+  struct Edge {
+    State state;
+    double x;
+  };
+
   // Of mean 1, if `x` in `layer` may be above e^-x. Apart, so that the usual case is short
-  // enough to be inlined.
-  [[gnu::noinline]] double ExponentialAtEdge(uint64_t layer, double x) {
+  // enough to be inlined; with copies, so that a generator in a loop can be in registers.
+  [[gnu::noinline]] static Edge ExponentialAtEdge(State state, uint64_t layer,
+                                                  double x) {
     const ExponentialLayers& layers = kExponentialLayers;
-    // What is beyond the last one is exponential again.
-    if (layer == 0)
-      return ExponentialLayers::kTail - PortableLog(1 - Uniform());
-    const double y =
-        layers.height[layer] +
-        Uniform() * (layers.height[layer + 1] - layers.height[layer]);
-    return y < PortableExpOfMinus(x) ? x : Exponential(1);
+    Random random(state);
+    if (layer == 0) {
+      // What is beyond the last one is exponential again.
+      x = ExponentialLayers::kTail - PortableLog(1 - random.Uniform());
+    } else {
+      const double y =
+          layers.height[layer] +
+          random.Uniform() * (layers.height[layer + 1] - layers.height[layer]);
+      if (y >= PortableExpOfMinus(x)) x = random.Exponential(1);
+    }
+    return {random.state_, x};
   }
 
-  uint64_t state_[4];
+  State state_;
 };
 
 }  // namespace yamanote::base

@@ -4,8 +4,6 @@
 
 #include <algorithm>
 
-#include "base/check.h"
-
 namespace yamanote::dispatch {
 
 Admission::Admission(const std::vector<ClassOptions>& classes, Callers callers)
@@ -17,14 +15,9 @@ Admission::Admission(const std::vector<ClassOptions>& classes, Callers callers)
     classes_[c].limit = classes[c].limit;
 }
 
-// Relaxed throughout: the counters order nothing but themselves.
-bool Admission::TryAdmit(ClassId request_class) {
+bool Admission::TryAdmitBesideOthers(ClassId request_class) {
   Class& c = Of(request_class);
   uint32_t count = c.in_system.load(std::memory_order_relaxed);
-  if (alone_ && count < c.limit) {
-    c.in_system.store(count + 1, std::memory_order_relaxed);
-    return true;
-  }
   while (count < c.limit) {
     if (c.in_system.compare_exchange_weak(count, count + 1,
                                           std::memory_order_relaxed)) {
@@ -33,18 +26,6 @@ bool Admission::TryAdmit(ClassId request_class) {
   }
   c.refused.fetch_add(1, std::memory_order_relaxed);
   return false;
-}
-
-void Admission::Release(ClassId request_class) {
-  std::atomic<uint32_t>& count = Of(request_class).in_system;
-  uint32_t before = 0;
-  if (alone_) {
-    before = count.load(std::memory_order_relaxed);
-    count.store(before - 1, std::memory_order_relaxed);
-  } else {
-    before = count.fetch_sub(1, std::memory_order_relaxed);
-  }
-  YAMANOTE_CHECK(before != 0, "Release() without TryAdmit()");
 }
 
 uint32_t Admission::InSystem(ClassId request_class) const {

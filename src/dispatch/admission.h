@@ -11,6 +11,8 @@
 // costs 7,000 ns and more. A refusal does not write the line that admissions
 // need. Rejected: counts per core, which are cheaper on tens of cores but admit
 // too many or too few when the limit is small.
+//
+// Relaxed throughout: the counters order nothing but themselves.
 
 #pragma once
 
@@ -19,6 +21,7 @@
 #include <memory>
 #include <vector>
 
+#include "base/check.h"
 #include "base/cpu.h"
 #include "dispatch/placement.h"
 #include "yamanote/policy.h"
@@ -34,10 +37,27 @@ class Admission {
   // Any thread. A class beyond the end counts as class 0. Returns false and
   // counts a refusal if the class's limit is reached; if true, the caller owes
   // one Release() of the same class.
-  bool TryAdmit(ClassId request_class);
+  bool TryAdmit(ClassId request_class) {
+    if (!alone_) return TryAdmitBesideOthers(request_class);
+    Class& c = Of(request_class);
+    const uint32_t count = c.in_system.load(std::memory_order_relaxed);
+    if (count >= c.limit) return TryAdmitBesideOthers(request_class);
+    c.in_system.store(count + 1, std::memory_order_relaxed);
+    return true;
+  }
 
   // Any thread.
-  void Release(ClassId request_class);
+  void Release(ClassId request_class) {
+    std::atomic<uint32_t>& count = Of(request_class).in_system;
+    uint32_t before = 0;
+    if (alone_) {
+      before = count.load(std::memory_order_relaxed);
+      count.store(before - 1, std::memory_order_relaxed);
+    } else {
+      before = count.fetch_sub(1, std::memory_order_relaxed);
+    }
+    YAMANOTE_CHECK(before != 0, "Release() without TryAdmit()");
+  }
 
   // Any thread; may be stale.
   uint32_t InSystem(ClassId request_class) const;
@@ -50,6 +70,7 @@ class Admission {
     alignas(base::kNoSharing) std::atomic<uint64_t> refused{0};
   };
 
+  bool TryAdmitBesideOthers(ClassId request_class);
   Class& Of(ClassId c) const { return classes_[c < count_ ? c : 0]; }
 
   const size_t count_;

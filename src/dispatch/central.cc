@@ -44,10 +44,11 @@ class Central final : public Placement {
   }
 
   Task* PickNext(CoreId core, Instant now) override {
-    Task* const task = domain_.PickNext(core, now);
-    cores_[core].busy = task != nullptr;
-    if (keeps_back_) Note(core, task);
-    return task;
+    if (domain_.Waiting() == 0) {
+      cores_[core].busy = false;
+      return nullptr;
+    }
+    return PickWaiting(core, now);
   }
 
   Task* Exchange(Task& current, Wake why, CoreId core, Instant now) override {
@@ -90,6 +91,14 @@ class Central final : public Placement {
     // It has to. Others may read it too, as a hint: relaxed.
     std::atomic<bool> wake_others{false};
   };
+
+  // Apart, so that a look that finds nothing costs little.
+  [[gnu::noinline]] Task* PickWaiting(CoreId core, Instant now) {
+    Task* const task = domain_.PickNext(core, now);
+    cores_[core].busy = task != nullptr;
+    if (keeps_back_) Note(core, task);
+    return task;
+  }
 
   // `core` got `task`, or nothing.
   void Note(CoreId core, const Task* task) {

@@ -44,6 +44,7 @@ Engine::Engine(const PolicyInfo& order, const EngineOptions& options,
       dedicated_(HasDedicatedDispatcher(options.scheduling, options.cores)),
       per_core_(options.scheduling.placement != PlacementKind::kCentral),
       dispatches_(dedicated_ || !order.work_conserving),
+      finds_work_(per_core_),
       clock_use_(order.clock),
       placement_(dispatch::MakePlacement(
           order, options.scheduling, options.cores,
@@ -74,7 +75,7 @@ Engine::Engine(const PolicyInfo& order, const EngineOptions& options,
     cores_[core].has_slices = placement_->Quantum(core) != kNoPreemption;
     if (adaptive_ != nullptr) adaptive_->BeginIdle(core, now_);
   }
-  more_ = source_.Next(arrival_);
+  arrival_ = source_.Next();
 }
 
 Duration Engine::adaptive_slice() const {
@@ -83,11 +84,12 @@ Duration Engine::adaptive_slice() const {
 
 // `next` is the timeline's.
 inline void Engine::StepAt(Instant next) {
-  if (more_ && arrival_.at < next) {
-    YAMANOTE_CHECK(arrival_.at >= now_, "requests arrive in the order of time");
-    PassTo(arrival_.at);
-    Arrive(arrival_);
-    more_ = source_.Next(arrival_);
+  if (arrival_ != nullptr && arrival_->at < next) {
+    YAMANOTE_CHECK(arrival_->at >= now_,
+                   "requests arrive in the order of time");
+    PassTo(arrival_->at);
+    Arrive(*arrival_);
+    arrival_ = source_.Next();
   } else {
     PassTo(next);
     Step(timeline_.FirstCore());
@@ -98,7 +100,7 @@ inline void Engine::StepAt(Instant next) {
 void Engine::Run() {
   for (;;) {
     const Instant next = timeline_.FirstTime();
-    if (!more_ && next == kNever) break;
+    if (arrival_ == nullptr && next == kNever) break;
     StepAt(next);
   }
   YAMANOTE_CHECK(in_system_ == 0,
@@ -223,7 +225,7 @@ inline void Engine::Stopped(CoreId core, Stop why) {
 
 // ---- Who is told ------------------------------------------------------------
 
-void Engine::Notify(Placed placed, Duration delay) {
+void Engine::NotifySomebody(Placed placed, Duration delay) {
   switch (placed.notify) {
     case Notify::kNobody:
       return;
@@ -231,7 +233,6 @@ void Engine::Notify(Placed placed, Duration delay) {
       Wake(placed.core, delay);
       return;
     case Notify::kAnyone: {
-      if (idle_.size() == 0) return;
       const CoreId best = placed.core == kNoCore ? 0 : placed.core;
       CoreId core = idle_.NextFrom(best);
       if (core == kNoCore) core = idle_.NextFrom(0);
@@ -313,7 +314,7 @@ void Engine::Look(CoreId core) {
       return;
     }
     // What was left where it is at the first look is had at the second.
-    for (int i = 0; i < 2; ++i) {
+    for (int i = 0; finds_work_ && i < 2; ++i) {
       if (Task* const task = placement_->FindWork(core, PolicyNow())) {
         ++steals_;
         Beside(costs_.steal);

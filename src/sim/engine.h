@@ -87,7 +87,8 @@ class Engine {
   // As Run(), in steps: when the next event is, kNever if there is none any more, and
   // that event.
   Instant NextTime() const {
-    return std::min(timeline_.FirstTime(), more_ ? arrival_.at : kNever);
+    return std::min(timeline_.FirstTime(),
+                    arrival_ != nullptr ? arrival_->at : kNever);
   }
   void Step();
 
@@ -101,7 +102,7 @@ class Engine {
   // Writes what the application shows of its cores.
   void Show(std::span<CoreSample> cores, Instant now);
   // Something is admitted and not answered, or will come.
-  bool Busy() const { return more_ || in_system_ != 0; }
+  bool Busy() const { return arrival_ != nullptr || in_system_ != 0; }
 
   // Of the requests so far.
   uint64_t preemptions() const { return preemptions_; }
@@ -166,7 +167,13 @@ class Engine {
   void Arrive(const Arrival& arrival);
   void Place(const Arrival& arrival, CoreId from);
   // `delay`: until it is done, whoever it is for cannot see it.
-  void Notify(dispatch::Placed placed, Duration delay = Duration{0});
+  void Notify(dispatch::Placed placed, Duration delay = Duration{0}) {
+    if (placed.notify == dispatch::Notify::kNobody ||
+        (placed.notify == dispatch::Notify::kAnyone && idle_.size() == 0))
+      return;
+    NotifySomebody(placed, delay);
+  }
+  void NotifySomebody(dispatch::Placed placed, Duration delay);
   void Wake(CoreId core, Duration delay = Duration{0});
   bool SomethingWaitsFor(CoreId core) const;
   void WakeDispatcher() {
@@ -201,6 +208,7 @@ class Engine {
   const bool dedicated_;   // Core 0 dispatches.
   const bool per_core_;    // What is enqueued is one core's own work.
   const bool dispatches_;  // Dispatch() has something to do.
+  const bool finds_work_;  // FindWork() has.
   const ClockUse clock_use_;
   const std::unique_ptr<dispatch::Placement> placement_;
   const std::unique_ptr<preempt::AdaptiveSlice> adaptive_;
@@ -214,9 +222,7 @@ class Engine {
   CoreOwner* owner_ = nullptr;
   std::unique_ptr<arbiter::CoreSignals[]> signals_;  // By core.
 
-  // The next request, if there is one.
-  Arrival arrival_{};
-  bool more_ = false;
+  const Arrival* arrival_ = nullptr;  // The next request, if there is one.
 
   dispatch::Admission admission_;
   Instant now_{};

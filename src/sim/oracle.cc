@@ -129,20 +129,19 @@ std::string_view ToString(Oracle oracle) {
 void RunOracle(Oracle oracle, unsigned cores, Source& source,
                Observer& observer) {
   YAMANOTE_CHECK(cores >= 1, "an oracle needs a core");
-  Arrival arrival;
   if (oracle == Oracle::kPs) {
     Sharing machine(cores, observer);
-    while (source.Next(arrival)) {
-      machine.RunUntil(static_cast<double>(ToNanos(arrival.at)));
-      machine.Arrive(arrival);
+    while (const Arrival* const arrival = source.Next()) {
+      machine.RunUntil(static_cast<double>(ToNanos(arrival->at)));
+      machine.Arrive(*arrival);
     }
     machine.RunUntil(std::numeric_limits<double>::infinity());
     return;
   }
   ShortestRemaining machine(cores, observer);
-  while (source.Next(arrival)) {
-    machine.RunUntil(arrival.at);
-    machine.Arrive(arrival);
+  while (const Arrival* const arrival = source.Next()) {
+    machine.RunUntil(arrival->at);
+    machine.Arrive(*arrival);
   }
   machine.RunUntil(kNever);
 }

@@ -25,15 +25,15 @@ class Source {
  public:
   virtual ~Source() = default;
 
-  // Writes the next request to `arrival`; false: there is none any more.
-  bool Next(Arrival& arrival) {
+  // Returns the next request, valid until the next call; nullptr: there is none any more.
+  const Arrival* Next() {
     if (at_hand_.empty()) {
       at_hand_ = NextFew();
-      if (at_hand_.empty()) return false;
+      if (at_hand_.empty()) return nullptr;
     }
-    arrival = at_hand_.front();
+    const Arrival* const arrival = &at_hand_.front();
     at_hand_ = at_hand_.subspan(1);
-    return true;
+    return arrival;
   }
 
   // The next requests, as many as the source likes, so that not every one costs a virtual

@@ -75,12 +75,24 @@ void Statistics::Finished(const Arrival& arrival, Instant now) {
   last_ = now;
   service_ += arrival.service;
   if (!Count()) return;
-  Group& group = Of(arrival.request_class);
-  const auto sojourn = static_cast<uint64_t>((now - arrival.at).count());
-  group.latency.batch.Record(sojourn);
-  group.slowdown.batch.Record(
-      static_cast<uint64_t>(kSlowdownUnit * static_cast<double>(sojourn) /
-                            static_cast<double>(arrival.service.count())));
+  Of(arrival.request_class).Take(now - arrival.at, arrival.service);
+}
+
+void Statistics::Group::Record() {
+  std::array<uint64_t, kAtATime> slowdowns;
+  for (std::size_t i = 0; i < taken; ++i) {
+    // Signed: those have an instruction.
+    slowdowns[i] = static_cast<uint64_t>(static_cast<int64_t>(
+        kSlowdownUnit * static_cast<double>(static_cast<int64_t>(sojourns[i])) /
+        static_cast<double>(static_cast<int64_t>(services[i]))));
+  }
+  latency.batch.Record(std::span(sojourns).first(taken));
+  slowdown.batch.Record(std::span(slowdowns).first(taken));
+  taken = 0;
+}
+
+void Statistics::RecordTaken() {
+  for (Group& group : groups_) group.Record();
 }
 
 void Statistics::Refused(const Arrival& arrival) {
@@ -92,6 +104,7 @@ void Statistics::Refused(const Arrival& arrival) {
 }
 
 void Statistics::EndBatch() {
+  RecordTaken();
   in_batch_ = 0;
   Group& all = groups_.back();
   for (std::size_t i = 0; i + 1 < groups_.size(); ++i) {
@@ -110,6 +123,7 @@ void Statistics::Close() {
     EndBatch();
     return;
   }
+  RecordTaken();
   Group& all = groups_.back();
   for (std::size_t i = 0; i + 1 < groups_.size(); ++i) {
     all.latency.whole.Merge(groups_[i].latency.batch);

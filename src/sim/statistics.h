@@ -95,6 +95,18 @@ class Statistics final : public Observer {
   struct Group {
     Quantity latency;
     Quantity slowdown;
+    // Finished and not in the batch yet: so many at a time take half the time.
+    static constexpr std::size_t kAtATime = 64;
+    std::array<uint64_t, kAtATime> sojourns{};
+    std::array<uint64_t, kAtATime> services{};
+    std::size_t taken = 0;
+
+    void Take(Duration sojourn, Duration service) {
+      sojourns[taken] = static_cast<uint64_t>(sojourn.count());
+      services[taken] = static_cast<uint64_t>(service.count());
+      if (++taken == kAtATime) Record();
+    }
+    void Record();
   };
 
   Group& Of(ClassId request_class) {
@@ -108,6 +120,7 @@ class Statistics final : public Observer {
     return true;
   }
   void EndBatch();
+  void RecordTaken();
 
   const uint64_t warmup_;
   const uint64_t per_batch_;

@@ -42,12 +42,12 @@ Demand DemandOf(const Scenario& scenario) {
   const auto source = MakeSource(sample, 1);
   double service = 0;
   double preemptions = 0;
-  for (sim::Arrival arrival; source->Next(arrival);) {
-    service += Ns(arrival.service);
+  while (const sim::Arrival* const arrival = source->Next()) {
+    service += Ns(arrival->service);
     // Until it knows that its slice is over, a task goes on.
     if (quantum != kNoPreemption)
       preemptions +=
-          std::ceil(Ns(arrival.service) / (Ns(quantum) + Ns(costs.hop))) - 1;
+          std::ceil(Ns(arrival->service) / (Ns(quantum) + Ns(costs.hop))) - 1;
   }
   // The load is told in terms of that mean; of heavy tails a sample's is another.
   demand.preemptions = preemptions / service * scenario.mean_service_ns;

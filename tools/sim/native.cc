@@ -87,7 +87,8 @@ NativeCounts RunNative(const Scenario& scenario, uint64_t seed,
 
   dispatch::Admission admission(scenario.scheduling.classes,
                                 dispatch::Callers::kOneThread);
-  for (sim::Arrival arrival; source.Next(arrival);) {
+  while (const sim::Arrival* const next = source.Next()) {
+    const sim::Arrival arrival = *next;
     kernel.RunUntil(arrival.at);
     if (kernel.threads() >= kMostNativeThreads ||
         !admission.TryAdmit(arrival.request_class)) {

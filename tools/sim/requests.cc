@@ -38,7 +38,10 @@ class Drawn final : public sim::Source {
     const std::span few =
         std::span(drawn_).first(std::min<uint64_t>(left_, drawn_.size()));
     left_ -= few.size();
-    for (sim::Arrival& arrival : few) Draw(arrival);
+    DrawTimes(few);
+    DrawClasses(few);
+    DrawServices(few);
+    DrawFlows(few);
     return few;
   }
 
@@ -50,22 +53,61 @@ class Drawn final : public sim::Source {
     return slos;
   }
 
-  void Draw(sim::Arrival& arrival) {
-    if (in_burst_ == 0) {
-      in_burst_ = scenario_.arrivals.burst;
-      Advance();
+  // One column after the other: each with its own generator, which can stay in
+  // registers.
+  void DrawTimes(std::span<sim::Arrival> few) {
+    if (scenario_.arrivals.kind != load::Arrivals::Kind::kFixed &&
+        scenario_.arrivals.burst == 1 && scenario_.period == Duration::zero()) {
+      base::Random random = arrivals_;
+      double at_ns = at_ns_;
+      for (sim::Arrival& arrival : few) {
+        at_ns += random.Exponential(gap_ns_);
+        arrival.at = At(at_ns);
+      }
+      arrivals_ = random;
+      at_ns_ = at_ns;
+      return;
     }
-    --in_burst_;
-    const uint8_t request_class =
-        one_class_ ? uint8_t{0} : scenario_.workload.DrawClass(classes_);
-    arrival.at = Instant(Duration(static_cast<int64_t>(at_ns_)));
-    arrival.service = Duration(std::max<uint32_t>(
-        scenario_.workload.DrawService(request_class, services_), 1));
-    arrival.request_class = request_class;
-    arrival.flow = load::FlowOf(
-        scenario_.connections == 0 ? next_connection_++
-                                   : connections_.Below(scenario_.connections));
-    arrival.deadline = arrival.at + slos_[request_class];
+    for (sim::Arrival& arrival : few) {
+      if (in_burst_ == 0) {
+        in_burst_ = scenario_.arrivals.burst;
+        Advance();
+      }
+      --in_burst_;
+      arrival.at = At(at_ns_);
+    }
+  }
+
+  static Instant At(double at_ns) {
+    return Instant(Duration(static_cast<int64_t>(at_ns)));
+  }
+
+  void DrawClasses(std::span<sim::Arrival> few) {
+    const bool one_class = scenario_.workload.classes().size() == 1;
+    for (sim::Arrival& arrival : few) {
+      arrival.request_class =
+          one_class ? uint8_t{0} : scenario_.workload.DrawClass(classes_);
+      arrival.deadline = arrival.at + slos_[arrival.request_class];
+    }
+  }
+
+  void DrawServices(std::span<sim::Arrival> few) {
+    base::Random random = services_;
+    for (sim::Arrival& arrival : few) {
+      const auto request_class = static_cast<uint8_t>(arrival.request_class);
+      arrival.service = Duration(std::max<uint32_t>(
+          scenario_.workload.DrawService(request_class, random), 1));
+    }
+    services_ = random;
+  }
+
+  void DrawFlows(std::span<sim::Arrival> few) {
+    const uint64_t connections = scenario_.connections;
+    for (sim::Arrival& arrival : few) {
+      arrival.flow =
+          load::FlowOf(connections == 0 ? next_connection_++
+                                        : connections_.Below(connections));
+    }
   }
 
   void Advance() {
@@ -90,7 +132,6 @@ class Drawn final : public sim::Source {
   const Scenario& scenario_;
   const double gap_ns_;
   const std::vector<Duration> slos_ = Slos(scenario_);
-  const bool one_class_ = scenario_.workload.classes().size() == 1;
   uint64_t left_;
   base::Random arrivals_, classes_, services_, connections_;
   double at_ns_ = 0;
