@@ -16,9 +16,10 @@
 //
 // Who is late:
 //   - A worker that was asked to leave has `revoke_deadline`; then it gets kLateSignal,
-//     and again every ten deadlines. After `move_deadline` it is moved: to CPUs that the
-//     arbiter does not manage, or to all where there are none, with SCHED_IDLE. The core
-//     goes on. That application does not get it again before its worker has answered.
+//     and again every ten deadlines. After `move_deadline` it is moved: to its
+//     application's home cores; if it has none, to CPUs that the arbiter does not manage,
+//     or to all where there are none, with SCHED_IDLE. The core goes on. That application
+//     does not get it again before its worker has answered.
 //   - A worker that was granted a core and does not come is woken after a deadline, then
 //     signalled, and given up after `move_deadline` in the same way. Not one of a
 //     best-effort application: it may have no time to come.
@@ -182,6 +183,7 @@ class Arbiter {
   void MakeRoomForGuests();
   void SetLate(Worker& worker, bool late);
   void PutAside(AppId id, CoreId core);
+  std::span<const int> HomeCpus(AppId id);
   void Count(AppId id, bool done);
   void Bar(AppId id, CoreId core);
 

@@ -244,6 +244,38 @@ TEST_F(ArbiterTest, AGuestKeepsItsClassWhereItCannotBeRestored) {
   EXPECT_EQ(kernel_.classes[Tid(*guest, 0)], ThreadClass::kNormal);
 }
 
+// There it is in nobody else's way.
+TEST_F(ArbiterTest, ALateGuestGoesOnAtItsOwnHome) {
+  Start(2);
+  const auto host = Add(kService);
+  const auto guest = Add(kService);
+  const CoreId home = arbiter_->allocator().homes(guest->id).NextFrom(0);
+  const CoreId away = 1 - home;
+  Come(*guest, home);
+  Need(*guest);
+  Pass();
+  Pass();
+  EXPECT_EQ(Owner(away), guest->id);
+  EXPECT_EQ(kernel_.classes[Tid(*guest, away)], ThreadClass::kBeneath);
+  Come(*guest, away);
+  Pass();
+  Come(*host, away);
+  Pass();
+  EXPECT_EQ(State(away), CoreState::kRevoked);
+  Pass(milliseconds(2));  // The signal first.
+  Pass(microseconds(100));
+  EXPECT_EQ(Counters(*guest).moves, 1);
+  EXPECT_EQ(kernel_.cpus[Tid(*guest, away)],
+            std::vector<int>{static_cast<int>(10 + home)});
+  EXPECT_EQ(kernel_.classes[Tid(*guest, away)], ThreadClass::kNormal);
+  // It answers, and is where it belongs again, ready to be a guest.
+  Leave(*guest, away);
+  Pass();
+  EXPECT_EQ(kernel_.cpus[Tid(*guest, away)],
+            std::vector<int>{static_cast<int>(10 + away)});
+  EXPECT_EQ(kernel_.classes[Tid(*guest, away)], ThreadClass::kBeneath);
+}
+
 TEST_F(ArbiterTest, WhoIsThereBecomesAGuest) {
   Start(1);
   const auto first = Add(kBursting);

@@ -86,16 +86,22 @@ void Arbiter::Revoke(const Change& change) {
 // that it cannot. On the core that is another's now it might wait for long, and be in the way.
 void Arbiter::SendAside(AppId id, CoreId core) {
   Worker& worker = apps_[id].workers[core];
+  const std::span<const int> own = HomeCpus(id);
+  if (!own.empty()) {
+    worker.aside = true;
+    Count(id, kernel_.SetCpus(apps_[id].process, worker.tid, own));
+  }
+  Count(id, kernel_.Signal(apps_[id].process, worker.tid));
+}
+
+// Valid until the next call.
+std::span<const int> Arbiter::HomeCpus(AppId id) {
   std::vector<int>& cpus = aside_cpus_;
   cpus.clear();
   for (CoreId home = allocator_.homes(id).NextFrom(0); home != kNoCore;
        home = allocator_.homes(id).NextFrom(home + 1))
     cpus.push_back(options_.cpus[home]);
-  if (!cpus.empty()) {
-    worker.aside = true;
-    Count(id, kernel_.SetCpus(apps_[id].process, worker.tid, cpus));
-  }
-  Count(id, kernel_.Signal(apps_[id].process, worker.tid));
+  return cpus;
 }
 
 void Arbiter::FetchBack(AppId id, CoreId core) {
@@ -232,11 +238,22 @@ void Arbiter::SetLate(Worker& worker, bool late) {
   late ? ++late_ : --late_;
 }
 
-// Where a worker that is late does not hold up the core.
+// Where a worker that is late does not hold up the core: to what its application has for
+// itself, where its task goes on at the cost of that application's others alone.
 void Arbiter::PutAside(AppId id, CoreId core) {
   App& app = apps_[id];
   Worker& worker = app.workers[core];
   if (worker.tid == 0) return;
+  const std::span<const int> own = HomeCpus(id);
+  if (!app.applicant.limits.best_effort && !own.empty()) {
+    if (std::exchange(worker.which, ThreadClass::kNormal) !=
+        ThreadClass::kNormal) {
+      Count(id,
+            kernel_.SetClass(app.process, worker.tid, ThreadClass::kNormal));
+    }
+    Count(id, kernel_.SetCpus(app.process, worker.tid, own));
+    return;
+  }
   // For ever it would be too much for having been late.
   if (restores_ || app.applicant.limits.best_effort) {
     worker.which = ThreadClass::kBeneath;
