@@ -75,8 +75,8 @@ class Machine {
     alignas(base::kNoSharing) std::atomic<uint32_t> parked{0};
   };
 
-  // Longer than any machine takes, shorter than ctest waits.
-  static constexpr std::chrono::seconds kStuck{90};
+  // Longer than it takes, shorter than ctest waits.
+  static constexpr std::chrono::seconds kStuck{240};
 
   void AbortIfStuck() {
     std::unique_lock lock(mutex_);

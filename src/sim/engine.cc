@@ -111,6 +111,12 @@ void Engine::Run() {
 void Engine::Step() { StepAt(timeline_.FirstTime()); }
 
 inline void Engine::Step(CoreId core) {
+  // Most events are this one.
+  if (cores_[core].doing == Doing::kRunning && now_ >= cores_[core].end)
+      [[likely]] {
+    Finish(core);
+    return;
+  }
   switch (cores_[core].doing) {
     case Doing::kParked:
       YAMANOTE_CHECK(managed_, "a parked core has no events");

@@ -102,9 +102,10 @@ class Statistics final : public Observer {
     std::size_t taken = 0;
 
     void Take(Duration sojourn, Duration service) {
-      sojourns[taken] = static_cast<uint64_t>(sojourn.count());
-      services[taken] = static_cast<uint64_t>(service.count());
-      if (++taken == kAtATime) Record();
+      const std::size_t i = taken++;
+      sojourns[i] = static_cast<uint64_t>(sojourn.count());
+      services[i] = static_cast<uint64_t>(service.count());
+      if (i + 1 == kAtATime) Record();
     }
     void Record();
   };

@@ -83,31 +83,41 @@ class Drawn final : public sim::Source {
   }
 
   void DrawClasses(std::span<sim::Arrival> few) {
-    const bool one_class = scenario_.workload.classes().size() == 1;
+    if (scenario_.workload.classes().size() == 1) {
+      const Duration slo = slos_[0];
+      for (sim::Arrival& arrival : few) {
+        arrival.request_class = 0;
+        arrival.deadline = arrival.at + slo;
+      }
+      return;
+    }
     for (sim::Arrival& arrival : few) {
-      arrival.request_class =
-          one_class ? uint8_t{0} : scenario_.workload.DrawClass(classes_);
+      arrival.request_class = scenario_.workload.DrawClass(classes_);
       arrival.deadline = arrival.at + slos_[arrival.request_class];
     }
   }
 
   void DrawServices(std::span<sim::Arrival> few) {
+    const load::Workload& workload = scenario_.workload;
     base::Random random = services_;
     for (sim::Arrival& arrival : few) {
       const auto request_class = static_cast<uint8_t>(arrival.request_class);
-      arrival.service = Duration(std::max<uint32_t>(
-          scenario_.workload.DrawService(request_class, random), 1));
+      arrival.service = Duration(
+          std::max<uint32_t>(workload.DrawService(request_class, random), 1));
     }
     services_ = random;
   }
 
   void DrawFlows(std::span<sim::Arrival> few) {
-    const uint64_t connections = scenario_.connections;
-    for (sim::Arrival& arrival : few) {
-      arrival.flow =
-          load::FlowOf(connections == 0 ? next_connection_++
-                                        : connections_.Below(connections));
+    if (scenario_.connections == 0) {
+      uint64_t connection = next_connection_;
+      for (sim::Arrival& arrival : few)
+        arrival.flow = load::FlowOf(connection++);
+      next_connection_ = connection;
+      return;
     }
+    for (sim::Arrival& arrival : few)
+      arrival.flow = load::FlowOf(connections_.Below(scenario_.connections));
   }
 
   void Advance() {
