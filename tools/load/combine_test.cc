@@ -13,7 +13,7 @@ namespace {
 using testing::ElementsAre;
 using testing::HasSubstr;
 
-constexpr int64_t kMicro = 1000;
+constexpr int64_t kMicrosecond = 1000;
 constexpr int64_t kSecond = 1'000'000'000;
 
 struct RunOf {
@@ -31,9 +31,9 @@ Run MakeRun(uint64_t seed, const RunOf& of) {
   log.stopped = of.stopped;
   for (unsigned i = 0; i < 1000; ++i) {
     Sample sample;
-    sample.intended_ns = i * 1000 * kMicro;
-    sample.sent_ns = sample.intended_ns + (i < of.late ? 1000 * kMicro : 0);
-    sample.received_ns = sample.sent_ns + of.latency_us * kMicro;
+    sample.intended_ns = i * 1000 * kMicrosecond;
+    sample.sent_ns = sample.intended_ns + (i < of.late ? 1000 * kMicrosecond : 0);
+    sample.received_ns = sample.sent_ns + of.latency_us * kMicrosecond;
     sample.service_ns = 10'000;
     sample.status = i < 1000 - of.lost ? Status::kAnswered : Status::kSent;
     log.samples.push_back(sample);
