@@ -32,7 +32,8 @@ Run MakeRun(uint64_t seed, const RunOf& of) {
   for (unsigned i = 0; i < 1000; ++i) {
     Sample sample;
     sample.intended_ns = i * 1000 * kMicrosecond;
-    sample.sent_ns = sample.intended_ns + (i < of.late ? 1000 * kMicrosecond : 0);
+    sample.sent_ns =
+        sample.intended_ns + (i < of.late ? 1000 * kMicrosecond : 0);
     sample.received_ns = sample.sent_ns + of.latency_us * kMicrosecond;
     sample.service_ns = 10'000;
     sample.status = i < 1000 - of.lost ? Status::kAnswered : Status::kSent;
