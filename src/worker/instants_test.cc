@@ -108,8 +108,13 @@ class InstantsTest : public testing::Test {
   void AtEachInstant(Once&& once) {
     runtime_->Run([&] {
       once(0U);  // Everything has been touched.
-      once(0U);
-      const unsigned steps = Stepper::steps();
+      // The shortest of some rounds: on a busy machine a core sometimes finds that it is
+      // time for a look at timers and events.
+      unsigned steps = UINT32_MAX;
+      for (int round = 0; round < 5; ++round) {
+        once(0U);
+        steps = std::min(steps, Stepper::steps());
+      }
       ASSERT_GT(steps, 20U);
       unsigned asked = 0;
       unsigned tried = 0;
