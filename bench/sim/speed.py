@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Measures how fast the simulator is: beside a bare one, by cores, by queue, by length.
 
-  bench/sim/speed.py [--rounds 5] [--out FILE]
+  bench/sim/speed.py [--rounds 5] [--only TEXT] [--out FILE]
 
 Processor time, one kernel thread, alternately in one run. `bare` (bare.cc) has none of the
 production objects. Peak memory is the process's.
@@ -56,13 +56,18 @@ def run(command):
 
 
 def main():
-    arguments = measure.parser(__doc__, rounds=3).parse_args()
+    parser = measure.parser(__doc__, rounds=3)
+    parser.add_argument("--only", default="", help="measure what has this in its name")
+    arguments = parser.parse_args()
+    cells = {name: cell for name, cell in CELLS.items() if arguments.only in name}
+    if not cells:
+        sys.exit(f"--only {arguments.only}: none of {', '.join(CELLS)} has that in its name")
     commit = measure.revision(arguments)
     binary = os.path.join(arguments.build, "bin", "yamanote")
     bare = os.path.join(arguments.build, "bin", "bench_sim_bare")
-    samples = {name: [] for name in CELLS}
+    samples = {name: [] for name in cells}
     for _ in measure.rounds(arguments.rounds):
-        for name, (kind, flags, millions) in CELLS.items():
+        for name, (kind, flags, millions) in cells.items():
             command = ([bare, flags, str(int(millions * 1_000_000))] if kind == "bare" else
                        [binary, "sim", *flags, "--requests", str(int(millions * 1_000_000)), "--jobs", "1"])
             seconds, memory = run(command)
