@@ -245,7 +245,7 @@ TEST_F(ArbiterTest, AGuestKeepsItsClassWhereItCannotBeRestored) {
 }
 
 // There it is in nobody else's way.
-TEST_F(ArbiterTest, ALateGuestGoesOnAtItsOwnHome) {
+TEST_F(ArbiterTest, AGuestGoesOnAtItsOwnHomeWhenTheHostComes) {
   Start(2);
   const auto host = Add(kService);
   const auto guest = Add(kService);
@@ -261,16 +261,24 @@ TEST_F(ArbiterTest, ALateGuestGoesOnAtItsOwnHome) {
   Pass();
   Come(*host, away);
   Pass();
+  const auto is_home = [&] {
+    return kernel_.cpus[Tid(*guest, away)] ==
+               std::vector<int>{static_cast<int>(10 + home)} &&
+           kernel_.classes[Tid(*guest, away)] == ThreadClass::kNormal;
+  };
   EXPECT_EQ(State(away), CoreState::kRevoked);
+  EXPECT_TRUE(is_home());
+  EXPECT_EQ(Counters(*guest).moves, 0);
+  // Nor does one that is late go anywhere else.
   Pass(milliseconds(2));  // The signal first.
   Pass(microseconds(100));
   EXPECT_EQ(Counters(*guest).moves, 1);
-  EXPECT_EQ(kernel_.cpus[Tid(*guest, away)],
-            std::vector<int>{static_cast<int>(10 + home)});
-  EXPECT_EQ(kernel_.classes[Tid(*guest, away)], ThreadClass::kNormal);
-  // It answers, and is where it belongs again, ready to be a guest.
+  EXPECT_TRUE(is_home());
+  // It answers; the next time it is a guest where it belongs.
   Leave(*guest, away);
-  Pass();
+  Leave(*host, away);
+  for (int i = 0; i < 3; ++i) Pass();
+  EXPECT_EQ(Owner(away), guest->id);
   EXPECT_EQ(kernel_.cpus[Tid(*guest, away)],
             std::vector<int>{static_cast<int>(10 + away)});
   EXPECT_EQ(kernel_.classes[Tid(*guest, away)], ThreadClass::kBeneath);

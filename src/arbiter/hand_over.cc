@@ -69,6 +69,7 @@ void Arbiter::Revoke(const Change& change) {
   }
   board_.Revoke(change.app, change.core, change.heir);
   const Worker& worker = apps_[change.app].workers[change.core];
+  if (worker.which == ThreadClass::kBeneath) SendHome(change.app, change.core);
   if (!worker.keeps) return;
   // After the command; pairs with the fences of Link::Return(), and of Link::KickIf() behind
   // Link::Rest(): either we see it away, or it sees the command.
@@ -80,6 +81,20 @@ void Arbiter::Revoke(const Change& change) {
   // It sleeps, and looks before it runs anything.
   SendAside(change.app, change.core);
   allocator_.Released(change.app, change.core);
+}
+
+// A guest whose host has come: beneath it, its task would go on when the host has nothing to
+// do, and not even see that it is asked to leave. At home it does, at once.
+void Arbiter::SendHome(AppId id, CoreId core) {
+  App& app = apps_[id];
+  Worker& worker = app.workers[core];
+  const std::span<const int> own = HomeCpus(id);
+  if (app.applicant.limits.best_effort || own.empty() || worker.tid == 0)
+    return;
+  worker.aside = true;
+  worker.which = ThreadClass::kNormal;
+  Count(id, kernel_.SetCpus(app.process, worker.tid, own));
+  Count(id, kernel_.SetClass(app.process, worker.tid, ThreadClass::kNormal));
 }
 
 // Its application takes it for one that can be woken until it has come to itself and found
