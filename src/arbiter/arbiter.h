@@ -127,7 +127,8 @@ class Arbiter {
     bool fresh = false;     // Was granted the core after the last decision.
     bool keeps = false;     // Was granted it to keep.
     bool no_more = false;   // But does not keep it any more, perhaps.
-    bool aside = false;     // Was taken what it kept: it may run elsewhere.
+    // Was taken what it kept, or was a guest: it may run elsewhere.
+    bool aside = false;
     bool here = false;      // Of a valid presence.
     uint32_t presence = 0;  // The word, as last read.
     uint32_t enqueued = 0;  // The same.
