@@ -184,8 +184,7 @@ class Arbiter {
   void MakeRoomForGuests();
   void SetLate(Worker& worker, bool late);
   void PutAside(AppId id, CoreId core);
-  void SendHome(AppId id, CoreId core);
-  std::span<const int> HomeCpus(AppId id);
+  bool SendHome(AppId id, CoreId core);
   void Count(AppId id, bool done);
   void Bar(AppId id, CoreId core);
 

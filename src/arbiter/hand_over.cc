@@ -69,7 +69,7 @@ void Arbiter::Revoke(const Change& change) {
   }
   board_.Revoke(change.app, change.core, change.heir);
   const Worker& worker = apps_[change.app].workers[change.core];
-  if (worker.which == ThreadClass::kBeneath) SendHome(change.app, change.core);
+  if (allocator_.at_home(change.core)) SendHome(change.app, change.core);
   if (!worker.keeps) return;
   // After the command; pairs with the fences of Link::Return(), and of Link::KickIf() behind
   // Link::Rest(): either we see it away, or it sees the command.
@@ -83,40 +83,34 @@ void Arbiter::Revoke(const Change& change) {
   allocator_.Released(change.app, change.core);
 }
 
-// A guest whose host has come: beneath it, its task would go on when the host has nothing to
-// do, and not even see that it is asked to leave. At home it does, at once.
-void Arbiter::SendHome(AppId id, CoreId core) {
+// Where a worker is in nobody's way but its own application's: on its home cores. False: it
+// has none. A guest goes there when its host comes: beneath it, its task would go on when the
+// host has nothing to do, and not even see that it is asked to leave.
+bool Arbiter::SendHome(AppId id, CoreId core) {
   App& app = apps_[id];
   Worker& worker = app.workers[core];
-  const std::span<const int> own = HomeCpus(id);
-  if (app.applicant.limits.best_effort || own.empty() || worker.tid == 0)
-    return;
-  worker.aside = true;
-  worker.which = ThreadClass::kNormal;
-  Count(id, kernel_.SetCpus(app.process, worker.tid, own));
-  Count(id, kernel_.SetClass(app.process, worker.tid, ThreadClass::kNormal));
-}
-
-// Its application takes it for one that can be woken until it has come to itself and found
-// that it cannot. On the core that is another's now it might wait for long, and be in the way.
-void Arbiter::SendAside(AppId id, CoreId core) {
-  Worker& worker = apps_[id].workers[core];
-  const std::span<const int> own = HomeCpus(id);
-  if (!own.empty()) {
-    worker.aside = true;
-    Count(id, kernel_.SetCpus(apps_[id].process, worker.tid, own));
-  }
-  Count(id, kernel_.Signal(apps_[id].process, worker.tid));
-}
-
-// Valid until the next call.
-std::span<const int> Arbiter::HomeCpus(AppId id) {
   std::vector<int>& cpus = aside_cpus_;
   cpus.clear();
   for (CoreId home = allocator_.homes(id).NextFrom(0); home != kNoCore;
        home = allocator_.homes(id).NextFrom(home + 1))
     cpus.push_back(options_.cpus[home]);
-  return cpus;
+  if (app.applicant.limits.best_effort || cpus.empty() || worker.tid == 0)
+    return false;
+  worker.aside = true;
+  // Away first: in its own class it would have a share of the core.
+  Count(id, kernel_.SetCpus(app.process, worker.tid, cpus));
+  if (std::exchange(worker.which, ThreadClass::kNormal) !=
+      ThreadClass::kNormal) {
+    Count(id, kernel_.SetClass(app.process, worker.tid, ThreadClass::kNormal));
+  }
+  return true;
+}
+
+// Its application takes it for one that can be woken until it has come to itself and found
+// that it cannot. On the core that is another's now it might wait for long, and be in the way.
+void Arbiter::SendAside(AppId id, CoreId core) {
+  static_cast<void>(SendHome(id, core));
+  Count(id, kernel_.Signal(apps_[id].process, apps_[id].workers[core].tid));
 }
 
 void Arbiter::FetchBack(AppId id, CoreId core) {
@@ -259,16 +253,7 @@ void Arbiter::PutAside(AppId id, CoreId core) {
   App& app = apps_[id];
   Worker& worker = app.workers[core];
   if (worker.tid == 0) return;
-  const std::span<const int> own = HomeCpus(id);
-  if (!app.applicant.limits.best_effort && !own.empty()) {
-    if (std::exchange(worker.which, ThreadClass::kNormal) !=
-        ThreadClass::kNormal) {
-      Count(id,
-            kernel_.SetClass(app.process, worker.tid, ThreadClass::kNormal));
-    }
-    Count(id, kernel_.SetCpus(app.process, worker.tid, own));
-    return;
-  }
+  if (SendHome(id, core)) return;
   // For ever it would be too much for having been late.
   if (restores_ || app.applicant.limits.best_effort) {
     worker.which = ThreadClass::kBeneath;

@@ -44,7 +44,6 @@ Engine::Engine(const PolicyInfo& order, const EngineOptions& options,
       dedicated_(HasDedicatedDispatcher(options.scheduling, options.cores)),
       per_core_(options.scheduling.placement != PlacementKind::kCentral),
       dispatches_(dedicated_ || !order.work_conserving),
-      finds_work_(per_core_),
       clock_use_(order.clock),
       placement_(dispatch::MakePlacement(
           order, options.scheduling, options.cores,
@@ -320,7 +319,7 @@ void Engine::Look(CoreId core) {
       return;
     }
     // What was left where it is at the first look is had at the second.
-    for (int i = 0; finds_work_ && i < 2; ++i) {
+    for (int i = 0; per_core_ && i < 2; ++i) {
       if (Task* const task = placement_->FindWork(core, PolicyNow())) {
         ++steals_;
         Beside(costs_.steal);

@@ -208,7 +208,6 @@ class Engine {
   const bool dedicated_;   // Core 0 dispatches.
   const bool per_core_;    // What is enqueued is one core's own work.
   const bool dispatches_;  // Dispatch() has something to do.
-  const bool finds_work_;  // FindWork() has.
   const ClockUse clock_use_;
   const std::unique_ptr<dispatch::Placement> placement_;
   const std::unique_ptr<preempt::AdaptiveSlice> adaptive_;

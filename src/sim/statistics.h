@@ -95,7 +95,8 @@ class Statistics final : public Observer {
   struct Group {
     Quantity latency;
     Quantity slowdown;
-    // Finished and not in the batch yet: so many at a time take half the time.
+    // Finished and not in the batch yet: of so many at a time none waits for the counters of
+    // the one before it.
     static constexpr std::size_t kAtATime = 64;
     std::array<uint64_t, kAtATime> sojourns{};
     std::array<uint64_t, kAtATime> services{};
