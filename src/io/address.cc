@@ -10,6 +10,7 @@
 #include <netinet/in.h>
 
 #include <algorithm>
+#include <cstddef>
 #include <cstring>
 #include <optional>
 #include <utility>
@@ -258,6 +259,14 @@ socklen_t ToSockaddr(const SocketAddress& address, sockaddr_storage& storage) {
   std::memcpy(&in6.sin6_addr, address.bytes().data(), sizeof(in6.sin6_addr));
   std::memcpy(&storage, &in6, sizeof(in6));
   return sizeof(in6);
+}
+
+uint16_t PortOf(const sockaddr_storage& storage) {
+  static_assert(offsetof(sockaddr_in, sin_port) ==
+                offsetof(sockaddr_in6, sin6_port));
+  sockaddr_in in;
+  std::memcpy(&in, &storage, sizeof(in));
+  return ntohs(in.sin_port);
 }
 
 SocketAddress FromSockaddr(const sockaddr_storage& storage, socklen_t size) {

@@ -24,7 +24,7 @@ constexpr size_t kMaxSegments = 64;
 constexpr size_t kMaxMessageBytes = 65'000;
 
 bool SamePeer(const OutDatagram& a, const OutDatagram& b) {
-  return a.peer_size == b.peer_size &&
+  return PortOf(*a.peer) == PortOf(*b.peer) && a.peer_size == b.peer_size &&
          std::memcmp(a.peer, b.peer, a.peer_size) == 0;
 }
 
@@ -47,7 +47,36 @@ UdpReceiver::UdpReceiver() {
   }
 }
 
-unsigned UdpReceiver::Receive(int fd, std::span<Datagram* const> slots) {
+unsigned UdpReceiver::Receive(int fd, std::span<Datagram* const> slots,
+                              Instant now) {
+  if (slots.empty()) return 0;
+  const bool long_since = now - last_ >= kLongSince;
+  last_ = now;
+  if (hits_ < kHits && !long_since) {
+    const unsigned count = ReceiveOne(fd, *slots[0]);
+    hits_ = count == 0 ? 0 : hits_ + 1;
+    return count;
+  }
+  const unsigned count = ReceiveMany(fd, slots);
+  hits_ = count < kWorthIt ? 0 : kHits;
+  return count;
+}
+
+// Returns 0 after an error: it is EAGAIN, or an ICMP answer to something sent earlier,
+// which the kernel reports once. There is nothing to receive either way.
+unsigned UdpReceiver::ReceiveOne(int fd, Datagram& slot) {
+  slot.peer_size = sizeof(slot.peer);
+  const ssize_t size =
+      recvfrom(fd, slot.data, slot.capacity, MSG_DONTWAIT | MSG_TRUNC,
+               reinterpret_cast<sockaddr*>(&slot.peer), &slot.peer_size);
+  if (size < 0) return 0;
+  // With MSG_TRUNC the kernel says how long the datagram was.
+  slot.truncated = static_cast<size_t>(size) > slot.capacity;
+  slot.size = std::min(static_cast<size_t>(size), slot.capacity);
+  return 1;
+}
+
+unsigned UdpReceiver::ReceiveMany(int fd, std::span<Datagram* const> slots) {
   YAMANOTE_CHECK(slots.size() <= kUdpBatch, "more slots than a batch has");
   for (size_t i = 0; i < slots.size(); ++i) {
     if (prepared_[i] == slots[i]) continue;
@@ -60,9 +89,7 @@ unsigned UdpReceiver::Receive(int fd, std::span<Datagram* const> slots) {
   const int count =
       recvmmsg(fd, messages_.data(), static_cast<unsigned>(slots.size()),
                MSG_DONTWAIT, nullptr);
-  // An error is EAGAIN, or an ICMP answer to something sent earlier, which the
-  // kernel reports once: there is nothing to receive either way.
-  if (count <= 0) return 0;
+  if (count <= 0) return 0;  // As in ReceiveOne().
   for (size_t i = 0; i < static_cast<size_t>(count); ++i) {
     prepared_[i] = nullptr;  // The kernel wrote into its header.
     const mmsghdr& message = messages_[i];
@@ -72,6 +99,17 @@ unsigned UdpReceiver::Receive(int fd, std::span<Datagram* const> slots) {
     slot.peer_size = message.msg_hdr.msg_namelen;
   }
   return static_cast<unsigned>(count);
+}
+
+// A batch has few datagrams: comparing all pairs takes 0.02 us of each.
+void GroupByPeer(std::span<OutDatagram> out) {
+  for (size_t done = 1; done < out.size(); ++done) {
+    const OutDatagram& peer = out[done - 1];
+    const auto rest = out.subspan(done);
+    const auto same = std::ranges::find_if(
+        rest, [&](const OutDatagram& one) { return SamePeer(peer, one); });
+    if (same != rest.end()) std::rotate(rest.begin(), same, same + 1);
+  }
 }
 
 UdpSender::UdpSender() = default;

@@ -7,6 +7,7 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include <chrono>
 #include <cstring>
 #include <string>
 #include <vector>
@@ -47,13 +48,24 @@ class UdpBatchTest : public testing::TestWithParam<AddressFamily> {
             sizes_[peer]};
   }
 
+  unsigned Look(int receiver) {
+    return receiver_.Receive(fds_[receiver], slot_pointers_, now_);
+  }
+
+  // As many as `count` datagrams of one letter from the socket 0.
+  void SendTo(int peer, unsigned count) {
+    const std::string text = "a";
+    const std::vector<OutDatagram> out(count, To(peer, text));
+    ASSERT_EQ(sender_.Send(fds_[0], out).datagrams, count);
+  }
+
   // Everything that `receiver` gets within its first `count` datagrams.
   std::vector<std::string> Receive(int receiver, size_t count) {
     std::vector<std::string> texts;
     while (texts.size() < count) {
       pollfd ready{fds_[receiver], POLLIN, 0};
       if (poll(&ready, 1, 2000) != 1) break;  // Loopback delivers at once.
-      const unsigned n = receiver_.Receive(fds_[receiver], slot_pointers_);
+      const unsigned n = Look(receiver);
       for (unsigned i = 0; i < n; ++i) {
         texts.emplace_back(reinterpret_cast<const char*>(slots_[i].data),
                            slots_[i].size);
@@ -62,6 +74,7 @@ class UdpBatchTest : public testing::TestWithParam<AddressFamily> {
     return texts;
   }
 
+  Instant now_ = Instant{} + std::chrono::hours(1);
   int fds_[3];
   sockaddr_storage addresses_[3];
   socklen_t sizes_[3];
@@ -81,13 +94,66 @@ TEST_P(UdpBatchTest, ABatchIsOneCallEachWay) {
   const auto sent = sender_.Send(fds_[0], out);
   EXPECT_EQ(sent.datagrams, kUdpBatch);
   EXPECT_EQ(sent.calls, 1u);
-  EXPECT_EQ(receiver_.Receive(fds_[1], slot_pointers_), kUdpBatch);
+  EXPECT_EQ(Look(1), kUdpBatch);
   for (unsigned i = 0; i < kUdpBatch; ++i) {
     EXPECT_EQ(slots_[i].size, i + 1);
     EXPECT_EQ(slots_[i].peer_size, sizes_[0]);
     EXPECT_EQ(std::memcmp(&slots_[i].peer, &addresses_[0], sizes_[0]), 0);
   }
-  EXPECT_EQ(receiver_.Receive(fds_[1], slot_pointers_), 0u);
+  EXPECT_EQ(Look(1), 0u);
+}
+
+TEST_P(UdpBatchTest, OneIsReceivedAloneUntilSeveralAreLikely) {
+  EXPECT_EQ(Look(1), 0u);
+  SendTo(1, UdpReceiver::kHits + 3);
+  for (unsigned i = 0; i < UdpReceiver::kHits; ++i) EXPECT_EQ(Look(1), 1u);
+  EXPECT_EQ(Look(1), 3u);
+  // That was worth it, so the next one looks for many again; and finds one.
+  SendTo(1, 1);
+  EXPECT_EQ(Look(1), 1u);
+  SendTo(1, 2);
+  EXPECT_EQ(Look(1), 1u);
+  EXPECT_EQ(Look(1), 1u);
+  EXPECT_EQ(Look(1), 0u);
+}
+
+TEST_P(UdpBatchTest, WhatCameWhileNobodyLookedIsReceivedAtOnce) {
+  EXPECT_EQ(Look(1), 0u);
+  SendTo(1, 3);
+  now_ += UdpReceiver::kLongSince;
+  EXPECT_EQ(Look(1), 3u);
+}
+
+TEST_P(UdpBatchTest, AloneOrNotADatagramIsDescribedAlike) {
+  EXPECT_EQ(Look(1), 0u);
+  const std::string longer(257, 'x'), empty;
+  for (const bool alone : {true, false}) {
+    ASSERT_EQ(sender_.Send(fds_[0], {{To(1, longer)}}).datagrams, 1u);
+    if (!alone) now_ += UdpReceiver::kLongSince;
+    ASSERT_EQ(Look(1), 1u);
+    EXPECT_TRUE(slots_[0].truncated);
+    EXPECT_EQ(slots_[0].size, 256u);
+    EXPECT_EQ(slots_[0].peer_size, sizes_[0]);
+    EXPECT_EQ(std::memcmp(&slots_[0].peer, &addresses_[0], sizes_[0]), 0);
+    ASSERT_EQ(sender_.Send(fds_[0], {{To(1, empty)}}).datagrams, 1u);
+    if (!alone) now_ += UdpReceiver::kLongSince;
+    ASSERT_EQ(Look(1), 1u);
+    EXPECT_FALSE(slots_[0].truncated);
+    EXPECT_EQ(slots_[0].size, 0u);
+  }
+}
+
+TEST_P(UdpBatchTest, PeersAreGroupedInTheOrderOfTheirFirst) {
+  const std::string texts[] = {"a", "b", "c", "d", "e", "f"};
+  std::vector<OutDatagram> out = {To(1, texts[0]), To(2, texts[1]),
+                                  To(1, texts[2]), To(0, texts[3]),
+                                  To(2, texts[4]), To(1, texts[5])};
+  GroupByPeer(out);
+  std::string order;
+  for (const OutDatagram& one : out)
+    order += static_cast<char>(one.bytes.front());
+  EXPECT_EQ(order, "acfbed");
+  GroupByPeer({});
 }
 
 // What joins into one cut message must come out as it went in, cut or not.
@@ -156,8 +222,7 @@ TEST_P(UdpBatchTest, KernelDropsAreCounted) {
   sender_.set_segmentation(false);
   unsigned sent = 0, received = 0;
   for (int i = 0; i < 4; ++i) sent += sender_.Send(fds_[0], out).datagrams;
-  while (const unsigned n = receiver_.Receive(fds_[1], slot_pointers_))
-    received += n;
+  while (const unsigned n = Look(1)) received += n;
   EXPECT_LT(received, sent);
   EXPECT_EQ(KernelDrops(fds_[1]), sent - received);
 }

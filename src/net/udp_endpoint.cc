@@ -6,10 +6,11 @@
 #include <sys/epoll.h>
 #include <unistd.h>
 
-#include <cstddef>
+#include <algorithm>
 #include <cstring>
 
 #include "base/check.h"
+#include "io/address.h"
 #include "net/host.h"
 
 namespace yamanote::net {
@@ -33,14 +34,6 @@ uint64_t HashOf(const io::Datagram& datagram) {
   hash *= 0xD6E8FEB86659FD93u;
   hash ^= hash >> 32;
   return hash == 0 ? 1 : hash;  // 0 means "no flow".
-}
-
-uint16_t PortOf(const io::Datagram& datagram) {
-  static_assert(offsetof(sockaddr_in, sin_port) ==
-                offsetof(sockaddr_in6, sin6_port));
-  sockaddr_in peer;  // IPv6 has its port in the same place.
-  std::memcpy(&peer, &datagram.peer, sizeof(peer));
-  return ntohs(peer.sin_port);
 }
 
 }  // namespace
@@ -98,10 +91,10 @@ unsigned UdpEndpoint::ReceiveBatch() {
     ++core.ready;
   }
   if (core.ready == 0) return 0;
-  const unsigned count =
-      core.receiver.Receive(fd_, std::span(core.slots).first(core.ready));
-  if (count == 0) return 0;
   const Instant now = host_.Now();
+  const unsigned count =
+      core.receiver.Receive(fd_, std::span(core.slots).first(core.ready), now);
+  if (count == 0) return 0;
   host_.counters().Add(Counter::kReceiveBatches);
   size_t bytes = 0;
   for (unsigned i = 0; i < count; ++i) {
@@ -113,11 +106,12 @@ unsigned UdpEndpoint::ReceiveBatch() {
     Accept(request);
   }
   host_.counters().Add(Counter::kBytesIn, bytes);
-  // The unused ones move to the front.
+  // Unused ones from the end take the places of those that were used.
+  const unsigned used = core.ready;
   core.ready -= count;
-  for (unsigned i = 0; i < core.ready; ++i) {
-    core.requests[i] = core.requests[count + i];
-    core.slots[i] = core.slots[count + i];
+  for (unsigned i = 0; i < std::min(count, core.ready); ++i) {
+    core.requests[i] = core.requests[used - 1 - i];
+    core.slots[i] = core.slots[used - 1 - i];
   }
   return count;
 }
@@ -128,7 +122,7 @@ void UdpEndpoint::Accept(UdpRequest& request) {
   request.size = datagram.size;
   // A sender's address is easily forged. A reply to a server could be a request
   // there, and its reply one here, without end; so servers get none.
-  if (host_.IsServicePort(PortOf(datagram))) {
+  if (host_.IsServicePort(io::PortOf(datagram.peer))) {
     host_.counters().Add(Counter::kDropped);
     return Recycle(request, host_.udp().stock);
   }

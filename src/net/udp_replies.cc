@@ -55,6 +55,7 @@ void UdpReplies::SendRun(UdpRequest* const* requests, unsigned count) {
               .peer_size = request.datagram.peer_size};
     bytes += out[i].bytes.size();
   }
+  io::GroupByPeer(std::span(out).first(count));
   const auto sent = sender_.Send(requests[0]->fd, std::span(out).first(count));
   counters_.Add(Counter::kSendBatches, sent.calls);
   counters_.Add(Counter::kBytesOut, bytes);
