@@ -31,7 +31,7 @@ std::string SchedExtState() {
 
 TEST(ScxAgentsTest, FirstComeFirstServed) {
   const auto kernel = MakeKernel({.cpus = {1}});
-  const Driver driver(*kernel, Scheduled(PlacementKind::kCentral, "fifo"));
+  const TestDriver driver(*kernel, Scheduled(PlacementKind::kCentral, "fifo"));
   std::mutex mutex;
   std::vector<int> order;
   std::atomic<bool> go = false;
@@ -65,7 +65,7 @@ TEST(ScxAgentsTest, FirstComeFirstServed) {
 // Without a slice the short one would wait for all of the long one's second.
 void ShortOverLong(PlacementKind placement) {
   const auto kernel = MakeKernel({.cpus = {1}});
-  const Driver driver(*kernel, Scheduled(placement, "rr", 10ms));
+  const TestDriver driver(*kernel, Scheduled(placement, "rr", 10ms));
   Worker first;
   Worker second;
   std::this_thread::sleep_for(100ms);
@@ -97,7 +97,7 @@ TEST(ScxAgentsTest, RoundRobinByAnAgentForEachCore) {
 // Threads that run, block and yield on both CPUs, where the agents run too.
 void Storm(const AgentOptions& options, const ScxOptions& enclave) {
   const auto kernel = MakeKernel(enclave);
-  const Driver driver(*kernel, options);
+  const TestDriver driver(*kernel, options);
   constexpr int kRounds = 40;
   std::vector<std::unique_ptr<Worker>> workers;
   for (int i = 0; i < 8; ++i) workers.push_back(std::make_unique<Worker>());
@@ -134,7 +134,7 @@ TEST(ScxAgentsTest, AnAgentGivesItsCoreToAThreadBoundToIt) {
   AgentOptions options = Scheduled(PlacementKind::kCentral, "fifo");
   options.own_core = true;
   const auto kernel = MakeKernel({.cpus = {0, 1}});
-  const Driver driver(*kernel, options);
+  const TestDriver driver(*kernel, options);
   Worker on0({0});
   Worker on1({1});
   for (int round = 0; round < 10; ++round) {
@@ -346,7 +346,7 @@ int RunAgent(const std::string& pins, const std::string& how) {
     std::fprintf(stderr, "%s\n", kernel.error().message.c_str());
     return 1;
   }
-  const Driver driver(
+  const TestDriver driver(
       **kernel, how == "rr" ? Scheduled(PlacementKind::kCentral, "rr", 2ms)
                 : how == "cores"
                     ? Scheduled(PlacementKind::kStealing, "rr", 2ms)

@@ -133,9 +133,9 @@ class Stopper {
 };
 
 // Drives a global agent from a thread of its own.
-class Driver {
+class TestDriver {
  public:
-  Driver(ScxKernel& kernel, const AgentOptions& options) : kernel_(kernel) {
+  TestDriver(ScxKernel& kernel, const AgentOptions& options) : kernel_(kernel) {
     auto agents = Agents::Create(kernel, options, Now());
     if (!agents) {
       ADD_FAILURE() << agents.error().message;
@@ -145,14 +145,14 @@ class Driver {
     for (const CoreId core : Cores(options))
       threads_.emplace_back([this, core] { Drive(core); });
   }
-  ~Driver() {
+  ~TestDriver() {
     stop_ = true;
     for (CoreId core = 0; core < kernel_.cores(); ++core)
       kernel_.WakeAgent(core);
     for (std::thread& thread : threads_) thread.join();
   }
-  Driver(const Driver&) = delete;
-  Driver& operator=(const Driver&) = delete;
+  TestDriver(const TestDriver&) = delete;
+  TestDriver& operator=(const TestDriver&) = delete;
   uint64_t passes() const { return passes_; }
 
  private:

@@ -22,7 +22,6 @@
 // it is on: what they need to begin may wait for RCU, and so for threads.
 
 #include "native/bpf/scx_kernel.h"
-
 #include "native/bpf/scx_shared.h"
 
 char _license[] SEC("license") = "GPL";
@@ -132,8 +131,8 @@ static __always_inline __u32 CoreOf(__s32 cpu) {
   return control->core_of[cpu];
 }
 
-static __always_inline struct ScxThread* ThreadOf(
-    const struct TaskState* state, __u32* index) {
+static __always_inline struct ScxThread* ThreadOf(const struct TaskState* state,
+                                                  __u32* index) {
   if (!state || state->slot == 0) return NULL;
   *index = state->slot - 1;
   return bpf_map_lookup_elem(&threads, index);
@@ -227,12 +226,18 @@ static __always_inline __u16 WeightOf(__u32 weight) {
   return weight < 1 ? 1 : weight > 10000 ? 10000 : weight;
 }
 
-static __always_inline void NoteAffinity(struct ScxThread* thread,
+// Returns whether it is another.
+static __always_inline bool NoteAffinity(struct ScxThread* thread,
                                          const struct cpumask* mask) {
+  const bool changed = thread->allowed[0] != mask->bits[0] ||
+                       thread->allowed[1] != mask->bits[1] ||
+                       thread->allowed[2] != mask->bits[2] ||
+                       thread->allowed[3] != mask->bits[3];
   thread->allowed[0] = mask->bits[0];
   thread->allowed[1] = mask->bits[1];
   thread->allowed[2] = mask->bits[2];
   thread->allowed[3] = mask->bits[3];
+  return changed;
 }
 
 // Gives the task an index. Returns false if there is none.
@@ -279,8 +284,8 @@ static __always_inline bool Announce(struct task_struct* task,
 static __always_inline void Park(struct task_struct* task, __u32 index,
                                  struct ScxThread* thread) {
   struct ScxControl* control = Control();
-  const bool fast = control && (control->fast_path ||
-                                control->new_threads == kScxNone);
+  const bool fast =
+      control && (control->fast_path || control->new_threads == kScxNone);
   const __u64 queue = fast ? kShared : kParking + index;
   thread->parked = queue;
   scx_bpf_dsq_insert(
@@ -453,7 +458,8 @@ void BPF_PROG(set_cpumask, struct task_struct* task,
   __u32 index = 0;
   struct ScxThread* thread = ThreadOf(StateOf(task), &index);
   if (!thread) return;
-  NoteAffinity(thread, mask);
+  // The kernel tells of it when a thread joins, too.
+  if (!NoteAffinity(thread, mask)) return;
   Post(index, kThreadAffinity, thread->word.flags, kScxNone, 0);
 }
 
@@ -482,8 +488,8 @@ void BPF_PROG(cpu_release, __s32 cpu, struct scx_cpu_release_args* args) {
 SEC("struct_ops.s/init_task")
 __s32 BPF_PROG(init_task, struct task_struct* task,
                struct scx_init_task_args* args) {
-  struct TaskState* state = bpf_task_storage_get(
-      &tasks, task, NULL, BPF_LOCAL_STORAGE_GET_F_CREATE);
+  struct TaskState* state =
+      bpf_task_storage_get(&tasks, task, NULL, BPF_LOCAL_STORAGE_GET_F_CREATE);
   if (!state) return -12;  // ENOMEM
   if (args->fork) state->parent = bpf_get_current_task_btf()->pid;
   return 0;
