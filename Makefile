@@ -8,6 +8,9 @@ PREFIX ?= /usr/local
 DESTDIR ?=
 # DEPS=no: packages are provided by other means, install none.
 DEPS ?= yes
+# VM=no: leave out what `make test` does in a virtual machine, for which it fetches a kernel
+# and QEMU from Debian's backports into ~/.cache/yamanote/vm.
+VM ?= yes
 CLANG_FORMAT ?= clang-format-19
 
 .DEFAULT_GOAL := help
@@ -17,6 +20,7 @@ CLANG_FORMAT ?= clang-format-19
 help:  ## Show the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 12
 	@echo 'Variables: JOBS=$(JOBS) PREFIX=$(PREFIX) DESTDIR=$(DESTDIR) DEPS=$(DEPS) (no: install no packages)'
+	@echo '           VM=$(VM) (no: no virtual machine in `make test`)'
 
 build: deps-build  ## Build a release: build/release/bin/yamanote
 	cmake --preset release
@@ -28,7 +32,7 @@ demo: build  ## Compare schedulers on this machine; ends with a report
 	build/release/bin/yamanote demo
 
 # One after another, also under `make -j`: each uses all cores by itself.
-test: deps  ## Build and pass all tests: GCC, ASan+UBSan and TSan, then lint
+test: deps  ## Build and pass all tests: GCC, a virtual machine, ASan+UBSan and TSan, then lint
 	@$(MAKE) --no-print-directory check-dev
 	@$(MAKE) --no-print-directory check-asan
 	@$(MAKE) --no-print-directory check-tsan
@@ -39,7 +43,7 @@ test-vm:  ## Pass the tests that need a kernel with sched_ext, in a virtual mach
 	@tests/vm/test.sh $(JOBS)
 
 check-dev check-asan check-tsan: check-%:
-	@packaging/check-preset.sh $* $(JOBS)
+	@VM=$(VM) packaging/check-preset.sh $* $(JOBS)
 
 lint: lint-quick  ## clang-tidy on src, apps, tools and tests; formatting; the rooms' rule
 	@packaging/lint.sh --all $(JOBS)

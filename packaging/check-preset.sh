@@ -1,6 +1,7 @@
 #!/bin/bash
 # check-preset.sh PRESET JOBS - configures, builds and tests one preset.
 #
+# With VM=yes dev has sched_ext, and its tests' smoke runs in a virtual machine.
 # Shows a line for each step with its time; the log of a failing step is printed.
 
 set -euo pipefail
@@ -32,10 +33,17 @@ if [ "$preset" = tsan ]; then
   tests=$jobs
 fi
 
-step configure cmake --preset "$preset"
+vm=no
+[ "$preset" != dev ] || vm=${VM:-no}
+if [ "$vm" = yes ]; then
+  step configure tests/vm/configure.sh
+else
+  step configure cmake --preset "$preset"
+fi
 # The compiler's warnings are errors, so a quiet build is a clean one.
 step build cmake --build --preset "$preset" -j "$jobs"
 start=$SECONDS
 echo "== $preset: test"
 "${run[@]}" ctest --preset "$preset" -j "$tests" --progress
 echo "== $preset: test took $((SECONDS - start)) s"
+[ "$vm" = no ] || tests/vm/test.sh --smoke "$jobs"
