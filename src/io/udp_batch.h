@@ -45,13 +45,14 @@ class UdpReceiver {
   // handed in again. `now`: about the present.
   //
   // recvmmsg costs 0.7 us more than recvfrom for the first datagram, half of it to find no
-  // second one, and gains from the third on (2-vCPU AMD VM, 2026-11-28). So it is for when
-  // several are likely: after kHits calls that found something, one call after another,
-  // and when nobody looked for kLongSince.
+  // second one, and gains from the third on (2-vCPU AMD VM, 2026-11-28). So one is received
+  // alone where nothing else is likely: by who looks again and again, kLongSince after the
+  // call before at most, unless kHits calls in a row found something. Who looks seldom
+  // receives all that waits, so that a policy can choose among them.
   unsigned Receive(int fd, std::span<Datagram* const> slots, Instant now);
 
   static constexpr unsigned kHits = 4;
-  static constexpr Duration kLongSince = std::chrono::microseconds(50);
+  static constexpr Duration kLongSince = std::chrono::microseconds(5);
 
  private:
   static constexpr unsigned kWorthIt = 3;  // Datagrams of one recvmmsg.
