@@ -158,8 +158,9 @@ inline constexpr std::size_t kHandoverBytes = sizeof(Handover) * kMostCores;
 
 struct alignas(64) BoardHeader {
   // kAsleep: who needs a core, or leaves one, sends a Kick. kWaitedFor: who leaves one that
-  // it keeps does, too, for somebody waits for one. seq_cst, both ways: the arbiter sets it
-  // and looks once more before it sleeps.
+  // it keeps, or a home core, does, too, for somebody waits for one; and who has said that it
+  // needs one need not say so again soon. seq_cst, both ways: the arbiter sets it and looks
+  // once more before it sleeps.
   std::atomic<uint32_t> sleeping;
 };
 inline constexpr uint32_t kAwake = 0;

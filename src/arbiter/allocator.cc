@@ -271,7 +271,9 @@ bool Allocator::Narrow(AppId id, auto&& from) {
 
 bool Allocator::Lacks(AppId app) const {
   for (CoreId core = 0; core < cores(); ++core) {
-    if (cores_[core].owner != app && May(app, core)) return true;
+    if (cores_[core].owner != app && cores_[core].home != app &&
+        !apps_[app].barred.Contains(core))
+      return true;
   }
   return false;
 }

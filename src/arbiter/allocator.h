@@ -167,7 +167,7 @@ class Allocator {
   bool needs(AppId app) const { return apps_[app].wants && apps_[app].needs; }
   // It wants one, and may have one more.
   bool hungry(AppId app) const { return apps_[app].Hungry(); }
-  // There is a core that it might have, and has not.
+  // There is a core that it might have, and has not; if its host is at home, when that leaves.
   bool Lacks(AppId app) const;
   const Limits& limits(AppId app) const { return apps_[app].limits; }
   unsigned guaranteed() const { return guaranteed_; }

@@ -457,5 +457,21 @@ TEST_F(KeptTest, SomebodyWaits) {
   EXPECT_FALSE(arbiter_->AnybodyWaits());
 }
 
+// Not in vain: the host says when it leaves.
+TEST_F(KeptTest, SomebodyWaitsForAHome) {
+  Start(1);
+  const auto host = AddKeeping(kService);
+  const auto other = AddKeeping(kBursting);
+  Come(*host, 0);
+  Need(*other);
+  Pass();
+  EXPECT_EQ(Owner(0), kNobody);
+  EXPECT_TRUE(arbiter_->AnybodyWaits());
+  Leave(*host, 0);
+  Pass();
+  EXPECT_EQ(Owner(0), other->id);
+  EXPECT_FALSE(arbiter_->AnybodyWaits());
+}
+
 }  // namespace
 }  // namespace yamanote::arbiter

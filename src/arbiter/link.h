@@ -116,8 +116,14 @@ class Link {
   // The arbiter sleeps and should look: this application needs a core, or has left one.
   // Any thread; a system call if it sleeps. Async-signal-safe.
   void KickIfAsleep() { KickIf(kAsleep); }
-  // The same, of a core that it has left and keeps: if somebody waits for one.
+  // The same, of a core that it has left and keeps, or a home core: if somebody waits for one.
   void KickIfWaitedFor() { KickIf(kWaitedFor); }
+  // Whether that is so, as the arbiter knew before it slept. Relaxed: it decides how often
+  // to ask. Any thread; async-signal-safe.
+  bool SomebodyWaits() const {
+    return !lost_.load(std::memory_order_relaxed) &&
+           board_->sleeping.load(std::memory_order_relaxed) == kWaitedFor;
+  }
 
  private:
   const CoreCommand& Slot(CoreId core) const {

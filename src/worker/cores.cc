@@ -48,11 +48,10 @@ void Worker::Come() {
 bool Worker::LeaveAndKeep() {
   arbiter::Link& link = Words();
   link.Rest(core_, word_);
-  if (home_) return true;
   // A full fence, too, lost or not: what was written above comes before the look below. Pairs
   // with Arbiter::Revoke().
   link.KickIfWaitedFor();
-  return !Revoked();
+  return home_ || !Revoked();
 }
 
 // It has slept there. A core that it kept may be another's by now: whoever calls looks
@@ -203,10 +202,13 @@ void Worker::ShowIdle(Instant now, bool idle) {
 }
 
 // Something waits although this core is at work: an arbiter that sleeps should look. At
-// each pass, and at the kernel's tick. Async-signal-safe.
+// each pass, and at the kernel's tick. Seldom if it knows of somebody who waits: that is us
+// most likely, and whoever leaves a core tells it. Async-signal-safe.
 void Worker::KickIfNeeded(Instant now) {
   constexpr Duration kKickPause = std::chrono::microseconds(50);
+  constexpr Duration kKnownPause = std::chrono::milliseconds(1);
   if (now - last_kick_ < kKickPause || !placement_.HasWork(core_)) return;
+  if (now - last_kick_ < kKnownPause && Words().SomebodyWaits()) return;
   // It has all cores that it may have, or one sleeps that it can wake itself.
   const Parking& parking = engine_.parking();
   if (parking.away() == 0 || parking.AnyParked()) return;

@@ -141,7 +141,10 @@ class TestArbiter {
   uint32_t Waiting(CoreId core) const {
     return signals_[core].enqueued - signals_[core].taken;
   }
-  void Sleep(bool sleeps) { board_->sleeping = sleeps ? 1 : 0; }
+  void Sleep(bool sleeps) {
+    board_->sleeping = sleeps ? arbiter::kAsleep : arbiter::kAwake;
+  }
+  void SleepWaitedFor() { board_->sleeping = arbiter::kWaitedFor; }
   void Refuse(std::string why) { refusal_ = std::move(why); }
   // As if it crashed.
   void Close() {
@@ -425,6 +428,46 @@ TEST(CoresTest, KicksAnArbiterThatSleeps) {
     second.join();
   });
   EXPECT_GE(arbiter.messages, 1);
+}
+
+// It knows then; what it does not know is when a core is left.
+TEST(CoresTest, AsksSeldomAnArbiterThatIsWaitedFor) {
+  TestArbiter arbiter(2);
+  const auto runtime = Start(arbiter.Options());
+  ASSERT_NE(runtime, nullptr);
+  runtime->Run([&] {
+    Thread second([] {});
+    arbiter.SleepWaitedFor();
+    const int before = arbiter.messages;
+    const Instant begin = Clock::now();
+    while (arbiter.messages == before && Clock::now() - begin < 20s) {
+      Thread third([] {});
+      third.join();
+    }
+    while (Clock::now() - begin < 20ms) {
+      Thread third([] {});
+      third.join();
+    }
+    const Duration took = Clock::now() - begin;
+    arbiter.Sleep(false);
+    EXPECT_GT(arbiter.messages, before);
+    EXPECT_LE(arbiter.messages - before, took / 1ms + 1);
+    second.join();
+  });
+}
+
+TEST(CoresTest, WhoLeavesItsHomeTellsAnArbiterThatIsWaitedFor) {
+  TestArbiter arbiter(1);
+  const auto runtime = Start(arbiter.Options());
+  ASSERT_NE(runtime, nullptr);
+  ASSERT_TRUE(Eventually([&] { return arbiter.Away(0); }));
+  arbiter.Sleep(true);
+  runtime->Run([] {});
+  ASSERT_TRUE(Eventually([&] { return arbiter.Away(0); }));
+  EXPECT_EQ(arbiter.messages, 0);
+  arbiter.SleepWaitedFor();
+  runtime->Run([] {});
+  EXPECT_TRUE(Eventually([&] { return arbiter.messages > 0; }));
 }
 
 // A task that comes to no scheduling point makes no pass; the kernel's tick asks for it.
