@@ -35,6 +35,10 @@ fi
 
 vm=no
 [ "$preset" != dev ] || vm=${VM:-no}
+if [ "$vm" = yes ] && ! tests/vm/fetch.sh >/dev/null; then
+  echo "== dev: WITHOUT A VIRTUAL MACHINE: it could not be fetched; sched_ext is not tested" >&2
+  vm=no
+fi
 if [ "$vm" = yes ]; then
   step configure tests/vm/configure.sh
 else
