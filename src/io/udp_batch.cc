@@ -101,7 +101,7 @@ unsigned UdpReceiver::ReceiveMany(int fd, std::span<Datagram* const> slots) {
   return static_cast<unsigned>(count);
 }
 
-// A batch has few datagrams: comparing all pairs takes 0.02 us of each.
+// A batch has few datagrams, and most pairs differ in their ports.
 void GroupByPeer(std::span<OutDatagram> out) {
   for (size_t done = 1; done < out.size(); ++done) {
     const OutDatagram& peer = out[done - 1];

@@ -215,8 +215,8 @@ TEST_F(ScxProtocolTest, ACommitPreemptsWhatRuns) {
   ASSERT_EQ(CommitLast(), kCommitted);
   const Instant committed = Now();
   const Message sent = last_;
-  last_ =
-      {};  // The first one's number is known no more: it may have been disturbed.
+  // The first one's number is known no more: it may have been disturbed.
+  last_ = {};
   const Message preempted = Expect(kThreadPreempted);
   EXPECT_EQ(preempted.thread, running);
   EXPECT_GT(preempted.ran_ns, 0u);
